@@ -1,0 +1,12 @@
+"""Keras models whose loss sees more than `(y_true, y_pred)`, trained by plain `fit`."""
+
+from importlib.metadata import version
+
+from keras_trainsteps import data as data
+from keras_trainsteps import losses as losses
+from keras_trainsteps import metrics as metrics
+from keras_trainsteps.model import LossAwareModel as LossAwareModel
+from keras_trainsteps.model import LossAwareSequential as LossAwareSequential
+from keras_trainsteps.terms import LossTerm as LossTerm
+
+__version__ = version("keras-trainsteps")

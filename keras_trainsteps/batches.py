@@ -1,0 +1,177 @@
+"""A batch as the step sees it, and every check of it that needs no loss."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import compat
+from keras_trainsteps.terms import as_loss
+
+_FAILED = "keras_trainsteps: "  # starts the message of a check that fails while running
+
+
+class Batch(NamedTuple):
+    """The parts of a batch, as tensors."""
+
+    x: Any
+    y: Any
+    sample_weight: Any
+
+    @classmethod
+    def of(cls, data: Any) -> Batch:
+        """Unpacks what `fit` hands to a step."""
+        return cls(*keras.tree.map_structure(_tensor, _unpack(data)))
+
+    def rows(self, y_pred: Any) -> tf.Tensor:
+        """The number of rows: of the targets, or of the output where there are none.
+
+        Keras takes it from the first entry of `x`, which may be a side input of another
+        length.
+        """
+        for leaf in keras.tree.flatten((self.y, y_pred, self.x)):
+            if leaf is not None and leaf.shape.rank != 0:
+                return tf.shape(leaf)[0]
+        return tf.constant(1)
+
+    def for_hook(self, y_pred: Any) -> tuple[Any, Any, Any, tf.Tensor | None]:
+        """`x, y, y_pred, sample_weight` as `compute_losses` takes them."""
+        require_one_shape(self.y, y_pred)
+        y = keras.tree.map_structure(_as_floatx, self.y)
+        y_pred = keras.tree.map_structure(_wide, y_pred)
+        return self.x, y, y_pred, self.row_weight()
+
+    def row_weight(self) -> tf.Tensor | None:
+        """`sample_weight` as one tensor; Keras copies one array for each target in a dict."""
+        leaves = [
+            leaf for leaf in keras.tree.flatten(self.sample_weight) if leaf is not None
+        ]
+        if not leaves:
+            return None
+        first = as_loss(leaves[0])
+        checks = [
+            tf.debugging.assert_equal(
+                as_loss(leaf),
+                first,
+                f"{_FAILED}`sample_weight` must be the same for every target when "
+                "`compute_losses` is used. Received: weights that differ. Pass the others "
+                "as side inputs in `x`.",
+            )
+            for leaf in leaves[1:]
+        ]
+        with tf.control_dependencies([check for check in checks if check is not None]):
+            return tf.identity(first)
+
+
+def runtime_checks(batch: Batch) -> list[tf.Operation]:
+    """Checks of values, which only the running step can see. XLA leaves them out."""
+    weights = [leaf for leaf in keras.tree.flatten(batch.sample_weight) if leaf is not None]
+    checks = [
+        tf.debugging.Assert(
+            tf.reduce_all(weight >= tf.zeros((), weight.dtype)),
+            [
+                f"{_FAILED}`sample_weight` must be numbers that are not negative. Received: "
+                "negative weights or NaN. To leave a row out, give it a weight of 0."
+            ],
+        )
+        for weight in weights
+    ]
+    return [check for check in checks if check is not None]
+
+
+def as_value_error(error: tf.errors.InvalidArgumentError) -> Exception:
+    """The `ValueError` that a failed check of ours stands for; else the error itself."""
+    found = re.search(rf"{_FAILED}(.*?)(\]|\n|$)", error.message or "")
+    return ValueError(found.group(1).strip()) if found else error
+
+
+def require_xla_inputs(x: Any) -> None:
+    """Refuses strings under XLA, which has none."""
+    if not compat.in_xla() or not isinstance(x, Mapping):
+        return
+    for name, value in x.items():
+        if getattr(value, "dtype", None) == tf.string:
+            raise ValueError(
+                f"Entry {name!r} of `x` must not be strings under XLA, which has none. "
+                "Received: strings with `jit_compile=True`. Turn them into integers before "
+                "`fit`, or compile with `jit_compile=False`."
+            )
+
+
+def require_one_target(y: Any, y_pred: Any) -> None:
+    """Refuses a dict of several targets beside one output, where Keras takes any."""
+    if isinstance(y, Mapping) and len(y) > 1 and not keras.tree.is_nested(y_pred):
+        raise ValueError(
+            "Compiled metrics need one target for the one output of the model. Received: "
+            f"`y` with entries {sorted(map(str, y))}, of which Keras would take the first. "
+            "Pass the target alone and the others as entries of `x`."
+        )
+
+
+def require_one_shape(y: Any, y_pred: Any) -> None:
+    """Refuses `(rows,)` beside `(rows, 1)`, whose difference has shape `(rows, rows)`."""
+    pairs = zip(keras.tree.flatten(y), keras.tree.flatten(y_pred), strict=False)
+    for target, output in pairs:
+        if target is None or None in (target.shape.rank, output.shape.rank):
+            continue
+        low, high = sorted((target.shape, output.shape), key=lambda shape: shape.rank)
+        if low.rank > 0 and high.rank == low.rank + 1 and high[-1] == 1:
+            remedy = (
+                "Fit with `y[..., None]`"
+                if target.shape.rank < output.shape.rank
+                else "Fit with `y[..., 0]`"
+            )
+            raise ValueError(
+                "`y` and `y_pred` must have the same number of axes in `compute_losses`: "
+                "together they would broadcast to a matrix of all rows by all rows. "
+                f"Received: y of shape {tuple(target.shape)} and y_pred of shape "
+                f"{tuple(output.shape)}. {remedy}."
+            )
+
+
+def require_rowwise(name: str, returned: Any, batch: Batch, y_pred: Any) -> None:
+    """Refuses a returned matrix of all rows by all rows, a broadcast gone wrong."""
+    shape = getattr(returned, "shape", None)
+    if shape is None or len(shape) != 2 or shape[1] == 1:
+        return
+    leaves = [
+        leaf for leaf in keras.tree.flatten((batch.y, y_pred, batch.x)) if leaf is not None
+    ]
+    expected = {size for leaf in leaves if leaf.shape.rank for size in leaf.shape[1:]}
+    square = shape[1] is None or shape[1] == shape[0]
+    if square and shape[1] not in expected:
+        raise ValueError(
+            f"Loss term {name!r} must have one value (or more) a row. Received: shape "
+            f"{tuple(shape)}, all rows by all rows: a `(rows, 1)` and a `(rows,)` were "
+            "broadcast. Give both the same shape, or return a `LossTerm`."
+        )
+
+
+def _unpack(data: Any) -> tuple[Any, Any, Any]:
+    return keras.utils.unpack_x_y_sample_weight(data)  # type: ignore[no-any-return]
+
+
+def _tensor(value: Any) -> Any:
+    if value is None or tf.is_tensor(value):
+        return value
+    return tf.convert_to_tensor(value)
+
+
+def _as_floatx(value: Any) -> Any:
+    is_float = tf.is_tensor(value) and value.dtype.is_floating
+    return as_loss(value) if is_float else value
+
+
+def _wide(output: Any) -> Any:
+    """An output of float16 or bfloat16 in float32, with its mask."""
+    if not output.dtype.is_floating or output.dtype.size >= 4:
+        return output
+    wide = tf.cast(output, tf.float32)
+    mask = getattr(output, "_keras_mask", None)
+    if mask is not None:
+        wide._keras_mask = mask
+    return wide

@@ -1,0 +1,117 @@
+"""What works around Keras or TensorFlow, each with its issue and the version seen."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
+
+from keras_trainsteps import replicas
+
+
+def in_xla() -> bool:
+    """Whether ops are being traced for XLA, where every shape must be static.
+
+    TensorFlow offers no public way to ask (seen in 2.21).
+    """
+    if tf.executing_eagerly():
+        return False
+    graph = tf.compat.v1.get_default_graph()
+    return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
+
+
+@functools.cache
+def functional_class() -> type[keras.Model]:
+    """The class of Functional models, which Keras does not export (seen in 3.15.1).
+
+    Every part is named, so that no counter of automatic names moves.
+    """
+    tensor = keras.Input((1,), name="functional_class_input")
+    return type(keras.Model(tensor, tensor, name="functional_class"))
+
+
+@functools.cache
+def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
+    """The subclass of `cls` that is a Functional model.
+
+    `keras.Model.__init__` makes a subclass Functional by rewriting the bases of every
+    class up to `Model`, after which models of these classes that define `call` fail
+    ("Functional.__init__() missing 2 required positional arguments", seen in 3.15.1).
+    """
+    namespace = {"__module__": cls.__module__, "__doc__": cls.__doc__}
+    twin = type(cls.__name__, (cls, functional_class()), namespace)
+    twin.__qualname__ = cls.__qualname__
+    registered = keras.saving.get_registered_name(cls)
+    if ">" in registered:  # the twin is saved under the name of `cls`
+        package, name = registered.split(">")
+        keras.saving.register_keras_serializable(package, name)(twin)
+        keras.saving.register_keras_serializable(package, name)(cls)
+    return twin
+
+
+@contextlib.contextmanager
+def after_batch(batch: Any, checks: Sequence[tf.Operation] = ()) -> Iterator[None]:
+    """Runs what is inside only once the batch is there and its checks have passed.
+
+    Keras fetches the next batch inside the compiled step; when there is none, whatever
+    does not depend on the batch still runs: a phantom step (keras#23084, seen in 3.15.1).
+    Variables are created outside the dependency, which XLA cannot lift.
+    """
+    if tf.executing_eagerly():
+        yield
+        return
+
+    def independent(next_creator: Any, **kwargs: Any) -> Any:
+        with tf.control_dependencies(None):
+            return next_creator(**kwargs)
+
+    needed = [t for t in tf.nest.flatten(batch, expand_composites=True) if tf.is_tensor(t)]
+    with (
+        tf.variable_creator_scope(independent),
+        tf.control_dependencies([*needed, *checks]),
+    ):
+        yield
+
+
+def first_local_batch(iterator: Any, strategy: tf.distribute.Strategy) -> Any:
+    """One batch of the first local replica, to build a model from.
+
+    Keras averages the batches of all replicas for this, which fails for replicas with
+    different numbers of rows, for strings and across workers (seen in 3.15.1).
+    """
+    for _, _, batches in iterator:
+        batch = next(batches)
+        return tf.nest.map_structure(
+            lambda value: strategy.experimental_local_results(value)[0], batch
+        )
+    return None
+
+
+def trace(function: Callable[[Any], None], batch: Any) -> None:
+    """Traces `function` on batches of this kind, running nothing of it."""
+
+    def spec(value: Any) -> Any:
+        if value is None:
+            return None
+        tensor = tf.convert_to_tensor(value)
+        return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+
+    specs = tf.nest.map_structure(spec, batch)
+    tf.function(function, autograph=False).get_concrete_function(specs)
+
+
+def reducible_logs(logs: Any, strategy: tf.distribute.Strategy) -> Any:
+    """The logs of a step in the shape in which Keras can average them over workers.
+
+    With several workers Keras averages over the first axis, which scalars lack
+    (`fit` raises in 3.15.1).
+    """
+    multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not multi_worker or replicas.num_replicas() == 1:
+        return logs
+    return tf.nest.map_structure(lambda value: tf.expand_dims(value, 0), logs)

@@ -1,0 +1,3 @@
+"""Batches that keep queries whole."""
+
+from keras_trainsteps.data.batching import query_batches as query_batches

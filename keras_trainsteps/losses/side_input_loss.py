@@ -1,0 +1,46 @@
+"""The base of losses that are given to `compile` and read side inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.terms import LossTerm
+
+
+class SideInputLoss(keras.losses.Loss):
+    """Base of losses for `compile(loss=...)` that read side inputs.
+
+    A subclass names its side inputs in the constructor and fills `term`.
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name=name)
+
+    @property
+    def side_inputs(self) -> tuple[str, ...]:
+        """The names of the entries of `x` that `term` reads."""
+        return ()
+
+    def term(
+        self, y_true: tf.Tensor, y_pred: tf.Tensor, x: Mapping[str, Any], sample_weight: Any
+    ) -> LossTerm:
+        """The loss of a batch whose `x` dict is `x`."""
+        raise NotImplementedError(f"{type(self).__name__} must define `term`.")
+
+    def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
+        raise ValueError(
+            f"`{type(self).__name__}` reads side inputs, which only a `LossAwareModel` "
+            "hands to it. Received: a call without them. Use it in "
+            "`LossAwareModel.compile(loss=...)`, or call its function in "
+            "`keras_trainsteps.losses`."
+        )
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self(y_true, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name}

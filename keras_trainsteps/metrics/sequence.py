@@ -1,0 +1,229 @@
+"""Metrics of sequences, over the tokens that the loss counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import side_inputs
+from keras_trainsteps.losses.sequence import token_losses, token_sums
+from keras_trainsteps.losses.tokens import Tokens, tokens
+
+
+class TokenMetric(keras.metrics.Metric):
+    """A ratio of two sums over an epoch's tokens or sequences. A subclass fills `sums`.
+
+    The mask and the weights are those of `losses.masked_crossentropy`. The state is a
+    total and a count in float64, which count every token of any epoch.
+
+    Args:
+        mask: The name of the side input with the mask. Default: see `pad_id`.
+        pad_id: Targets of this value do not count. With neither, the mask is used that
+            Keras put on `y_pred`.
+        name: Name of the metric.
+    """
+
+    def __init__(self, mask: str | None, pad_id: int | None, name: str) -> None:
+        super().__init__(name=name, dtype="float64")
+        self.mask, self.pad_id = mask, pad_id
+        self.total = self.add_variable((), "zeros", dtype="float64", name="total")
+        self.count = self.add_variable((), "zeros", dtype="float64", name="count")
+
+    @property
+    def side_inputs(self) -> tuple[str, ...]:
+        """The names of the entries of `x` that the metric reads."""
+        return () if self.mask is None else (self.mask,)
+
+    def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
+        """The total and the count of a batch, float64."""
+        raise NotImplementedError(f"{type(self).__name__} must define `sums`.")
+
+    def update_state(
+        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, mask: Any = None
+    ) -> None:
+        """Adds a batch.
+
+        Args:
+            y_true: Integer targets, shape `(B, T)`.
+            y_pred: Logits or probabilities, shape `(B, T, V)`.
+            sample_weight: One weight a token, `(B, T)`, or a sequence, `(B,)`.
+            mask: Bool, shape `(B, T)`. Default: the side input that the metric names.
+        """
+        if mask is None and self.mask is not None:
+            mask = side_inputs.current(self.mask)
+        total, count = self.sums(
+            tokens(
+                y_true, y_pred, mask=mask, pad_id=self.pad_id, sample_weight=sample_weight
+            )
+        )
+        self.total.assign_add(total)
+        self.count.assign_add(count)
+
+    def result(self) -> tf.Tensor:
+        return tf.math.divide_no_nan(
+            tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count)
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {"mask": self.mask, "pad_id": self.pad_id, "name": self.name}
+
+
+@keras.saving.register_keras_serializable(package="keras_trainsteps")
+class Perplexity(TokenMetric):
+    """The exponential of the mean cross-entropy of an epoch's tokens.
+
+    The tokens and the denominator are those of `losses.masked_crossentropy` with
+    `normalize="tokens"`, whose epoch log it is the exponential of. A mean of the batches'
+    perplexities is another, larger number.
+
+    ```
+    perplexity = exp(sum_tokens w * (-log p[y]) / sum_tokens w)
+    ```
+
+    Args:
+        mask: The name of the side input with the mask, bool, `(B, T)`.
+        pad_id: Targets of this value do not count; with `mask` too, a token needs both.
+            With neither, the mask is used that Keras put on `y_pred`; without that,
+            every token counts.
+        from_logits: Whether `y_pred` holds logits (default) or probabilities.
+        name: Name of the metric. Default `"perplexity"`.
+
+    Returns:
+        From `result()` a float64 scalar; 1 before any token.
+
+    Raises:
+        ValueError: From `update_state`, as `losses.masked_crossentropy`, and where the
+            side input `mask` is not there.
+
+    Example:
+    >>> metric = Perplexity(pad_id=0)
+    >>> metric.update_state([[1, 1, 0]], [[[0.0, 0.0], [0.0, 0.0], [5.0, 0.0]]])
+    >>> round(float(metric.result()), 6)  # two classes, equally likely
+    2.0
+    """
+
+    def __init__(
+        self,
+        mask: str | None = None,
+        pad_id: int | None = None,
+        *,
+        from_logits: bool = True,
+        name: str = "perplexity",
+    ) -> None:
+        super().__init__(mask, pad_id, name)
+        self.from_logits = from_logits
+
+    def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
+        """The cross-entropy and the weight of the batch's tokens."""
+        return token_sums(token_losses(batch, self.from_logits, 0.0), batch)
+
+    def result(self) -> tf.Tensor:
+        return tf.exp(super().result())
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"from_logits": self.from_logits}
+
+
+@keras.saving.register_keras_serializable(package="keras_trainsteps")
+class TokenAccuracy(TokenMetric):
+    """The share of an epoch's tokens whose likeliest class is their target.
+
+    ```
+    accuracy = sum_tokens w * (argmax(y_pred) == y) / sum_tokens w
+    ```
+
+    Args:
+        mask: The name of the side input with the mask, bool, `(B, T)`.
+        pad_id: Targets of this value do not count; with `mask` too, a token needs both.
+            With neither, the mask is used that Keras put on `y_pred`; without that,
+            every token counts.
+        name: Name of the metric. Default `"token_accuracy"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any token, NaN after a NaN prediction.
+        Of equal predictions the first class is the likeliest.
+
+    Raises:
+        ValueError: As for `Perplexity`.
+
+    Example:
+    >>> metric = TokenAccuracy(pad_id=0)
+    >>> metric.update_state([[1, 1, 0]], [[[0.0, 1.0], [1.0, 0.0], [5.0, 0.0]]])
+    >>> float(metric.result())
+    0.5
+    """
+
+    def __init__(
+        self,
+        mask: str | None = None,
+        pad_id: int | None = None,
+        *,
+        name: str = "token_accuracy",
+    ) -> None:
+        super().__init__(mask, pad_id, name)
+
+    def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
+        """The weight of the right tokens and of all."""
+        return token_sums(_right(batch), batch)
+
+
+@keras.saving.register_keras_serializable(package="keras_trainsteps")
+class SequenceAccuracy(TokenMetric):
+    """The share of an epoch's sequences of which every token is right.
+
+    ```
+    accuracy = sum_sequences w * (all counted tokens right) / sum_sequences w
+    ```
+
+    A sequence without a token that counts does not count; a token of weight 0 is not
+    looked at. Weights of tokens do not weigh the sequence, weights of sequences do.
+
+    Args:
+        mask: The name of the side input with the mask, bool, `(B, T)`.
+        pad_id: Targets of this value do not count; with `mask` too, a token needs both.
+            With neither, the mask is used that Keras put on `y_pred`; without that,
+            every token counts.
+        name: Name of the metric. Default `"sequence_accuracy"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any sequence, NaN after a NaN prediction.
+
+    Raises:
+        ValueError: As for `Perplexity`.
+
+    Example:
+    >>> metric = SequenceAccuracy(pad_id=0)
+    >>> metric.update_state([[1, 0], [1, 1]], [[[0.0, 1.0], [0.0, 1.0]]] * 2)
+    >>> float(metric.result())
+    1.0
+    """
+
+    def __init__(
+        self,
+        mask: str | None = None,
+        pad_id: int | None = None,
+        *,
+        name: str = "sequence_accuracy",
+    ) -> None:
+        super().__init__(mask, pad_id, name)
+
+    def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
+        """The weight of the right sequences and of all."""
+        counts = batch.weight != 0
+        right = tf.where(counts, _right(batch), tf.ones_like(batch.weight))
+        weight = tf.cast(batch.sequence_weight, tf.float64)
+        weight = tf.where(tf.reduce_any(counts, 1), weight, tf.zeros_like(weight))
+        # A product: 1 if all are right, and NaN if one is.
+        all_right = tf.cast(tf.reduce_prod(right, 1), tf.float64)
+        return tf.reduce_sum(weight * all_right), tf.reduce_sum(weight)
+
+
+def _right(batch: Tokens) -> tf.Tensor:
+    """1 for a right token, 0 for a wrong one, NaN where a prediction is NaN."""
+    predictions = batch.y_pred
+    chosen = tf.argmax(predictions, axis=-1, output_type=batch.y_true.dtype)
+    right = tf.cast(chosen == batch.y_true, predictions.dtype)
+    unknown = tf.reduce_any(tf.math.is_nan(predictions), -1) & batch.mask
+    return tf.where(unknown, tf.constant(float("nan"), right.dtype), right)

@@ -1,0 +1,444 @@
+"""`LossAwareModel`: a Keras model whose losses see the whole batch."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import batches, compat, replicas, side_inputs
+from keras_trainsteps.batches import Batch
+from keras_trainsteps.compiled import CompiledLosses
+from keras_trainsteps.objective import LossParts
+from keras_trainsteps.terms import LossTerm, StepTerm, reduce_returned
+from keras_trainsteps.trackers import TermLog, TotalLoss
+
+RESERVED = ("loss", "regularization")
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class LossAwareModel(keras.Model):
+    """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
+
+    Subclass it and return named losses from `compute_losses`, or compile it with losses
+    that name their side inputs; then call `fit` as usual. Functional models
+    (`Ranker(inputs, outputs)`) and models that define `call` both work;
+    `LossAwareSequential` is a `keras.Sequential`.
+
+    The loss of a batch is
+    `sum(weight[k] * term[k].value for k in terms) + sum(self.losses)`.
+    `fit` and `evaluate` log it as `loss`, each term under its name, and
+    `sum(self.losses)` as `regularization`. Over an epoch a `LossTerm` is logged as the sum
+    of its totals over the sum of its counts; everything else is averaged by rows, as in
+    Keras. `loss` is the weighted sum of what is logged. Several replicas train on the
+    loss, and log the numbers, of a single device.
+
+    Attributes:
+        side_inputs: Names of the entries of the `x` dict that losses and metrics read and
+            the network never sees. Those named by compiled losses and metrics are added.
+
+    Example:
+
+    >>> class Scorer(LossAwareModel):
+    ...     side_inputs = ("cost",)
+    ...     def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+    ...         return {"costly_error": x["cost"] * keras.ops.square(y_pred - y)}
+    >>> inputs = keras.Input((3,), name="features")
+    >>> model = Scorer(inputs, keras.layers.Dense(1)(inputs))
+    >>> model.compile("adam")
+    >>> x = {"features": np.ones((8, 3)), "cost": np.ones((8, 1))}
+    >>> history = model.fit(x, np.ones((8, 1)), verbose=0)
+    >>> sorted(history.history)
+    ['costly_error', 'loss']
+    """
+
+    side_inputs: ClassVar[tuple[str, ...]] = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> LossAwareModel:
+        functional = len(args) == 2 or "outputs" in kwargs
+        if functional and not issubclass(
+            cls, (compat.functional_class(), keras.Sequential)
+        ):
+            cls = compat.functional_twin(cls)
+        return super().__new__(cls, *args, **kwargs)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._compiled_losses = CompiledLosses()
+        self._term_log = TermLog()
+        self._metric_side_inputs: tuple[str, ...] = ()
+        self._metric_names: set[Any] = set()
+
+    # What a subclass fills
+
+    def compute_losses(
+        self,
+        x: Any,
+        y: Any,
+        y_pred: Any,
+        sample_weight: tf.Tensor | None = None,
+        training: bool = True,
+    ) -> Mapping[str, Any]:
+        """The named losses of a batch. The hook that a subclass fills.
+
+        Args:
+            x: The whole `x` of the batch, side inputs included.
+            y: Targets as given, floats in Keras's `floatx`.
+            y_pred: Output of the network, in float32 or wider whatever the dtype policy.
+            sample_weight: One weight a row, or `None`. Values returned one a row are
+                weighted by the library; a `LossTerm` or a scalar is taken as it is.
+            training: Whether the step trains or evaluates.
+
+        Returns:
+            A dict of name to `LossTerm`, to a tensor of one value (or more) a row,
+            reduced as `sum(sample_weight * values) / size(values)`, or to a scalar, which
+            weighs as the rows of its batch. The names must be the same in every step.
+        """
+        return {}
+
+    # What Keras calls
+
+    def compile(
+        self,
+        optimizer: Any = "rmsprop",
+        loss: Any = None,
+        loss_weights: Any = None,
+        metrics: Any = None,
+        weighted_metrics: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """As `keras.Model.compile`; losses and metrics may name side inputs.
+
+        Args:
+            optimizer: As in Keras.
+            loss: As in Keras, or losses that name side inputs, beside or instead of
+                `compute_losses`. A list on a single output trains every loss in it.
+            loss_weights: As in Keras, or a dict that also names terms of `compute_losses`.
+                Values are numbers, or a `keras.Variable` to be changed during training;
+                it is saved as the number it holds.
+            metrics: As in Keras; may name side inputs.
+            weighted_metrics: As in Keras; may name side inputs.
+            **kwargs: As in Keras.
+        """
+        losses = CompiledLosses(loss, loss_weights)
+        super().compile(
+            optimizer=optimizer,
+            loss=loss,
+            loss_weights=_as_numbers(loss_weights),
+            metrics=metrics,
+            weighted_metrics=weighted_metrics,
+            **kwargs,
+        )
+        self._compiled_losses = losses
+        self._term_log = TermLog()
+        self._loss_tracker = TotalLoss(self._term_log)
+        given = keras.tree.flatten([metrics, weighted_metrics])
+        named = [name for metric in given for name in getattr(metric, "side_inputs", ())]
+        self._metric_side_inputs = tuple(named)
+        self._metric_names = {getattr(metric, "name", metric) for metric in given}
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compiles a loaded model as the saved one was."""
+        if type(self).compile is not LossAwareModel.compile:
+            super().compile_from_config(config)  # says that `compile()` must be called
+            return
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.optimizer is not None and self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Calls the network on what of the inputs is its own, never on side inputs."""
+        if args and isinstance(args[0], Mapping):
+            args = (self._network_inputs(args[0]), *args[1:])
+        return super().__call__(*args, **kwargs)
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One optimizer step on a batch."""
+        batch = Batch.of(data)
+        with self._step(batch, training=True):
+            with tf.GradientTape() as tape:
+                y_pred = self._forward(batch.x, training=True)
+                loss = self._track_loss(batch, y_pred, training=True)
+                if self.optimizer is not None:
+                    loss = self.optimizer.scale_loss(loss)
+            weights = self.trainable_weights
+            if weights:
+                self.optimizer.apply_gradients(
+                    zip(tape.gradient(loss, weights), weights, strict=True)
+                )
+            else:
+                warnings.warn(
+                    "The model does not have any trainable weights.", stacklevel=2
+                )
+            return self._log(batch, y_pred)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """The losses and metrics of a batch, without a step."""
+        batch = Batch.of(data)
+        with self._step(batch, training=False):
+            y_pred = self._forward(batch.x, training=False)
+            self._track_loss(batch, y_pred, training=False)
+            return self._log(batch, y_pred)
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> tf.Tensor:
+        """The loss of a batch: weighted terms and `sum(self.losses)`.
+
+        On one of several replicas, the replica's share: the shares add up to the loss.
+        A subclass may override it, as in `keras.Model`; then what it returns is trained
+        on and logged as `loss`, and terms are not logged one by one.
+        """
+        return self._parts(Batch.of((x, y, sample_weight)), y_pred, training).loss
+
+    def compute_metrics(
+        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+    ) -> dict[str, Any]:
+        """Updates the compiled metrics, which may read side inputs, and returns the logs."""
+        if self._compile_metrics is not None:
+            batches.require_one_target(y, y_pred)
+        side_inputs.require(x, self._metric_side_inputs)
+        with side_inputs.visible(x):
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """The tracker of the loss, one of each term, and the metrics."""
+        metrics = super().metrics
+        if not self.compiled:
+            return metrics
+        return [*metrics[:1], *self._term_log.shown, *metrics[1:]]
+
+    def get_metrics_result(self) -> dict[str, Any]:
+        """Values of all metrics; inside a replica, those of all replicas together."""
+        log = self._term_log
+        if replicas.num_replicas() > 1:
+            state = [v for v in self.metrics_variables if v.aggregation == "sum"]
+            context = tf.distribute.get_replica_context()
+            sums = context.all_reduce("sum", [tf.convert_to_tensor(v) for v in state])
+            with keras.StatelessScope(state_mapping=list(zip(state, sums, strict=True))):
+                result = super().get_metrics_result()
+        else:
+            result = super().get_metrics_result()
+            if not log.in_step and tf.executing_eagerly():
+                log.end_epoch()
+        return {
+            name: value for name, value in result.items() if name not in log.other_names
+        }
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Creates the function that `fit` runs."""
+        if self.train_function is None or force:
+            self._require_supported_strategy()
+            super().make_train_function(force)
+            self.train_function = self._checked(self.train_function, training=True)
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Creates the function that `evaluate` runs."""
+        if self.test_function is None or force:
+            self._require_supported_strategy()
+            super().make_test_function(force)
+            self.test_function = self._checked(self.test_function, training=False)
+        return self.test_function
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`; within an epoch, training metrics go on afterwards."""
+        return self._keeping_metrics(
+            lambda: super(LossAwareModel, self).evaluate(*args, **kwargs)
+        )
+
+    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.test_on_batch`; within an epoch, training metrics go on afterwards."""
+        return self._keeping_metrics(
+            lambda: super(LossAwareModel, self).test_on_batch(*args, **kwargs)
+        )
+
+    # The pieces of a step
+
+    @contextlib.contextmanager
+    def _step(self, batch: Batch, *, training: bool) -> Iterator[None]:
+        side_inputs.require(batch.x, self._side_input_names())
+        batches.require_xla_inputs(batch.x)
+        checks = batches.runtime_checks(batch)
+        with self._term_log.step(training), compat.after_batch(batch, checks):
+            yield
+
+    def _forward(self, x: Any, *, training: bool) -> Any:
+        if "training" in inspect.signature(self.call).parameters:
+            return self(x, training=training)
+        return self(x)
+
+    def _track_loss(self, batch: Batch, y_pred: Any, *, training: bool) -> tf.Tensor:
+        """This replica's share of the loss, to train on; the trackers are updated."""
+        rows = batch.rows(y_pred)
+        if type(self).compute_loss is not LossAwareModel.compute_loss:
+            loss = self._overridden_loss(batch, y_pred, training)
+            local = loss * tf.cast(replicas.num_replicas(), loss.dtype)
+            self._loss_tracker.update_state(local, sample_weight=rows)
+            return loss
+        parts = self._parts(batch, y_pred, training)
+        parts.declare(self._term_log, training)
+        parts.track(self._term_log, self._loss_tracker)
+        return parts.loss
+
+    def _parts(self, batch: Batch, y_pred: Any, training: bool) -> LossParts:
+        """The terms of a batch and `self.losses`."""
+        terms = self._compiled_losses.terms(
+            batch.x,
+            batch.y,
+            y_pred,
+            batch.sample_weight,
+            rows=batch.rows(y_pred),
+            output_names=getattr(self, "output_names", None),
+        )
+        if type(self).compute_losses is not LossAwareModel.compute_losses:
+            terms += self._hook_terms(batch, y_pred, training)
+        return LossParts.of(terms, self.losses, batch.rows(y_pred))
+
+    def _hook_terms(self, batch: Batch, y_pred: Any, training: bool) -> list[StepTerm]:
+        x, y, wide, sample_weight = batch.for_hook(y_pred)
+        returned = self.compute_losses(x, y, wide, sample_weight, training=training)
+        if not isinstance(returned, Mapping) or isinstance(returned, LossTerm):
+            raise TypeError(
+                "`compute_losses` must return a dict of name to loss. Received: "
+                f"{type(returned).__name__}. Return `{{'my_loss': ...}}`."
+            )
+        rows = batch.rows(y_pred)
+        terms = []
+        for name, value in returned.items():
+            self._require_free(name)
+            batches.require_rowwise(name, value, batch, y_pred)
+            weight = self._compiled_losses.weight_of(name)
+            terms.append(
+                reduce_returned(
+                    name, value, rows=rows, sample_weight=sample_weight, weight=weight
+                )
+            )
+        return terms
+
+    def _require_free(self, name: str) -> None:
+        if not isinstance(name, str) or name in RESERVED or name in self._metric_names:
+            raise ValueError(
+                "A term of `compute_losses` needs a name of its own: a string, neither "
+                f"{' nor '.join(map(repr, RESERVED))} nor the name of a compiled metric. "
+                f"Received: {name!r}. Rename the term."
+            )
+
+    def _overridden_loss(self, batch: Batch, y_pred: Any, training: bool) -> tf.Tensor:
+        if "training" in inspect.signature(self.compute_loss).parameters:
+            return self.compute_loss(
+                *batch[:2], y_pred, batch.sample_weight, training=training
+            )
+        return self.compute_loss(*batch[:2], y_pred, batch.sample_weight)
+
+    def _log(self, batch: Batch, y_pred: Any) -> dict[str, Any]:
+        logs = self.compute_metrics(
+            batch.x, batch.y, y_pred, sample_weight=batch.sample_weight
+        )
+        return compat.reducible_logs(logs, self.distribute_strategy)
+
+    def _network_inputs(self, x: Mapping[str, Any]) -> Any:
+        functional = isinstance(self, compat.functional_class())
+        return side_inputs.network_inputs(
+            x,
+            self._side_input_names(),
+            declared=self.input if functional else None,
+            single=isinstance(self, keras.Sequential),
+        )
+
+    def _side_input_names(self) -> set[str]:
+        named = (*self.side_inputs, *self._metric_side_inputs)
+        return {*named, *self._compiled_losses.side_inputs}
+
+    def _checked(
+        self, function: Callable[[Any], Any], *, training: bool
+    ) -> Callable[[Any], Any]:
+        """`function`, with failed checks of values raised as `ValueError`."""
+
+        def run(iterator: Any) -> Any:
+            self._term_log.training = training
+            self._term_log.epoch_runs = True
+            try:
+                return function(iterator)
+            except tf.errors.InvalidArgumentError as error:
+                raise batches.as_value_error(error) from error
+
+        return run
+
+    def _keeping_metrics(self, evaluate: Callable[[], Any]) -> Any:
+        """Runs `evaluate`; within an epoch of training its metrics go on afterwards."""
+        log = self._term_log
+        if not (log.training and log.epoch_runs):
+            return evaluate()
+        state = [(variable, variable.numpy()) for variable in self.metrics_variables]
+        result = evaluate()
+        for variable, value in state:
+            variable.assign(value)
+        log.training = log.epoch_runs = True
+        return result
+
+    def _require_supported_strategy(self) -> None:
+        if (
+            self.distribute_strategy.num_replicas_in_sync > 1
+            and self.steps_per_execution > 1
+        ):
+            raise ValueError(
+                "`steps_per_execution` must be 1 with several replicas: Keras fails on "
+                f"more (seen in 3.15.1). Received: {self.steps_per_execution}. "
+                "Compile with `steps_per_execution=1`."
+            )
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Called by Keras under a strategy, before the step is traced in the replicas,
+        # where no variable can be created any more.
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+            return
+        if iterator is not None:
+            data_batch = compat.first_local_batch(iterator, strategy)
+        super()._maybe_symbolic_build(data_batch=data_batch)
+        with strategy.scope():
+            compat.trace(self._declare_terms, data_batch)
+
+    def _declare_terms(self, data: Any) -> None:
+        batch = Batch.of(data)
+        for training in (True, False):
+            y_pred = self._forward(batch.x, training=training)
+            if type(self).compute_loss is LossAwareModel.compute_loss:
+                self._parts(batch, y_pred, training).declare(self._term_log, training)
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class LossAwareSequential(LossAwareModel, keras.Sequential):
+    """A `keras.Sequential` that is a `LossAwareModel`.
+
+    Example:
+
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("sgd", loss="mse")
+    >>> history = model.fit(np.ones((4, 2)), np.ones((4, 1)), verbose=0)
+    >>> sorted(history.history)
+    ['loss']
+    """
+
+
+def _as_numbers(weights: Any) -> Any:
+    """Loss weights with variables as the numbers they hold."""
+    return keras.tree.map_structure(
+        lambda weight: (
+            float(weight) if isinstance(weight, keras.Variable | tf.Variable) else weight
+        ),
+        weights,
+    )

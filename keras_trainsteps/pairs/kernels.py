@@ -1,0 +1,74 @@
+"""What one pair of rows contributes to a pairwise loss.
+
+For rows `i` and `j` of one query let `d = s_i - s_j` be the difference of their scores
+and `D = y_i - y_j` that of their labels. A kernel gives the term `phi(d, D)` and its
+slope `d phi / d d`.
+
+Over preference pairs a term is asked for only where `D > 0`. Over all ordered pairs the
+terms of `(i, j)` and `(j, i)` are equal, so a term is asked for only where `D >= 0` and
+counted twice where `D > 0`. That is more than a saving: written for the pair with the
+higher label first, the terms of well-separated rows are small numbers in their own
+right. Written the other way round, as `softplus(-d) + d` with a large negative `d`,
+they would be the difference of two large ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+Term = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+"""`(score difference, label difference) -> (term, slope)`."""
+
+
+class PairKernel(NamedTuple):
+    """One kind of pairwise loss.
+
+    Attributes:
+        name: The kind, as it is named in errors.
+        preference: The term of a pair whose first row has the higher label.
+        all_pairs: The term of a pair of all ordered pairs, or `None` where the kind has
+            no meaning for rows of equal labels.
+    """
+
+    name: str
+    preference: Term
+    all_pairs: Term | None = None
+
+
+def _logistic(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.nn.softplus(-d), -tf.sigmoid(-d)
+
+
+def _soft_logistic(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    # Cross-entropy with target t = (1 + min(D, 1)) / 2; `rest` is 1 - t.
+    rest = 0.5 - 0.5 * tf.minimum(label_d, 1.0)
+    return tf.nn.softplus(-d) + rest * d, rest - tf.sigmoid(-d)
+
+
+def _hinge(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.nn.relu(1.0 - d), -tf.cast(d < 1.0, d.dtype)
+
+
+def _squared_hinge(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    margin = tf.nn.relu(1.0 - d)
+    return tf.square(margin), -2.0 * margin
+
+
+def _squared_error(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    error = d - label_d
+    return tf.square(error), 2.0 * error
+
+
+def _soft_zero_one(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    wrong = tf.sigmoid(-d)
+    return wrong, -wrong * tf.sigmoid(d)
+
+
+LOGISTIC = PairKernel("LOGISTIC", _logistic, _soft_logistic)
+HINGE = PairKernel("HINGE", _hinge)
+SQUARED_HINGE = PairKernel("SQUARED_HINGE", _squared_hinge)
+SQUARED_ERROR = PairKernel("SQUARED_ERROR", _squared_error, _squared_error)
+SOFT_ZERO_ONE = PairKernel("SOFT_ZERO_ONE", _soft_zero_one)

@@ -1,0 +1,60 @@
+"""Sums and rows over the replicas of a `tf.distribute` strategy.
+
+Outside a replica of a strategy with more than one replica, each function here is the
+identity, so one code path serves a single device and several.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def num_replicas() -> int:
+    """The number of replicas that run this step in parallel; 1 outside a replica."""
+    if tf.distribute.in_cross_replica_context():
+        return 1
+    return int(tf.distribute.get_strategy().num_replicas_in_sync)
+
+
+def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """`value` added up over all replicas. No gradient flows through it."""
+    if num_replicas() == 1:
+        return value
+    context = tf.distribute.get_replica_context()
+    return tf.stop_gradient(context.all_reduce("sum", value))
+
+
+def gather_rows(value: tf.Tensor) -> tf.Tensor:
+    """The rows of all replicas, in order of replica; replicas may hold different numbers.
+
+    The gradient that arrives is cut down to this replica's own rows. That is the right
+    gradient where every replica computes the same function of all rows and the
+    replicas' gradients are added up, as optimizers do.
+    """
+    if num_replicas() == 1:
+        return value
+    context = tf.distribute.get_replica_context()
+    if value.dtype == tf.bool:
+        return tf.cast(gather_rows(tf.cast(value, tf.int32)), tf.bool)
+
+    @tf.custom_gradient
+    def gather(rows: tf.Tensor):  # type: ignore[no-untyped-def]
+        first = first_own_row(tf.shape(rows)[0])
+        count = tf.shape(rows)[0]
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return upstream[first : first + count]
+
+        return context.all_gather(rows, axis=0), gradient
+
+    return gather(value)
+
+
+def first_own_row(rows: tf.Tensor) -> tf.Tensor:
+    """Where this replica's `rows` rows begin among the gathered rows."""
+    if num_replicas() == 1:
+        return tf.constant(0)
+    context = tf.distribute.get_replica_context()
+    counts = context.all_gather(tf.reshape(rows, (1,)), axis=0)
+    replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
+    return tf.reduce_sum(tf.where(tf.range(tf.size(counts)) < replica, counts, 0))

@@ -1,0 +1,109 @@
+"""What of a batch goes where: side inputs to losses and metrics, the rest to the network."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+_step = threading.local()  # replicas run in threads of their own
+
+
+@contextlib.contextmanager
+def visible(x: Any) -> Iterator[None]:
+    """Makes the entries of `x` readable by `current` while metrics are updated."""
+    before = getattr(_step, "x", None)
+    _step.x = x
+    try:
+        yield
+    finally:
+        _step.x = before
+
+
+def current(name: str) -> tf.Tensor:
+    """The side input `name` of the batch whose metrics are being updated."""
+    x = getattr(_step, "x", None)
+    if x is None:
+        raise ValueError(
+            f"Side input `{name}` is only known while a `LossAwareModel` updates its "
+            f"metrics. Received: no batch. Pass `{name}` to `update_state` yourself."
+        )
+    return pick(x, name)
+
+
+def pick(x: Any, name: str) -> Any:
+    """The entry `name` of the `x` dict of a batch."""
+    if isinstance(x, Mapping) and name in x:
+        return x[name]
+    received = f"keys {sorted(map(str, x))}" if isinstance(x, Mapping) else "no dict"
+    raise ValueError(
+        f"`x` must have the side input {name!r}, which a loss or metric reads. "
+        f"Received: {received}. Pass `x` as a dict with that entry, of one row a row "
+        "of the batch."
+    )
+
+
+def require(x: Any, names: Iterable[str]) -> None:
+    """Refuses an `x` that lacks one of the side inputs `names`."""
+    for name in names:
+        pick(x, name)
+
+
+def network_inputs(x: Any, names: Iterable[str], declared: Any, single: bool) -> Any:
+    """What of `x` the network is called with.
+
+    Args:
+        x: The `x` of a batch; anything but a dict is passed on as it is.
+        names: The side inputs.
+        declared: The structure of inputs that a Functional model declares, or `None`.
+        single: Whether the network takes one tensor (a Sequential model).
+    """
+    if not isinstance(x, Mapping):
+        return x
+    names = set(names)
+    rest = {key: value for key, value in x.items() if key not in names}
+    if declared is not None:
+        return _declared_inputs(x, rest, declared)
+    if single:
+        return _only_entry(rest)
+    return rest
+
+
+def _declared_inputs(x: Mapping[str, Any], rest: dict[str, Any], declared: Any) -> Any:
+    """The entries of `x` by the names of the declared inputs, in their structure.
+
+    Keras takes the entries of a dict with extra keys in alphabetical order, whatever
+    their names (keras#23258).
+    """
+    if isinstance(declared, keras.KerasTensor) or len(keras.tree.flatten(declared)) == 1:
+        wanted = keras.tree.flatten(declared)[0]
+        if wanted.name not in x and len(rest) == 1:
+            return keras.tree.pack_sequence_as(declared, list(rest.values()))
+
+    def entry(path: tuple[Any, ...], tensor: keras.KerasTensor) -> Any:
+        key = path[-1] if path and isinstance(path[-1], str) else tensor.name
+        if key in x:
+            return x[key]
+        if getattr(tensor._keras_history.operation, "optional", False):
+            return None
+        raise ValueError(
+            f"`x` must have an entry for the input {key!r} of the network. "
+            f"Received: keys {sorted(map(str, x))}."
+        )
+
+    flat = [entry(path, tensor) for path, tensor in keras.tree.flatten_with_path(declared)]
+    return keras.tree.pack_sequence_as(declared, flat)
+
+
+def _only_entry(rest: dict[str, Any]) -> Any:
+    if len(rest) != 1:
+        raise ValueError(
+            "A Sequential model takes one tensor: beside the side inputs, `x` must have "
+            f"one entry. Received: {sorted(map(str, rest))}. Name the others in "
+            "`side_inputs`, or use a Functional model."
+        )
+    return next(iter(rest.values()))

@@ -1,0 +1,156 @@
+"""A loss as a sum together with its denominator."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+
+class LossTerm(NamedTuple):
+    """A sum of losses together with the count it is to be divided by.
+
+    What is logged for an epoch is `sum(totals) / sum(counts)`, what several replicas
+    train on is the same ratio over the replicas, so batches of different sizes weigh
+    what they hold: pairs, tokens, triplets or rows.
+
+    Args:
+        total: Float tensor of shape `()`: the sum.
+        count: Tensor of shape `()`, not negative: the denominator. It carries no
+            gradient of its own unless it is built from trainable values.
+
+    Example:
+
+    >>> term = LossTerm(tf.constant(6.0), tf.constant(4.0))
+    >>> float(term.value)
+    1.5
+    >>> float((term + LossTerm(tf.constant(0.0), tf.constant(2.0))).value)
+    1.0
+    """
+
+    total: tf.Tensor
+    count: tf.Tensor
+
+    @property
+    def value(self) -> tf.Tensor:
+        """`total / count`; 0, with a gradient of 0, where `count` is 0."""
+        total = tf.convert_to_tensor(self.total)
+        return tf.math.divide_no_nan(total, tf.cast(self.count, total.dtype))
+
+    def __add__(self, other: Any) -> LossTerm:
+        """The term of both sums: totals and counts are added."""
+        if not isinstance(other, LossTerm):
+            raise TypeError(
+                "A `LossTerm` can only be added to a `LossTerm`. "
+                f"Received: {type(other).__name__}. Use its `.value` for arithmetic."
+            )
+        return LossTerm(self.total + other.total, self.count + other.count)
+
+    def __mul__(self, factor: Any) -> LossTerm:
+        """The term times a number: the total is scaled, the count stays."""
+        if isinstance(factor, LossTerm):
+            raise TypeError(
+                "A `LossTerm` can only be multiplied by a number or a scalar tensor. "
+                "Received: LossTerm. Use its `.value` for arithmetic."
+            )
+        return LossTerm(self.total * factor, self.count)
+
+    __rmul__ = __mul__
+
+
+class StepTerm(NamedTuple):
+    """A named loss of one step, reduced: what the step adds up, trains on and logs.
+
+    Attributes:
+        name: What it is logged as.
+        term: Its sum and denominator on this replica.
+        value: Its value on this replica.
+        by_rows: Whether epochs average it by rows, as Keras does, and not by its count.
+        weight: Its loss weight: a number, a variable, or `None` for 1.
+        compiled: Whether it comes from `compile`.
+    """
+
+    name: str
+    term: LossTerm
+    value: tf.Tensor
+    by_rows: bool
+    weight: Any = None
+    compiled: bool = False
+
+    def weigh(self, value: tf.Tensor) -> tf.Tensor:
+        """`value` times the loss weight."""
+        if self.weight is None:
+            return value
+        return value * tf.cast(tf.convert_to_tensor(self.weight), value.dtype)
+
+
+def reduce_returned(
+    name: str,
+    returned: Any,
+    *,
+    rows: tf.Tensor,
+    sample_weight: tf.Tensor | None,
+    weight: Any = None,
+) -> StepTerm:
+    """Reduces what `compute_losses` returned under `name`.
+
+    A `LossTerm` keeps its own denominator. A tensor of one or more axes is reduced as
+    Keras's `sum_over_batch_size`, `sum(sample_weight * values) / size(values)`. A scalar
+    is the value of the batch and weighs as its rows.
+    """
+    if isinstance(returned, LossTerm):
+        term = LossTerm(tf.convert_to_tensor(returned.total), returned.count)
+        if term.total.shape.rank not in (0, None) or not term.total.dtype.is_floating:
+            raise ValueError(
+                f"Loss term {name!r}: `total` must be a float scalar. Received: shape "
+                f"{term.total.shape}, dtype {term.total.dtype.name}. Sum it over the batch."
+            )
+        return StepTerm(name, term, as_loss(term.value), False, weight)
+    values = _as_tensor(name, returned)
+    if values.shape.rank == 0:
+        value = as_loss(values)
+        counted = tf.cast(rows, value.dtype)
+        return StepTerm(name, LossTerm(value * counted, counted), value, True, weight)
+    values = as_loss(values)
+    if sample_weight is not None:
+        values = values * _row_weights(name, values, as_loss(sample_weight))
+    total = keras.ops.sum(values)
+    count = tf.cast(tf.size(values), total.dtype)
+    value = keras.ops.divide_no_nan(total, count)
+    return StepTerm(name, LossTerm(total, count), value, True, weight)
+
+
+def as_loss(value: tf.Tensor) -> tf.Tensor:
+    """`value` in the dtype of losses: Keras's `floatx`, never narrower than float32."""
+    dtype = tf.as_dtype(keras.config.floatx())
+    return tf.cast(value, dtype if dtype.size >= 4 else tf.float32)
+
+
+def _as_tensor(name: str, returned: Any) -> tf.Tensor:
+    try:
+        values = tf.convert_to_tensor(returned)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"Loss term {name!r} must be a `LossTerm`, a tensor of one value a row, or a "
+            f"scalar. Received: {type(returned).__name__}."
+        ) from error
+    if not values.dtype.is_floating:
+        values = tf.cast(values, tf.float32)
+    return values
+
+
+def _row_weights(name: str, values: tf.Tensor, sample_weight: tf.Tensor) -> tf.Tensor:
+    """`sample_weight` with the axes it lacks, so that it meets `values` row by row."""
+    weights = sample_weight
+    while weights.shape.rank > values.shape.rank and weights.shape[-1] == 1:
+        weights = tf.squeeze(weights, -1)
+    while weights.shape.rank < values.shape.rank:
+        weights = tf.expand_dims(weights, -1)
+    if weights.shape.rank != values.shape.rank:
+        raise ValueError(
+            f"`sample_weight` must have one weight a row of loss term {name!r}, or one a "
+            f"value. Received: shape {tuple(sample_weight.shape)} for values of shape "
+            f"{tuple(values.shape)}."
+        )
+    return weights

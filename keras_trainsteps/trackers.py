@@ -1,0 +1,142 @@
+"""What is logged: one tracker a term, and a total that is their weighted sum."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+class TermTracker(keras.metrics.Mean):
+    """The value of one term over an epoch: the sum of its totals over that of its counts.
+
+    Sums are kept in float64, where 2**53 pairs can be counted.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name, dtype="float64")
+        self.weighted = self.add_variable(
+            shape=(), initializer="zeros", dtype="float64", name="weighted"
+        )
+
+    def track(self, total: Any, count: Any, weight: Any = None) -> None:
+        """Adds a batch's total and count; `weight` is the term's loss weight."""
+        total, count = tf.cast(total, tf.float64), tf.cast(count, tf.float64)
+        weighted = total if weight is None else total * tf.cast(weight, tf.float64)
+        self.total.assign_add(total)
+        self.count.assign_add(count)
+        self.weighted.assign_add(weighted)
+
+    def weighted_result(self) -> tf.Tensor:
+        """The term's part of the loss, with the weights that were in force."""
+        return tf.math.divide_no_nan(
+            tf.convert_to_tensor(self.weighted), tf.convert_to_tensor(self.count)
+        )
+
+    def reset_state(self) -> None:
+        super().reset_state()
+        self.weighted.assign(0)
+
+
+class TotalLoss(keras.metrics.Mean):
+    """The logged `loss`: the weighted sum of the logged terms and the regularization.
+
+    What is averaged by rows is one running mean, as in `keras.Model`. Terms with a
+    denominator of their own add their weighted values.
+    """
+
+    def __init__(self, log: TermLog) -> None:
+        super().__init__(name="loss")
+        self._own_terms = lambda: log.own  # a function: the terms are not its state
+
+    def result(self) -> tf.Tensor:
+        loss = super().result()
+        for tracker in self._own_terms():
+            loss = loss + tf.cast(tracker.weighted_result(), loss.dtype)
+        return loss
+
+
+class TermLog:
+    """The trackers of one `compile`, and which names each kind of step logs.
+
+    A plain object: Keras neither saves it nor takes its trackers for model state.
+    """
+
+    def __init__(self) -> None:
+        self.trackers: dict[str, TermTracker] = {}
+        self.own: list[TermTracker] = []
+        self.hidden: set[str] = set()
+        self.training = True
+        self.in_step = False
+        self.epoch_runs = False
+        self._names: dict[bool, tuple[str, ...]] = {}
+        self._warned: set[str] = set()
+
+    @contextmanager
+    def step(self, training: bool) -> Iterator[None]:
+        """Marks that a step is being traced or run."""
+        self.training, before, self.in_step = training, self.in_step, True
+        try:
+            yield
+        finally:
+            self.in_step = before
+
+    def declare(
+        self,
+        names: Iterable[str],
+        own: Iterable[str],
+        training: bool,
+        *,
+        hidden: Iterable[str],
+    ) -> None:
+        """Creates the trackers of a step's terms; the names must stay the same."""
+        names = tuple(names)
+        known = self._names.get(training)
+        if known is not None and set(known) != set(names):
+            raise ValueError(
+                "`compute_losses` must return the same names in every step. Received: "
+                f"{sorted(names)} after {sorted(known)}. Return a term that does not "
+                "apply as `LossTerm(0.0, 0.0)`, or compile again."
+            )
+        own = set(own)
+        for name in names:
+            if name not in self.trackers:
+                with tf.init_scope():
+                    self.trackers[name] = TermTracker(name)
+            tracker = self.trackers[name]
+            if name in own and not any(tracker is known for known in self.own):
+                self.own.append(tracker)
+        self._names[training] = names
+        self.hidden |= set(hidden)
+
+    @property
+    def shown(self) -> list[TermTracker]:
+        """The trackers that are logged under their names."""
+        return [t for name, t in self.trackers.items() if name not in self.hidden]
+
+    @property
+    def other_names(self) -> set[str]:
+        """Names that only the other kind of step logs."""
+        return set(self.trackers) - set(self._names.get(self.training, ()))
+
+    def end_epoch(self) -> None:
+        """Warns once of each term that had nothing to count in the epoch that ends."""
+        if not self.epoch_runs:
+            return
+        self.epoch_runs = False
+        for tracker in self.own:
+            if tracker.name in self.other_names | self._warned:
+                continue
+            if float(tracker.count.numpy()) == 0.0:
+                self._warned.add(tracker.name)
+                warnings.warn(
+                    f"Loss term {tracker.name!r} had nothing to count in the whole "
+                    "epoch: no pair, token or triplet. It is logged as 0 and trained "
+                    "nothing. Do batches hold whole queries (`data.query_batches`), "
+                    "with labels that differ?",
+                    stacklevel=4,
+                )

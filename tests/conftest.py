@@ -1,0 +1,25 @@
+"""Settings of every test process."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "default",
+    deadline=None,
+    max_examples=40,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+    derandomize=True,
+)
+settings.load_profile("default")
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Every test starts from the same random state and without earlier models."""
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(7)
