@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.terms import as_loss
-
-_FAILED = "keras_trainsteps: "  # starts the message of a check that fails while running
+from keras_trainsteps.terms import FAILED, as_loss
 
 
 class Batch(NamedTuple):
@@ -25,7 +25,7 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, data: Any) -> Batch:
         """Unpacks what `fit` hands to a step."""
-        return cls(*keras.tree.map_structure(_tensor, _unpack(data)))
+        return cls(*tensors(keras.utils.unpack_x_y_sample_weight(data)))
 
     def rows(self, y_pred: Any) -> tf.Tensor:
         """The number of rows: of the targets, or of the output where there are none.
@@ -41,15 +41,18 @@ class Batch(NamedTuple):
     def for_hook(self, y_pred: Any) -> tuple[Any, Any, Any, tf.Tensor | None]:
         """`x, y, y_pred, sample_weight` as `compute_losses` takes them."""
         require_one_shape(self.y, y_pred)
-        y = keras.tree.map_structure(_as_floatx, self.y)
         y_pred = keras.tree.map_structure(_wide, y_pred)
+        outputs = keras.tree.flatten(y_pred)
+        double = any(output.dtype == tf.float64 for output in outputs)
+        y = keras.tree.map_structure(
+            lambda target: _float(target, tf.float64 if double else as_loss(0.0).dtype),
+            self.y,
+        )
         return self.x, y, y_pred, self.row_weight()
 
     def row_weight(self) -> tf.Tensor | None:
         """`sample_weight` as one tensor; Keras copies one array for each target in a dict."""
-        leaves = [
-            leaf for leaf in keras.tree.flatten(self.sample_weight) if leaf is not None
-        ]
+        leaves = [leaf for leaf in keras.tree.flatten(self.sample_weight) if leaf is not None]
         if not leaves:
             return None
         first = as_loss(leaves[0])
@@ -57,7 +60,7 @@ class Batch(NamedTuple):
             tf.debugging.assert_equal(
                 as_loss(leaf),
                 first,
-                f"{_FAILED}`sample_weight` must be the same for every target when "
+                f"{FAILED}`sample_weight` must be the same for every target when "
                 "`compute_losses` is used. Received: weights that differ. Pass the others "
                 "as side inputs in `x`.",
             )
@@ -72,9 +75,9 @@ def runtime_checks(batch: Batch) -> list[tf.Operation]:
     weights = [leaf for leaf in keras.tree.flatten(batch.sample_weight) if leaf is not None]
     checks = [
         tf.debugging.Assert(
-            tf.reduce_all(weight >= tf.zeros((), weight.dtype)),
+            tf.reduce_all(as_loss(weight) >= 0),
             [
-                f"{_FAILED}`sample_weight` must be numbers that are not negative. Received: "
+                f"{FAILED}`sample_weight` must be numbers that are not negative. Received: "
                 "negative weights or NaN. To leave a row out, give it a weight of 0."
             ],
         )
@@ -83,10 +86,37 @@ def runtime_checks(batch: Batch) -> list[tf.Operation]:
     return [check for check in checks if check is not None]
 
 
-def as_value_error(error: tf.errors.InvalidArgumentError) -> Exception:
-    """The `ValueError` that a failed check of ours stands for; else the error itself."""
-    found = re.search(rf"{_FAILED}(.*?)(\]|\n|$)", error.message or "")
-    return ValueError(found.group(1).strip()) if found else error
+def as_value_error(error: tf.errors.InvalidArgumentError) -> ValueError | None:
+    """The `ValueError` that a failed check of ours stands for."""
+    found = re.search(rf"{FAILED}(.*?)('|\]|\n|$)", error.message or "")
+    return ValueError(found.group(1).strip()) if found else None
+
+
+def require_batch_size(batch_size: Any) -> None:
+    """Refuses a batch size below 1, for which Keras takes its default or worse."""
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be an integer of at least 1, or `None` for 32. "
+            f"Received: {batch_size!r}."
+        )
+
+
+def warn_of_cut_queries(name: str, query_ids: Any, batch_size: int, shuffle: bool) -> None:
+    """Warns of queries of arrays that `fit` will scatter over several batches."""
+    ids = np.asarray(query_ids).reshape(-1)
+    if len(ids) <= batch_size:
+        return
+    queries, query = np.unique(ids, return_inverse=True)
+    place = np.arange(len(ids)) if shuffle else np.arange(len(ids)) // batch_size
+    pieces = np.unique(np.stack([query, place]), axis=1)[0]
+    cut = int(np.sum(np.bincount(pieces) > 1))
+    if cut:
+        warnings.warn(
+            f"{cut} of {len(queries)} queries of `{name}` have rows that `fit` puts into "
+            "different batches: pairs between these are not trained on, and metrics take "
+            "the parts for queries. Pass `data.query_batches` instead.",
+            stacklevel=4,
+        )
 
 
 def require_xla_inputs(x: Any) -> None:
@@ -114,8 +144,11 @@ def require_one_target(y: Any, y_pred: Any) -> None:
 
 def require_one_shape(y: Any, y_pred: Any) -> None:
     """Refuses `(rows,)` beside `(rows, 1)`, whose difference has shape `(rows, rows)`."""
-    pairs = zip(keras.tree.flatten(y), keras.tree.flatten(y_pred), strict=False)
-    for target, output in pairs:
+    targets, outputs = keras.tree.flatten(y), keras.tree.flatten(y_pred)
+    if len(targets) != len(outputs):  # several targets of one output: ids may be among them
+        targets = [t for t in targets if t is not None and t.dtype.is_floating]
+        outputs = outputs * len(targets) if len(outputs) == 1 else []
+    for target, output in zip(targets, outputs, strict=False):
         if target is None or None in (target.shape.rank, output.shape.rank):
             continue
         low, high = sorted((target.shape, output.shape), key=lambda shape: shape.rank)
@@ -136,11 +169,9 @@ def require_one_shape(y: Any, y_pred: Any) -> None:
 def require_rowwise(name: str, returned: Any, batch: Batch, y_pred: Any) -> None:
     """Refuses a returned matrix of all rows by all rows, a broadcast gone wrong."""
     shape = getattr(returned, "shape", None)
-    if shape is None or len(shape) != 2 or shape[1] == 1:
+    if shape is None or tf.TensorShape(shape).rank != 2 or shape[1] == 1:
         return
-    leaves = [
-        leaf for leaf in keras.tree.flatten((batch.y, y_pred, batch.x)) if leaf is not None
-    ]
+    leaves = [leaf for leaf in keras.tree.flatten((batch.y, y_pred, batch.x)) if leaf is not None]
     expected = {size for leaf in leaves if leaf.shape.rank for size in leaf.shape[1:]}
     square = shape[1] is None or shape[1] == shape[0]
     if square and shape[1] not in expected:
@@ -151,19 +182,18 @@ def require_rowwise(name: str, returned: Any, batch: Batch, y_pred: Any) -> None
         )
 
 
-def _unpack(data: Any) -> tuple[Any, Any, Any]:
-    return keras.utils.unpack_x_y_sample_weight(data)  # type: ignore[no-any-return]
+def tensors(structure: Any) -> Any:
+    """Everything in a structure as tensors; `None` stays."""
+
+    def tensor(value: Any) -> Any:
+        return value if value is None or tf.is_tensor(value) else tf.convert_to_tensor(value)
+
+    return keras.tree.map_structure(tensor, structure)
 
 
-def _tensor(value: Any) -> Any:
-    if value is None or tf.is_tensor(value):
-        return value
-    return tf.convert_to_tensor(value)
-
-
-def _as_floatx(value: Any) -> Any:
+def _float(value: Any, dtype: tf.DType) -> Any:
     is_float = tf.is_tensor(value) and value.dtype.is_floating
-    return as_loss(value) if is_float else value
+    return tf.cast(value, dtype) if is_float else value
 
 
 def _wide(output: Any) -> Any:

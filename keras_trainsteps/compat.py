@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
@@ -33,6 +34,18 @@ def functional_class() -> type[keras.Model]:
     """
     tensor = keras.Input((1,), name="functional_class_input")
     return type(keras.Model(tensor, tensor, name="functional_class"))
+
+
+def makes_functional(
+    cls: type[keras.Model], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> bool:
+    """Whether arguments of a constructor turn a model of class `cls` into a Functional one."""
+    if issubclass(cls, (functional_class(), keras.Sequential)):
+        return False
+    given = [*args[:2], *(kwargs[name] for name in ("inputs", "outputs") if name in kwargs)]
+    return len(given) == 2 and all(
+        isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(given)
+    )
 
 
 @functools.cache
@@ -76,6 +89,28 @@ def after_batch(batch: Any, checks: Sequence[tf.Operation] = ()) -> Iterator[Non
         tf.control_dependencies([*needed, *checks]),
     ):
         yield
+
+
+def readable(x: Any) -> Any:
+    """Arrays of text as arrays of objects, the only text that Keras reads (seen in 3.15.1)."""
+
+    def as_objects(value: Any) -> Any:
+        is_text = isinstance(value, np.ndarray) and value.dtype.kind in "SU"
+        return value.astype(object) if is_text else value
+
+    if not isinstance(x, (Mapping, tuple, list)):
+        return x
+    return keras.tree.map_structure(as_objects, x)
+
+
+def as_in_fit(x: Any) -> Any:
+    """Arrays as `fit` reads them: floats in `floatx`, which `train_on_batch` leaves out."""
+
+    def cast(value: Any) -> Any:
+        is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        return value.astype(keras.config.floatx()) if is_float else value
+
+    return keras.tree.map_structure(cast, readable(x))
 
 
 def first_local_batch(iterator: Any, strategy: tf.distribute.Strategy) -> Any:

@@ -7,15 +7,23 @@ loss returns, to the bit.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps import replicas, side_inputs
 from keras_trainsteps.losses.side_input_loss import SideInputLoss
+from keras_trainsteps.outputs import (
+    Output,
+    losses_by_output,
+    outputs_of,
+    sample_weights_by_output,
+    targets_by_output,
+    term_names,
+)
 from keras_trainsteps.terms import LossTerm, StepTerm, as_loss
 
 
@@ -23,19 +31,12 @@ class FunctionLoss(keras.losses.Loss):
     """A plain function `(y_true, y_pred)` as a loss."""
 
     def __init__(self, function: Callable[[Any, Any], Any], name: str) -> None:
-        super().__init__(name=name)
+        # Keras opens a name scope of that name, which cannot be `<lambda>`.
+        super().__init__(name=re.sub(r"\W", "", name) or "function")
         self.function = function
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.function(y_true, y_pred)
-
-
-class Output(NamedTuple):
-    """One output of the network and where it stands in a structure of outputs."""
-
-    path: tuple[Any, ...]
-    name: str | None
-    y_pred: tf.Tensor
 
 
 class CompiledLosses:
@@ -50,26 +51,44 @@ class CompiledLosses:
     """
 
     def __init__(self, loss: Any = None, loss_weights: Any = None) -> None:
-        self.loss = loss
+        self.loss = keras.tree.map_structure(_loss_object, loss)
         self.loss_weights = loss_weights
-        flat = keras.tree.flatten(loss) if loss is not None else []
-        self._losses = {id(leaf): _loss_object(leaf) for leaf in flat if leaf is not None}
+
+    @property
+    def objects(self) -> list[keras.losses.Loss]:
+        """All losses."""
+        return [loss for loss in keras.tree.flatten(self.loss) if loss is not None]
 
     @property
     def side_inputs(self) -> set[str]:
         """The side inputs that the losses read."""
-        losses = self._losses.values()
-        return {
-            n
-            for loss in losses
-            if isinstance(loss, SideInputLoss)
-            for n in loss.side_inputs
-        }
+        readers = [loss for loss in self.objects if isinstance(loss, SideInputLoss)]
+        return {name for loss in readers for name in loss.side_inputs}
 
     def weight_of(self, name: str) -> Any:
         """The weight given by name to a logged term, or `None`."""
         weights = self.loss_weights
         return weights.get(name) if isinstance(weights, Mapping) else None
+
+    def require_known_weights(self, names: Iterable[str], output_names: Any) -> None:
+        """Refuses weights of what is neither a term nor an output."""
+        weights, names = self.loss_weights, list(names)
+        if weights is None:
+            return
+        if isinstance(weights, Mapping):
+            known = {*names, *(name.removesuffix("_loss") for name in names)}
+            known |= set(output_names or ())
+            unknown = [name for name in weights if name not in known]
+            if unknown:
+                raise ValueError(
+                    "`loss_weights` must name terms or outputs. "
+                    f"Received: {unknown}, where the terms are {sorted(names)}."
+                )
+        elif self.loss is None:
+            raise ValueError(
+                "`loss_weights` must be a dict by name when there is no compiled loss. "
+                f"Received: {weights!r}, where the terms are {sorted(names)}."
+            )
 
     def terms(
         self,
@@ -81,76 +100,61 @@ class CompiledLosses:
         rows: tf.Tensor,
         output_names: Sequence[str] | None,
     ) -> list[StepTerm]:
-        """The terms of one batch, in the order of `loss`."""
+        """The terms of one batch, in the order of the outputs."""
         if self.loss is None:
             return []
-        outputs = _outputs(y_pred, output_names)
-        wanted = self._assign(outputs)
-        targets = _targets(y, outputs, wanted)
-        weights = _weights_of_rows(sample_weight, y, outputs, targets)
-        named = _names(outputs, wanted)
-        flat_weights = self._flat_weights(named)
-        terms = []
-        for (index, loss, name), weight in zip(named, flat_weights, strict=True):
-            term = _term(
-                loss, targets[index], outputs[index].y_pred, x, weights[index], rows
+        outputs = outputs_of(y_pred, output_names)
+        losses = losses_by_output(self.loss, outputs)
+        targets = targets_by_output(y, outputs, losses)
+        row_weights = sample_weights_by_output(sample_weight, outputs, targets)
+        names = iter(term_names(outputs, losses))
+        weights = iter(self._weights(outputs, losses))
+        return [
+            _term(next(names), loss, target, output.y_pred, x, row_weight, rows, next(weights))
+            for output, on_output, target, row_weight in zip(
+                outputs, losses, targets, row_weights, strict=True
             )
-            terms.append(StepTerm(name, *term, weight, compiled=True))
-        return terms
+            for loss in on_output
+        ]
 
-    def _assign(self, outputs: list[Output]) -> list[list[keras.losses.Loss]]:
-        """For each output the losses on it."""
-        loss = self.loss
-        if not keras.tree.is_nested(loss):
-            return [[self._losses[id(loss)]] for _ in outputs]
-        single = len(outputs) == 1
-        if isinstance(loss, (list, tuple)) and single:
-            loss = [loss] if len(loss) != 1 or not keras.tree.is_nested(loss[0]) else loss
-        if isinstance(loss, (list, tuple)):
-            if len(loss) != len(outputs):
-                raise ValueError(
-                    "`loss` must be one loss, or one (or `None`) for each output. "
-                    f"Received: {len(loss)} for {len(outputs)} outputs."
-                )
-            chosen = list(loss)
-        else:
-            chosen = [_entry(loss, output) for output in outputs]
-            _require_known(loss, outputs)
-        return [self._flat(entry) for entry in chosen]
-
-    def _flat(self, entry: Any) -> list[keras.losses.Loss]:
-        leaves = keras.tree.flatten(entry) if entry is not None else []
-        return [self._losses[id(leaf)] for leaf in leaves if leaf is not None]
-
-    def _flat_weights(self, named: list[tuple[int, keras.losses.Loss, str]]) -> list[Any]:
+    def _weights(self, outputs: list[Output], losses: list[list[Any]]) -> list[Any]:
+        """The loss weight of each loss."""
         weights = self.loss_weights
+        by_output = [
+            out for out, on_output in zip(outputs, losses, strict=True) for _ in on_output
+        ]
         if weights is None:
-            return [None] * len(named)
+            return [None] * len(by_output)
         if isinstance(weights, Mapping):
-            return [
-                weights.get(name, weights.get(name.removesuffix("_loss")))
-                for *_, name in named
+            names = term_names(outputs, losses)
+            keys = [
+                (name, name.removesuffix("_loss"), output.name, *output.path[:1])
+                for name, output in zip(names, by_output, strict=True)
             ]
+            return [next((weights[k] for k in key if k in weights), None) for key in keys]
         flat = keras.tree.flatten(weights)
-        if len(flat) == 1 and not keras.tree.is_nested(weights):
-            return flat * len(named)
-        if len(flat) != len(named):
-            raise ValueError(
-                "`loss_weights` must match the number of losses. "
-                f"Received: {len(flat)} weights for {len(named)} losses."
-            )
-        return flat
+        if not keras.tree.is_nested(weights):
+            return flat * len(by_output)
+        if len(flat) == len(by_output):
+            return flat
+        if len(flat) == len(outputs):
+            return [flat[outputs.index(output)] for output in by_output]
+        raise ValueError(
+            "`loss_weights` must match the number of losses. "
+            f"Received: {len(flat)} weights for {len(by_output)} losses."
+        )
 
 
-def _loss_object(leaf: Any) -> keras.losses.Loss:
+def _loss_object(leaf: Any) -> keras.losses.Loss | None:
+    if leaf is None:
+        return None
     if isinstance(leaf, str) and leaf.lower() in ("crossentropy", "ce"):
         return FunctionLoss(_crossentropy, leaf)
     found = keras.losses.get(leaf)
     if isinstance(found, keras.losses.Loss):
         return found
-    if isinstance(leaf, str):
-        return FunctionLoss(found, leaf)
-    return FunctionLoss(found, getattr(found, "__name__", type(found).__name__))
+    name = leaf if isinstance(leaf, str) else getattr(found, "__name__", type(found).__name__)
+    return FunctionLoss(found, name)
 
 
 def _crossentropy(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
@@ -162,161 +166,103 @@ def _crossentropy(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
     return keras.losses.categorical_crossentropy(y_true, y_pred)
 
 
-def _outputs(y_pred: Any, output_names: Sequence[str] | None) -> list[Output]:
-    flat = keras.tree.flatten_with_path(y_pred)
-    names: list[str | None] = [None] * len(flat)
-    if not isinstance(y_pred, Mapping) and output_names and len(output_names) == len(flat):
-        names = list(output_names)
-    elif keras.tree.is_nested(y_pred):
-        names = ["/".join(map(str, path)) for path, _ in flat]
-    return [
-        Output(path, name, value) for (path, value), name in zip(flat, names, strict=True)
-    ]
-
-
-def _entry(structure: Any, output: Output) -> Any:
-    """What a dict (nested as the outputs, or by name) holds for an output."""
-    if output.name in structure:
-        return structure[output.name]
-    for key in output.path:
-        inside = isinstance(structure, Mapping) and key in structure
-        if isinstance(structure, (list, tuple)) and isinstance(key, int):
-            inside = key < len(structure)
-        if not inside:
-            return None
-        structure = structure[key]
-    return structure if output.path else None
-
-
-def _require_known(loss: Mapping[str, Any], outputs: list[Output]) -> None:
-    known = {name for output in outputs for name in (output.name, *output.path[:1])}
-    unknown = [key for key in loss if key not in known]
-    if unknown:
-        raise ValueError(
-            f"`loss` names outputs that the model does not have: {unknown}. "
-            f"The outputs are {[output.name for output in outputs]}."
-        )
-
-
-def _targets(y: Any, outputs: list[Output], wanted: list[list[Any]]) -> list[Any]:
-    """The targets of each output; `None` for one without a loss."""
-    if not keras.tree.is_nested(y):
-        if len(outputs) == 1:
-            return [y]
-        flat = [y]
-    elif isinstance(y, Mapping) and all(
-        _entry(y, output) is not None or not losses
-        for output, losses in zip(outputs, wanted, strict=True)
-    ):
-        return [_entry(y, output) for output in outputs]
-    else:
-        if isinstance(y, Mapping) and len(outputs) == 1 and len(y) > 1:
-            raise ValueError(
-                f"`y` has the entries {sorted(map(str, y))}, but the model has one output: "
-                "which one the compiled loss should read is not said. Pass the target "
-                "alone and the others as entries of `x`, or fill `compute_losses`."
-            )
-        flat = keras.tree.flatten(y)
-    if len(flat) == len(outputs):
-        return flat
-    with_loss = [index for index, losses in enumerate(wanted) if losses]
-    if len(flat) == len(with_loss):
-        targets: list[Any] = [None] * len(outputs)
-        for index, target in zip(with_loss, flat, strict=True):
-            targets[index] = target
-        return targets
-    raise ValueError(
-        "`y` must have one target for each output that has a loss. "
-        f"Received: {len(flat)} targets for {len(with_loss)} outputs with a loss."
-    )
-
-
-def _weights_of_rows(
-    sample_weight: Any, y: Any, outputs: list[Output], targets: list[Any]
-) -> list[Any]:
-    if not keras.tree.is_nested(sample_weight):
-        return [sample_weight] * len(outputs)
-    if isinstance(sample_weight, Mapping) and len(outputs) > 1:
-        return [_entry(sample_weight, output) for output in outputs]
-    flat = keras.tree.flatten(sample_weight)
-    given = [target is not None for target in targets]
-    if len(flat) == sum(given) != len(outputs):
-        rest = iter(flat)
-        return [next(rest) if is_given else None for is_given in given]
-    return flat if len(flat) == len(outputs) else [flat[0]] * len(outputs)
-
-
-def _names(
-    outputs: list[Output], wanted: list[list[keras.losses.Loss]]
-) -> list[tuple[int, keras.losses.Loss, str]]:
-    """Each loss with the index of its output and a name of its own."""
-    named: list[tuple[int, keras.losses.Loss, str]] = []
-    taken: set[str] = set()
-    for index, losses in enumerate(wanted):
-        for loss in losses:
-            parts = [outputs[index].name] if len(outputs) > 1 else []
-            if len(losses) > 1 or len(outputs) == 1:
-                parts.append(loss.name)
-            base = "_".join(part for part in parts if part)
-            name, number = f"{base}_loss", 1
-            while name in taken:
-                name, number = f"{base}_{number}_loss", number + 1
-            taken.add(name)
-            named.append((index, loss, name))
-    return named
-
-
 def _term(
-    loss: keras.losses.Loss, y_true: Any, y_pred: Any, x: Any, sample_weight: Any, rows: Any
-) -> tuple[LossTerm, tf.Tensor, bool]:
-    """Term, value and whether it is averaged by rows."""
+    name: str,
+    loss: keras.losses.Loss,
+    y_true: Any,
+    y_pred: Any,
+    x: Any,
+    sample_weight: Any,
+    rows: tf.Tensor,
+    weight: Any,
+) -> StepTerm:
     if isinstance(loss, SideInputLoss):
         side_inputs.require(x, loss.side_inputs)
         term = loss.term(y_true, y_pred, x, sample_weight)
-        return term, as_loss(term.value), False
+        return StepTerm(name, term, as_loss(term.value), False, weight, compiled=True)
     y_true, y_pred = _aligned(y_true, y_pred)
+    count = _own_count(loss, y_true, y_pred, sample_weight)
     if replicas.num_replicas() == 1:
         value = keras.ops.cast(loss(y_true, y_pred, sample_weight), as_loss(0.0).dtype)
-        counted = tf.cast(rows, value.dtype)
-        return LossTerm(value * counted, counted), value, True
-    term = _replica_term(loss, y_true, y_pred, sample_weight, rows)
-    return term, as_loss(term.value), True
+        counted = tf.cast(rows, value.dtype) if count is None else count
+        term = LossTerm(value * counted, counted)
+    else:
+        term = _replica_term(loss, y_true, y_pred, sample_weight, rows, count)
+        value = as_loss(term.value)
+    return StepTerm(name, term, value, count is None, weight, compiled=True)
 
 
 def _aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-    """`(rows,)` beside `(rows, 1)` as `(rows, 1)` both; Keras does so for its own losses only."""
+    """Target and output with the same number of axes, where one has a last axis of 1 more.
+
+    Keras does so inside its own losses only; a subclass of `Loss` would broadcast.
+    """
     if y_true is None or keras.tree.is_nested(y_true) or keras.tree.is_nested(y_pred):
         return y_true, y_pred
-    if y_true.shape.rank == 1 and y_pred.shape.rank == 2 and y_pred.shape[1] == 1:
-        return tf.expand_dims(y_true, -1), y_pred
-    if y_pred.shape.rank == 1 and y_true.shape.rank == 2 and y_true.shape[1] == 1:
-        return y_true, tf.expand_dims(y_pred, -1)
+    axes = y_true.shape.rank, y_pred.shape.rank
+    if axes in ((1, 2), (2, 1)) and (y_true, y_pred)[axes[1] - 1].shape[-1] == 1:
+        return tf.reshape(y_true, (-1, 1)), _reshaped(y_pred, (-1, 1))
+    if None in axes or 0 in axes or abs(axes[0] - axes[1]) != 1:
+        return y_true, y_pred
+    if axes[0] > axes[1] and y_true.shape[-1] == 1:
+        return tf.squeeze(y_true, -1), y_pred
+    if axes[1] > axes[0] and y_pred.shape[-1] == 1:
+        return y_true, _reshaped(y_pred, tf.shape(y_pred)[:-1])
     return y_true, y_pred
 
 
-def _replica_term(
-    loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any, rows: Any
-) -> LossTerm:
-    """Sum and denominator of a Keras loss on this replica.
+def _reshaped(y_pred: tf.Tensor, shape: Any) -> tf.Tensor:
+    reshaped = tf.reshape(y_pred, shape)
+    mask = getattr(y_pred, "_keras_mask", None)
+    if mask is not None:
+        reshaped._keras_mask = mask
+    return reshaped
 
-    The denominator is what the loss's reduction divides by on one device: all values,
-    those under a mask, their weights, or nothing.
+
+def _own_count(
+    loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any
+) -> tf.Tensor | None:
+    """What a Keras loss divides by where that is not the number of values.
+
+    It is the number of values under a mask, or the sum of their weights. Keras averages
+    the epoch of such losses by rows; here their sums are added up.
     """
-    each = copy.copy(loss)
-    each.reduction = None
-    values = as_loss(each(y_true, y_pred, sample_weight))
+    mask = getattr(y_pred, "_keras_mask", None)
+    weighted_mean = loss.reduction == "mean_with_sample_weight"
+    if loss.reduction in (None, "none", "sum") or not (weighted_mean or mask is not None):
+        return None
+    ones = FunctionLoss(
+        lambda y_true, y_pred: tf.ones_like(_values(loss, y_true, y_pred)), "ones"
+    )
+    weights = sample_weight if weighted_mean else None
+    return tf.reduce_sum(_each(ones, y_true, y_pred, weights))
+
+
+def _values(loss: keras.losses.Loss, y_true: Any, y_pred: Any) -> tf.Tensor:
+    return tf.convert_to_tensor(loss.call(y_true, y_pred))
+
+
+def _each(loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
+    """The weighted and masked values of a Keras loss, before its reduction."""
+    each = object.__new__(type(loss))  # `copy.copy` goes through Keras's serialization
+    each.__dict__.update(loss.__dict__, reduction=None)
+    return as_loss(each(y_true, y_pred, sample_weight))
+
+
+def _replica_term(
+    loss: keras.losses.Loss,
+    y_true: Any,
+    y_pred: Any,
+    sample_weight: Any,
+    rows: tf.Tensor,
+    count: tf.Tensor | None,
+) -> LossTerm:
+    """Sum and denominator of a Keras loss on this replica, for a sum over all replicas."""
+    values = _each(loss, y_true, y_pred, sample_weight)
     if values.shape.rank == 0:  # a function that reduces by itself
         counted = tf.cast(rows, values.dtype)
         return LossTerm(values * counted, counted)
     total = tf.reduce_sum(values)
     if loss.reduction in (None, "none", "sum"):
-        share = tf.cast(1 / replicas.num_replicas(), total.dtype)
-        return LossTerm(total, share)
-    mask = getattr(y_pred, "_keras_mask", None)
-    weighted_mean = loss.reduction == "mean_with_sample_weight"
-    if mask is None and not (weighted_mean and sample_weight is not None):
-        return LossTerm(total, tf.cast(tf.size(values), total.dtype))
-    ones = FunctionLoss(lambda _, __: tf.ones_like(values), "ones")
-    ones.reduction = None
-    counted = ones(y_true, y_pred, sample_weight if weighted_mean else None)
-    return LossTerm(total, tf.reduce_sum(as_loss(counted)))
+        return LossTerm(total, tf.constant(1 / replicas.num_replicas(), total.dtype))
+    return LossTerm(total, tf.cast(tf.size(values) if count is None else count, total.dtype))

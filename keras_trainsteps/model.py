@@ -60,19 +60,19 @@ class LossAwareModel(keras.Model):
     side_inputs: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> LossAwareModel:
-        functional = len(args) == 2 or "outputs" in kwargs
-        if functional and not issubclass(
-            cls, (compat.functional_class(), keras.Sequential)
-        ):
+        if compat.makes_functional(cls, args, kwargs):
             cls = compat.functional_twin(cls)
         return super().__new__(cls, *args, **kwargs)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if compat.makes_functional(type(self), args, kwargs):  # from a subclass's `__init__`
+            self.__class__ = compat.functional_twin(type(self))
         super().__init__(*args, **kwargs)
         self._compiled_losses = CompiledLosses()
         self._term_log = TermLog()
         self._metric_side_inputs: tuple[str, ...] = ()
-        self._metric_names: set[Any] = set()
+        self._metric_names: set[str] = set()
+        self._query_ids: set[str] = set()
 
     # What a subclass fills
 
@@ -126,6 +126,9 @@ class LossAwareModel(keras.Model):
             **kwargs: As in Keras.
         """
         losses = CompiledLosses(loss, loss_weights)
+        given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
+        names = {_name_of(metric) for metric in given}
+        _require_metric_names(names | self._own_metric_names())
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -136,11 +139,13 @@ class LossAwareModel(keras.Model):
         )
         self._compiled_losses = losses
         self._term_log = TermLog()
-        self._loss_tracker = TotalLoss(self._term_log)
-        given = keras.tree.flatten([metrics, weighted_metrics])
+        # Past `__setattr__`, which would list the tracker once more among the metrics.
+        vars(self)["_loss_tracker"] = TotalLoss(self._term_log)
         named = [name for metric in given for name in getattr(metric, "side_inputs", ())]
         self._metric_side_inputs = tuple(named)
-        self._metric_names = {getattr(metric, "name", metric) for metric in given}
+        readers = [*given, *losses.objects]
+        self._query_ids = {getattr(reader, "query_ids", None) for reader in readers} - {None}
+        self._metric_names = names
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as the saved one was."""
@@ -155,6 +160,8 @@ class LossAwareModel(keras.Model):
         """Calls the network on what of the inputs is its own, never on side inputs."""
         if args and isinstance(args[0], Mapping):
             args = (self._network_inputs(args[0]), *args[1:])
+        elif isinstance(kwargs.get("inputs"), Mapping):
+            kwargs = {**kwargs, "inputs": self._network_inputs(kwargs["inputs"])}
         return super().__call__(*args, **kwargs)
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -168,13 +175,11 @@ class LossAwareModel(keras.Model):
                     loss = self.optimizer.scale_loss(loss)
             weights = self.trainable_weights
             if weights:
-                self.optimizer.apply_gradients(
-                    zip(tape.gradient(loss, weights), weights, strict=True)
-                )
+                gradients = tape.gradient(loss, weights)
+                with tf.control_dependencies([loss]):  # and so the checks of what it reads
+                    self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
             else:
-                warnings.warn(
-                    "The model does not have any trainable weights.", stacklevel=2
-                )
+                warnings.warn("The model does not have any trainable weights.", stacklevel=2)
             return self._log(batch, y_pred)
 
     def test_step(self, data: Any) -> dict[str, Any]:
@@ -199,7 +204,8 @@ class LossAwareModel(keras.Model):
         A subclass may override it, as in `keras.Model`; then what it returns is trained
         on and logged as `loss`, and terms are not logged one by one.
         """
-        return self._parts(Batch.of((x, y, sample_weight)), y_pred, training).loss
+        batch = Batch.of((x, y, sample_weight))
+        return self._parts(batch, batches.tensors(y_pred), training).loss
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -217,24 +223,21 @@ class LossAwareModel(keras.Model):
         metrics = super().metrics
         if not self.compiled:
             return metrics
-        return [*metrics[:1], *self._term_log.shown, *metrics[1:]]
+        return [*metrics[:1], *self._term_log.trackers.values(), *metrics[1:]]
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Values of all metrics; inside a replica, those of all replicas together."""
         log = self._term_log
         if replicas.num_replicas() > 1:
             state = [v for v in self.metrics_variables if v.aggregation == "sum"]
-            context = tf.distribute.get_replica_context()
-            sums = context.all_reduce("sum", [tf.convert_to_tensor(v) for v in state])
+            sums = replicas.sum_each_over_replicas([tf.convert_to_tensor(v) for v in state])
             with keras.StatelessScope(state_mapping=list(zip(state, sums, strict=True))):
                 result = super().get_metrics_result()
         else:
             result = super().get_metrics_result()
             if not log.in_step and tf.executing_eagerly():
                 log.end_epoch()
-        return {
-            name: value for name, value in result.items() if name not in log.other_names
-        }
+        return {name: value for name, value in result.items() if name not in log.unlogged}
 
     def make_train_function(self, force: bool = False) -> Any:
         """Creates the function that `fit` runs."""
@@ -252,17 +255,60 @@ class LossAwareModel(keras.Model):
             self.test_function = self._checked(self.test_function, training=False)
         return self.test_function
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`; within an epoch, training metrics go on afterwards."""
-        return self._keeping_metrics(
-            lambda: super(LossAwareModel, self).evaluate(*args, **kwargs)
-        )
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """As `keras.Model.fit`."""
+        batches.require_batch_size(batch_size)
+        if isinstance(x, tf.data.Dataset) and len(args) < 6:
+            kwargs.setdefault("shuffle", False)  # Keras warns of its own default
+        if "validation_data" in kwargs:
+            kwargs["validation_data"] = compat.readable(kwargs["validation_data"])
+        if isinstance(x, Mapping):
+            for name in self._query_ids & set(x):
+                shuffle = bool(kwargs.get("shuffle", True))
+                batches.warn_of_cut_queries(name, x[name], batch_size or 32, shuffle)
+        self._term_log.fitting = True
+        try:
+            return super().fit(compat.readable(x), y, batch_size, *args, **kwargs)
+        finally:
+            self._term_log.fitting = False
 
-    def test_on_batch(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.test_on_batch`; within an epoch, training metrics go on afterwards."""
-        return self._keeping_metrics(
-            lambda: super(LossAwareModel, self).test_on_batch(*args, **kwargs)
-        )
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """As `keras.Model.evaluate`; called within `fit`, the epoch's metrics go on after it."""
+        batches.require_batch_size(batch_size)
+        with self._metrics_kept(unless="_use_cached_eval_dataset" in kwargs):
+            return super().evaluate(compat.readable(x), y, batch_size, *args, **kwargs)
+
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`; side inputs may be there and are not read."""
+        return super().predict(compat.readable(x), *args, **kwargs)
+
+    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
+        with self._metrics_kept():
+            return super().train_on_batch(
+                *compat.as_in_fit((x, *args)), **compat.as_in_fit(kwargs)
+            )
+
+    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
+        with self._metrics_kept():
+            return super().test_on_batch(
+                *compat.as_in_fit((x, *args)), **compat.as_in_fit(kwargs)
+            )
 
     # The pieces of a step
 
@@ -303,10 +349,16 @@ class LossAwareModel(keras.Model):
             output_names=getattr(self, "output_names", None),
         )
         if type(self).compute_losses is not LossAwareModel.compute_losses:
-            terms += self._hook_terms(batch, y_pred, training)
+            taken = {term.name for term in terms}
+            terms += self._hook_terms(batch, y_pred, training, taken)
+        self._compiled_losses.require_known_weights(
+            (term.name for term in terms), getattr(self, "output_names", None)
+        )
         return LossParts.of(terms, self.losses, batch.rows(y_pred))
 
-    def _hook_terms(self, batch: Batch, y_pred: Any, training: bool) -> list[StepTerm]:
+    def _hook_terms(
+        self, batch: Batch, y_pred: Any, training: bool, taken: set[str]
+    ) -> list[StepTerm]:
         x, y, wide, sample_weight = batch.for_hook(y_pred)
         returned = self.compute_losses(x, y, wide, sample_weight, training=training)
         if not isinstance(returned, Mapping) or isinstance(returned, LossTerm):
@@ -315,9 +367,11 @@ class LossAwareModel(keras.Model):
                 f"{type(returned).__name__}. Return `{{'my_loss': ...}}`."
             )
         rows = batch.rows(y_pred)
+        taken |= {*RESERVED, *self._metric_names}
+        taken |= {metric.name for metric in super().metrics if metric is not self._loss_tracker}
         terms = []
         for name, value in returned.items():
-            self._require_free(name)
+            _require_free(name, taken)
             batches.require_rowwise(name, value, batch, y_pred)
             weight = self._compiled_losses.weight_of(name)
             terms.append(
@@ -327,25 +381,17 @@ class LossAwareModel(keras.Model):
             )
         return terms
 
-    def _require_free(self, name: str) -> None:
-        if not isinstance(name, str) or name in RESERVED or name in self._metric_names:
-            raise ValueError(
-                "A term of `compute_losses` needs a name of its own: a string, neither "
-                f"{' nor '.join(map(repr, RESERVED))} nor the name of a compiled metric. "
-                f"Received: {name!r}. Rename the term."
-            )
+    def _own_metric_names(self) -> set[str]:
+        """Names of the metrics that belong to the model and its layers."""
+        return {metric.name for metric in super().metrics if metric is not self._loss_tracker}
 
     def _overridden_loss(self, batch: Batch, y_pred: Any, training: bool) -> tf.Tensor:
         if "training" in inspect.signature(self.compute_loss).parameters:
-            return self.compute_loss(
-                *batch[:2], y_pred, batch.sample_weight, training=training
-            )
+            return self.compute_loss(*batch[:2], y_pred, batch.sample_weight, training=training)
         return self.compute_loss(*batch[:2], y_pred, batch.sample_weight)
 
     def _log(self, batch: Batch, y_pred: Any) -> dict[str, Any]:
-        logs = self.compute_metrics(
-            batch.x, batch.y, y_pred, sample_weight=batch.sample_weight
-        )
+        logs = self.compute_metrics(batch.x, batch.y, y_pred, sample_weight=batch.sample_weight)
         return compat.reducible_logs(logs, self.distribute_strategy)
 
     def _network_inputs(self, x: Mapping[str, Any]) -> Any:
@@ -361,9 +407,7 @@ class LossAwareModel(keras.Model):
         named = (*self.side_inputs, *self._metric_side_inputs)
         return {*named, *self._compiled_losses.side_inputs}
 
-    def _checked(
-        self, function: Callable[[Any], Any], *, training: bool
-    ) -> Callable[[Any], Any]:
+    def _checked(self, function: Callable[[Any], Any], *, training: bool) -> Callable[[Any], Any]:
         """`function`, with failed checks of values raised as `ValueError`."""
 
         def run(iterator: Any) -> Any:
@@ -372,27 +416,33 @@ class LossAwareModel(keras.Model):
             try:
                 return function(iterator)
             except tf.errors.InvalidArgumentError as error:
-                raise batches.as_value_error(error) from error
+                refused = batches.as_value_error(error)
+                if refused is None:
+                    raise
+                raise refused from error
 
         return run
 
-    def _keeping_metrics(self, evaluate: Callable[[], Any]) -> Any:
-        """Runs `evaluate`; within an epoch of training its metrics go on afterwards."""
+    @contextlib.contextmanager
+    def _metrics_kept(self, unless: bool = False) -> Iterator[None]:
+        """Within `fit`, puts the running metrics of the epoch back afterwards."""
         log = self._term_log
-        if not (log.training and log.epoch_runs):
-            return evaluate()
+        if unless or not log.fitting:
+            yield
+            return
         state = [(variable, variable.numpy()) for variable in self.metrics_variables]
-        result = evaluate()
-        for variable, value in state:
-            variable.assign(value)
-        log.training = log.epoch_runs = True
-        return result
+        training, epoch_runs = log.training, log.epoch_runs
+        try:
+            yield
+        finally:
+            for variable in self.metrics_variables:
+                variable.assign(tf.zeros(variable.shape, variable.dtype))
+            for variable, value in state:
+                variable.assign(value)
+            log.training, log.epoch_runs = training, epoch_runs
 
     def _require_supported_strategy(self) -> None:
-        if (
-            self.distribute_strategy.num_replicas_in_sync > 1
-            and self.steps_per_execution > 1
-        ):
+        if self.distribute_strategy.num_replicas_in_sync > 1 and self.steps_per_execution > 1:
             raise ValueError(
                 "`steps_per_execution` must be 1 with several replicas: Keras fails on "
                 f"more (seen in 3.15.1). Received: {self.steps_per_execution}. "
@@ -434,6 +484,12 @@ class LossAwareSequential(LossAwareModel, keras.Sequential):
     """
 
 
+def _name_of(metric: Any) -> str:
+    """What Keras logs a metric under: a metric, its name, or a function."""
+    name = getattr(metric, "name", None) or getattr(metric, "__name__", metric)
+    return str(name)
+
+
 def _as_numbers(weights: Any) -> Any:
     """Loss weights with variables as the numbers they hold."""
     return keras.tree.map_structure(
@@ -442,3 +498,22 @@ def _as_numbers(weights: Any) -> Any:
         ),
         weights,
     )
+
+
+def _require_free(name: Any, taken: set[str]) -> None:
+    """Refuses a name of a term that something else is logged under."""
+    if not isinstance(name, str) or name in taken or name.startswith("val_"):
+        raise ValueError(
+            "A term of `compute_losses` needs a name of its own: a string that does not start "
+            "with 'val_' and is neither 'loss', 'regularization', the name of a metric nor "
+            f"that of a compiled loss. Received: {name!r}. Rename the term."
+        )
+
+
+def _require_metric_names(names: set[str]) -> None:
+    clashing = sorted(names & set(RESERVED))
+    if clashing:
+        raise ValueError(
+            "A metric must not have the name of what the model logs itself. "
+            f"Received: a metric named {clashing[0]!r}. Give it another `name`."
+        )

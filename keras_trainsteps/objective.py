@@ -42,26 +42,47 @@ class LossParts(NamedTuple):
                 "There is no loss to compute. Received: no `loss` in `compile()`, nothing "
                 "from `compute_losses`, no `add_loss`. Provide one of them."
             )
-        if replicas.num_replicas() == 1:
-            values, added_share = [term.value for term in terms], sums
-        else:
-            values, added_share = _shares(terms, sums, rows)
-        weighed = [term.weigh(value) for term, value in zip(terms, values, strict=True)]
-        return cls(terms, sums, rows, _sum(weighed, added_share))
+        if replicas.num_replicas() > 1:
+            return cls._of_replica(terms, sums, rows)
+        return cls(terms, sums, rows, _sum([term.weigh(term.value) for term in terms], sums))
+
+    @classmethod
+    def _of_replica(
+        cls, terms: list[StepTerm], added: list[tf.Tensor], rows: tf.Tensor
+    ) -> LossParts:
+        """On one of several replicas: each term over its count on all of them.
+
+        What is averaged by rows is logged as this replica's share in the value of the
+        whole batch, and added losses weigh as this replica's rows.
+        """
+        counts = [as_loss(rows), *(as_loss(term.term.count) for term in terms)]
+        every = tf.unstack(replicas.sum_over_replicas(tf.stack(counts)), num=len(counts))
+        shares = [
+            as_loss(LossTerm(term.term.total, count).value)
+            for term, count in zip(terms, every[1:], strict=True)
+        ]
+        of_rows = tf.math.divide_no_nan(counts[0], every[0])
+        logged = [
+            term._replace(value=tf.math.divide_no_nan(share, of_rows)) if term.by_rows else term
+            for term, share in zip(terms, shares, strict=True)
+        ]
+        weighed = [term.weigh(share) for term, share in zip(terms, shares, strict=True)]
+        return cls(logged, added, rows, _sum(weighed, [loss * of_rows for loss in added]))
 
     @property
-    def shown(self) -> bool:
-        """Whether terms are logged one by one: not where `loss` is the only one of Keras."""
-        return len(self.terms) > 1 or any(not term.compiled for term in self.terms)
+    def tracked(self) -> list[StepTerm]:
+        """The terms with a tracker: not a single loss of Keras, which `loss` itself tracks."""
+        single = len(self.terms) == 1 and self.terms[0].compiled
+        return [term for term in self.terms if not (single and term.by_rows)]
 
     def declare(self, log: TermLog, training: bool) -> None:
         """Creates the trackers that these parts are logged in."""
-        hidden = [] if self.shown else [term.name for term in self.terms]
-        names = [term.name for term in self.terms]
-        own = [term.name for term in self.terms if not term.by_rows]
+        names = [term.name for term in self.tracked]
+        own = [term.name for term in self.tracked if not term.by_rows]
+        single = len(self.terms) == 1 and self.terms[0].compiled
         if self.added:
             names.append("regularization")
-        log.declare(names, own, training, hidden=hidden)
+        log.declare(names, own, training, hidden=own if single else ())
 
     def track(self, log: TermLog, loss_tracker: keras.metrics.Mean) -> None:
         """Enters the values of this batch into the trackers.
@@ -74,11 +95,10 @@ class LossParts(NamedTuple):
         else:
             local = _sum([term.weigh(term.value) for term in by_rows], self.added)
         loss_tracker.update_state(local, sample_weight=self.rows)
-        for term in self.terms:
-            counted = (term.value * tf.cast(self.rows, term.value.dtype), self.rows)
-            log.trackers[term.name].track(
-                *(counted if term.by_rows else term.term), term.weight
-            )
+        for term in self.tracked:
+            value = tf.reduce_mean(term.value)  # a loss with `reduction=None` has many
+            counted = (value * tf.cast(self.rows, value.dtype), self.rows)
+            log.trackers[term.name].track(*(counted if term.by_rows else term.term), term.weight)
         if self.added:
             total = tf.add_n(self.added) * tf.cast(self.rows, self.added[0].dtype)
             log.trackers["regularization"].track(total, self.rows)
@@ -90,17 +110,3 @@ def _sum(values: list[tf.Tensor], added: list[tf.Tensor]) -> tf.Tensor:
     if not parts:
         return as_loss(tf.zeros(()))
     return parts[0] if len(parts) == 1 else keras.ops.sum(parts)
-
-
-def _shares(
-    terms: list[StepTerm], added: list[tf.Tensor], rows: tf.Tensor
-) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """Each term over its count on all replicas; added losses by this replica's rows."""
-    counts = [as_loss(rows), *(as_loss(term.term.count) for term in terms)]
-    every = tf.unstack(replicas.sum_over_replicas(tf.stack(counts)), num=len(counts))
-    values = [
-        as_loss(LossTerm(term.term.total, count).value)
-        for term, count in zip(terms, every[1:], strict=True)
-    ]
-    share = tf.math.divide_no_nan(as_loss(rows), every[0])
-    return values, [loss * share for loss in added]

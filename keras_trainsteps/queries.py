@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.terms import LossTerm
+from keras_trainsteps.arguments import as_float
+from keras_trainsteps.terms import FAILED, LossTerm
 
 
 class RankingRows(NamedTuple):
@@ -62,7 +63,7 @@ def ranking_rows(
             (outside a graph), for weights that are negative or not numbers.
     """
     y_pred = widen(tf.convert_to_tensor(y_pred))
-    y_true = tf.cast(tf.convert_to_tensor(y_true), y_pred.dtype)
+    y_true = as_float(y_true, y_pred.dtype)
     if query_ids is None:
         _require_lists(y_true, y_pred)
         lists = tf.shape(y_pred)[0]
@@ -76,11 +77,11 @@ def ranking_rows(
     if mask is not None:
         flat["mask"] = _like_labels(tf.cast(mask, tf.bool), shape, "mask", fits)
     if sample_weight is not None:
-        weight = tf.cast(tf.convert_to_tensor(sample_weight), y_pred.dtype)
+        weight = as_float(sample_weight, y_pred.dtype)
         flat["sample_weight"] = _like_labels(weight, shape, "sample_weight", fits)
         require_weights(weight)
     flat = {name: _rows(value, name, fits) for name, value in flat.items()}
-    _require_one_length(flat)
+    flat = _of_one_length(flat)
 
     own_rows = tf.shape(flat["y_pred"])[0]
     first = replicas.first_own_row(own_rows)
@@ -188,12 +189,8 @@ def _require_lists(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
         )
 
 
-def _like_labels(
-    value: tf.Tensor, labels: tf.TensorShape, name: str, fits: str
-) -> tf.Tensor:
-    if fits == "lists" and not (
-        value.shape.rank == 2 and value.shape.is_compatible_with(labels)
-    ):
+def _like_labels(value: tf.Tensor, labels: tf.TensorShape, name: str, fits: str) -> tf.Tensor:
+    if fits == "lists" and not (value.shape.rank == 2 and value.shape.is_compatible_with(labels)):
         raise ValueError(
             f"`{name}` must have the shape of the lists, {tuple(labels)}, one entry an "
             f"item. Received: shape {tuple(value.shape)}."
@@ -201,12 +198,20 @@ def _like_labels(
     return value
 
 
-def _require_one_length(flat: dict[str, tf.Tensor]) -> None:
+def _of_one_length(flat: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """`flat`, refused when its lengths differ: at once if they are known, else when run."""
     lengths = {name: value.shape[0] for name, value in flat.items()}
     known = {length for length in lengths.values() if length is not None}
+    rule = "Labels, scores, ids, mask and weights must have one entry a row each."
     if len(known) > 1:
         listed = ", ".join(f"`{name}` {length}" for name, length in lengths.items())
-        raise ValueError(
-            "Labels, scores, ids, mask and weights must have one entry a row each. "
-            f"Received rows: {listed}."
-        )
+        raise ValueError(f"{rule} Received rows: {listed}.")
+    if None not in lengths.values() or compat.in_xla():
+        return flat
+    sizes = tf.stack([tf.size(value) for value in flat.values()])
+    check = tf.debugging.Assert(
+        tf.reduce_all(sizes == sizes[0]),
+        [f"{FAILED}{rule} Received: other numbers of rows for {', '.join(flat)}."],
+    )
+    with tf.control_dependencies([check]):
+        return {name: tf.identity(value) for name, value in flat.items()}

@@ -6,6 +6,8 @@ identity, so one code path serves a single device and several.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
 
@@ -24,6 +26,19 @@ def sum_over_replicas(value: tf.Tensor) -> tf.Tensor:
     return tf.stop_gradient(context.all_reduce("sum", value))
 
 
+def sum_each_over_replicas(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Each of several tensors added up over all replicas, in one exchange."""
+    if num_replicas() == 1 or not values:
+        return list(values)
+    flat = [tf.reshape(tf.cast(value, tf.float64), (-1,)) for value in values]
+    sums = sum_over_replicas(tf.concat(flat, axis=0))
+    parts = tf.split(sums, [part.shape[0] for part in flat])
+    return [
+        tf.reshape(tf.cast(part, value.dtype), value.shape)
+        for part, value in zip(parts, values, strict=True)
+    ]
+
+
 def gather_rows(value: tf.Tensor) -> tf.Tensor:
     """The rows of all replicas, in order of replica; replicas may hold different numbers.
 
@@ -38,7 +53,7 @@ def gather_rows(value: tf.Tensor) -> tf.Tensor:
         return tf.cast(gather_rows(tf.cast(value, tf.int32)), tf.bool)
 
     @tf.custom_gradient
-    def gather(rows: tf.Tensor):  # type: ignore[no-untyped-def]
+    def gather(rows: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         first = first_own_row(tf.shape(rows)[0])
         count = tf.shape(rows)[0]
 

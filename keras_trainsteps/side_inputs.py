@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -60,7 +61,7 @@ def network_inputs(x: Any, names: Iterable[str], declared: Any, single: bool) ->
         x: The `x` of a batch; anything but a dict is passed on as it is.
         names: The side inputs.
         declared: The structure of inputs that a Functional model declares, or `None`.
-        single: Whether the network takes one tensor (a Sequential model).
+        single: Whether an only entry left is passed on by itself (a Sequential model).
     """
     if not isinstance(x, Mapping):
         return x
@@ -68,9 +69,7 @@ def network_inputs(x: Any, names: Iterable[str], declared: Any, single: bool) ->
     rest = {key: value for key, value in x.items() if key not in names}
     if declared is not None:
         return _declared_inputs(x, rest, declared)
-    if single:
-        return _only_entry(rest)
-    return rest
+    return next(iter(rest.values())) if single and len(rest) == 1 else rest
 
 
 def _declared_inputs(x: Mapping[str, Any], rest: dict[str, Any], declared: Any) -> Any:
@@ -85,9 +84,10 @@ def _declared_inputs(x: Mapping[str, Any], rest: dict[str, Any], declared: Any) 
             return keras.tree.pack_sequence_as(declared, list(rest.values()))
 
     def entry(path: tuple[Any, ...], tensor: keras.KerasTensor) -> Any:
-        key = path[-1] if path and isinstance(path[-1], str) else tensor.name
+        key = path[0] if path and isinstance(path[0], str) else tensor.name
         if key in x:
-            return x[key]
+            nested = path[1:] if path and path[0] == key else ()
+            return functools.reduce(lambda value, step: value[step], nested, x[key])
         if getattr(tensor._keras_history.operation, "optional", False):
             return None
         raise ValueError(
@@ -97,13 +97,3 @@ def _declared_inputs(x: Mapping[str, Any], rest: dict[str, Any], declared: Any) 
 
     flat = [entry(path, tensor) for path, tensor in keras.tree.flatten_with_path(declared)]
     return keras.tree.pack_sequence_as(declared, flat)
-
-
-def _only_entry(rest: dict[str, Any]) -> Any:
-    if len(rest) != 1:
-        raise ValueError(
-            "A Sequential model takes one tensor: beside the side inputs, `x` must have "
-            f"one entry. Received: {sorted(map(str, rest))}. Name the others in "
-            "`side_inputs`, or use a Functional model."
-        )
-    return next(iter(rest.values()))

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+FAILED = "keras_trainsteps: "  # starts the message of a check that fails while running
+
 
 class LossTerm(NamedTuple):
     """A sum of losses together with the count it is to be divided by.
@@ -56,7 +58,8 @@ class LossTerm(NamedTuple):
             )
         return LossTerm(self.total * factor, self.count)
 
-    __rmul__ = __mul__
+    def __rmul__(self, factor: Any) -> LossTerm:
+        return self * factor
 
 
 class StepTerm(NamedTuple):
@@ -82,7 +85,7 @@ class StepTerm(NamedTuple):
         """`value` times the loss weight."""
         if self.weight is None:
             return value
-        return value * tf.cast(tf.convert_to_tensor(self.weight), value.dtype)
+        return value * keras.ops.convert_to_tensor(self.weight, dtype=value.dtype)
 
 
 def reduce_returned(
@@ -100,11 +103,14 @@ def reduce_returned(
     is the value of the batch and weighs as its rows.
     """
     if isinstance(returned, LossTerm):
-        term = LossTerm(tf.convert_to_tensor(returned.total), returned.count)
-        if term.total.shape.rank not in (0, None) or not term.total.dtype.is_floating:
+        term = LossTerm(*map(tf.convert_to_tensor, returned))
+        if not term.total.dtype.is_floating or any(
+            part.shape.rank not in (0, None) for part in term
+        ):
             raise ValueError(
-                f"Loss term {name!r}: `total` must be a float scalar. Received: shape "
-                f"{term.total.shape}, dtype {term.total.dtype.name}. Sum it over the batch."
+                f"Loss term {name!r}: `total` must be a float scalar and `count` a scalar. "
+                f"Received: shapes {tuple(term.total.shape)} and {tuple(term.count.shape)}, "
+                f"total of dtype {term.total.dtype.name}. Sum both over the batch."
             )
         return StepTerm(name, term, as_loss(term.value), False, weight)
     values = _as_tensor(name, returned)
@@ -143,6 +149,8 @@ def _as_tensor(name: str, returned: Any) -> tf.Tensor:
 def _row_weights(name: str, values: tf.Tensor, sample_weight: tf.Tensor) -> tf.Tensor:
     """`sample_weight` with the axes it lacks, so that it meets `values` row by row."""
     weights = sample_weight
+    if values.shape.rank is None or weights.shape.rank is None:
+        return weights
     while weights.shape.rank > values.shape.rank and weights.shape[-1] == 1:
         weights = tf.squeeze(weights, -1)
     while weights.shape.rank < values.shape.rank:

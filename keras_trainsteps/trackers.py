@@ -19,6 +19,7 @@ class TermTracker(keras.metrics.Mean):
 
     def __init__(self, name: str) -> None:
         super().__init__(name=name, dtype="float64")
+        self._direction = "down"  # what callbacks that monitor it take for better
         self.weighted = self.add_variable(
             shape=(), initializer="zeros", dtype="float64", name="weighted"
         )
@@ -26,10 +27,11 @@ class TermTracker(keras.metrics.Mean):
     def track(self, total: Any, count: Any, weight: Any = None) -> None:
         """Adds a batch's total and count; `weight` is the term's loss weight."""
         total, count = tf.cast(total, tf.float64), tf.cast(count, tf.float64)
-        weighted = total if weight is None else total * tf.cast(weight, tf.float64)
         self.total.assign_add(total)
         self.count.assign_add(count)
-        self.weighted.assign_add(weighted)
+        if weight is not None:
+            total = total * keras.ops.convert_to_tensor(weight, dtype="float64")
+        self.weighted.assign_add(total)
 
     def weighted_result(self) -> tf.Tensor:
         """The term's part of the loss, with the weights that were in force."""
@@ -51,6 +53,7 @@ class TotalLoss(keras.metrics.Mean):
 
     def __init__(self, log: TermLog) -> None:
         super().__init__(name="loss")
+        self._direction = "down"
         self._own_terms = lambda: log.own  # a function: the terms are not its state
 
     def result(self) -> tf.Tensor:
@@ -73,6 +76,7 @@ class TermLog:
         self.training = True
         self.in_step = False
         self.epoch_runs = False
+        self.fitting = False
         self._names: dict[bool, tuple[str, ...]] = {}
         self._warned: set[str] = set()
 
@@ -114,14 +118,9 @@ class TermLog:
         self.hidden |= set(hidden)
 
     @property
-    def shown(self) -> list[TermTracker]:
-        """The trackers that are logged under their names."""
-        return [t for name, t in self.trackers.items() if name not in self.hidden]
-
-    @property
-    def other_names(self) -> set[str]:
-        """Names that only the other kind of step logs."""
-        return set(self.trackers) - set(self._names.get(self.training, ()))
+    def unlogged(self) -> set[str]:
+        """Names that this kind of step does not log: hidden, or of the other kind only."""
+        return self.hidden | (set(self.trackers) - set(self._names.get(self.training, ())))
 
     def end_epoch(self) -> None:
         """Warns once of each term that had nothing to count in the epoch that ends."""
@@ -129,7 +128,9 @@ class TermLog:
             return
         self.epoch_runs = False
         for tracker in self.own:
-            if tracker.name in self.other_names | self._warned:
+            if tracker.name not in self._names.get(self.training, ()):
+                continue
+            if tracker.name in self._warned:
                 continue
             if float(tracker.count.numpy()) == 0.0:
                 self._warned.add(tracker.name)

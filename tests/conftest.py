@@ -21,5 +21,5 @@ settings.load_profile("default")
 @pytest.fixture(autouse=True)
 def seeded():
     """Every test starts from the same random state and without earlier models."""
-    keras.backend.clear_session()
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -87,7 +88,7 @@ def query_batches(
             np.random.default_rng(epoch_seeds.spawn(1)[0]).shuffle(order)
         for queries in np.split(order, _cuts(sizes[order], batch_size)):
             index = np.concatenate([rows_of[query] for query in queries])
-            yield _element(keras.tree.map_structure(lambda array: array[index], data))
+            yield _element(keras.tree.map_structure(operator.itemgetter(index), data))
 
     spec = keras.tree.map_structure(_spec, data)
     dataset = tf.data.Dataset.from_generator(epochs, output_signature=_element(spec))
@@ -96,7 +97,7 @@ def query_batches(
 
 
 def _cuts(sizes: npt.NDArray[np.int_], batch_size: int) -> npt.NDArray[np.int_]:
-    """Where to cut queries of these sizes into batches: at the boundaries nearest to equal parts."""
+    """Where to cut queries of these sizes into batches of nearly equal numbers of rows."""
     batches = min(len(sizes), -(-int(sizes.sum()) // batch_size))
     ends = np.concatenate([[0], np.cumsum(sizes)])
     targets = np.arange(1, batches) * ends[-1] / batches
@@ -119,9 +120,7 @@ def _ids(ids: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     if ids.ndim == 2 and ids.shape[1] == 1:
         ids = ids[:, 0]
     if ids.ndim != 1:
-        raise ValueError(
-            f"`x[{name!r}]` must have one id a row. Received: shape {ids.shape}."
-        )
+        raise ValueError(f"`x[{name!r}]` must have one id a row. Received: shape {ids.shape}.")
     if ids.dtype.kind not in "iuOSU":
         raise TypeError(
             f"`x[{name!r}]` must be integers or strings: floats cannot hold ids exactly. "

@@ -1,1 +1,1 @@
-"""The main jobs on real data, one file each, run as `python -m keras_trainsteps.examples.NAME`."""
+"""The main jobs on real data; run one as `python -m keras_trainsteps.examples.NAME`."""

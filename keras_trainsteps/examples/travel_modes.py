@@ -12,8 +12,9 @@ from __future__ import annotations
 import keras
 import numpy as np
 import statsmodels.api as sm
+import tensorflow as tf
 
-from keras_trainsteps import LossAwareModel, losses
+from keras_trainsteps import LossAwareModel, LossTerm, losses
 from keras_trainsteps.data import query_batches
 from keras_trainsteps.metrics import NDCG, PairAccuracy
 
@@ -23,8 +24,15 @@ class Ranker(LossAwareModel):
 
     side_inputs = ("query_id",)
 
-    def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):  # type: ignore[no-untyped-def]
-        """The pairwise logistic loss over each query's pairs."""
+    def compute_losses(
+        self,
+        x: dict[str, tf.Tensor],
+        y: tf.Tensor,
+        y_pred: tf.Tensor,
+        sample_weight: tf.Tensor | None = None,
+        training: bool = True,
+    ) -> dict[str, LossTerm]:
+        """The pairwise logistic loss over the pairs of each query."""
         term = losses.pairwise_logistic(
             y, y_pred, query_ids=x["query_id"], sample_weight=sample_weight
         )
@@ -37,9 +45,7 @@ def load_trips() -> tuple[dict[str, np.ndarray], np.ndarray]:
     costs = trips[["ttme", "invc", "invt", "gc"]].to_numpy()
     mode = np.eye(4)[trips["mode"].astype(int) - 1]
     ids = trips["individual"].to_numpy().astype("int64")
-    return {"features": np.hstack([costs, mode]), "query_id": ids}, trips[
-        "choice"
-    ].to_numpy()
+    return {"features": np.hstack([costs, mode]), "query_id": ids}, trips["choice"].to_numpy()
 
 
 def build_ranker(features: np.ndarray) -> Ranker:

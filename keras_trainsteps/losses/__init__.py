@@ -1,5 +1,25 @@
 """Losses as functions that return a `LossTerm`, and as objects for `compile`."""
 
-from keras_trainsteps.losses.side_input_loss import SideInputLoss as SideInputLoss
+from keras_trainsteps.losses.approximate import approx_mrr as approx_mrr
+from keras_trainsteps.losses.approximate import approx_ndcg as approx_ndcg
+from keras_trainsteps.losses.contrastive import contrastive as contrastive
+from keras_trainsteps.losses.contrastive import margin_loss as margin_loss
+from keras_trainsteps.losses.gumbel import gumbel as gumbel
+from keras_trainsteps.losses.gumbel import with_gumbel as with_gumbel
+from keras_trainsteps.losses.info_nce import info_nce as info_nce
+from keras_trainsteps.losses.listwise import list_mle as list_mle
+from keras_trainsteps.losses.listwise import softmax as softmax
+from keras_trainsteps.losses.listwise import unique_softmax as unique_softmax
+from keras_trainsteps.losses.mined_triplet import mined_triplet as mined_triplet
+from keras_trainsteps.losses.multi_similarity import multi_similarity as multi_similarity
 from keras_trainsteps.losses.pairwise import PairwiseLogistic as PairwiseLogistic
 from keras_trainsteps.losses.pairwise import pairwise_logistic as pairwise_logistic
+from keras_trainsteps.losses.pointwise import mean_squared_error as mean_squared_error
+from keras_trainsteps.losses.pointwise import sigmoid_crossentropy as sigmoid_crossentropy
+from keras_trainsteps.losses.sequence import masked_crossentropy as masked_crossentropy
+from keras_trainsteps.losses.side_input_loss import SideInputLoss as SideInputLoss
+from keras_trainsteps.losses.supervised_contrastive import nt_xent as nt_xent
+from keras_trainsteps.losses.supervised_contrastive import (
+    supervised_contrastive as supervised_contrastive,
+)
+from keras_trainsteps.losses.triplet import triplet as triplet

@@ -6,13 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.lists import (
-    Lists,
-    Normalize,
-    lists,
-    require_choice,
-    require_positive,
-)
+from keras_trainsteps.arguments import require_choice, require_positive
+from keras_trainsteps.losses.lists import Lists, Normalize, lists
 from keras_trainsteps.losses.segments import order_by
 from keras_trainsteps.losses.soft_ranks import soft_ranks
 from keras_trainsteps.terms import LossTerm
@@ -69,8 +64,10 @@ def approx_ndcg(
         ValueError: For shapes that do not fit, a `temperature` that is not positive, an
             unknown option, and, outside a graph, for labels or weights that are NaN or
             negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
+
     >>> term = approx_ndcg([[1.0, 0.0]], [[5.0, 0.0]])
     >>> round(float(term.value), 4)  # the relevant item is first
     -1.0
@@ -143,8 +140,10 @@ def approx_mrr(
     Raises:
         TypeError: For ids that are neither integers nor strings.
         ValueError: As for `approx_ndcg`.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
+
     >>> term = approx_mrr([0.0, 1.0], [5.0, 0.0], query_ids=["q", "q"])
     >>> round(float(term.value), 4)  # the relevant item is second
     -0.5

@@ -9,7 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.lists import require_positive
+from keras_trainsteps import replicas
+from keras_trainsteps.arguments import require_positive
 from keras_trainsteps.losses.ties import draw_seed
 from keras_trainsteps.queries import widen
 from keras_trainsteps.terms import LossTerm
@@ -47,6 +48,7 @@ def gumbel(
         ValueError: For `samples` below 1 or a `temperature` that is not positive.
 
     Example:
+
     >>> gumbel([1.0, 2.0, 3.0], samples=4, seed=1).shape
     TensorShape([4, 3])
 
@@ -58,10 +60,12 @@ def gumbel(
         raise ValueError(f"`samples` must be an integer above 0. Received: {samples!r}.")
     scores = widen(tf.convert_to_tensor(scores))
     shape = tf.concat([[samples], tf.shape(scores)], 0)
+    drawn = draw_seed(seed)
+    if replicas.num_replicas() > 1:  # their rows differ, and so must their noise
+        first = replicas.first_own_row(tf.shape(scores)[0])
+        drawn += tf.stack([tf.zeros_like(drawn[0]), tf.cast(first, drawn.dtype)])
     tiny = 2.0**-126  # u = 0 would be infinite noise
-    uniform = tf.random.stateless_uniform(
-        shape, draw_seed(seed), tiny, 1, scores.dtype, alg="philox"
-    )
+    uniform = tf.random.stateless_uniform(shape, drawn, tiny, 1, scores.dtype, alg="philox")
     # Rounding can carry u up to 1, whose noise is infinite as well.
     noise = -tf.math.log(tf.maximum(-tf.math.log(uniform), tiny))
     return scores + temperature * noise
@@ -94,6 +98,7 @@ def with_gumbel(
         ValueError: When called, as `gumbel`.
 
     Example:
+
     >>> from keras_trainsteps.losses.listwise import softmax
     >>> loss = with_gumbel(softmax, samples=4, seed=1)
     >>> term = loss([1.0, 0.0], [0.0, 0.0], query_ids=[3, 3])

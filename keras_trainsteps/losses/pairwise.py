@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
 
+from keras_trainsteps.arguments import require_choice, require_positive
 from keras_trainsteps.losses.side_input_loss import SideInputLoss
 from keras_trainsteps.pairs import LOGISTIC, PairKernel, pair_sums
 from keras_trainsteps.queries import owned_term, ranking_rows
 from keras_trainsteps.side_inputs import pick
 from keras_trainsteps.terms import LossTerm
 
-NORMALIZE = ("pairs", "queries", "rows")
-PAIRS = ("preference", "all")
-PAIR_WEIGHT = ("product", "preferred")
+Pairs = Literal["preference", "all"]
+PairWeight = Literal["product", "preferred"]
+Normalize = Literal["pairs", "queries", "rows"]
 
 
 def pairwise_logistic(
@@ -26,9 +27,9 @@ def pairwise_logistic(
     query_ids: Any = None,
     mask: Any = None,
     sample_weight: Any = None,
-    pairs: str = "preference",
-    pair_weight: str = "product",
-    normalize: str = "pairs",
+    pairs: Pairs = "preference",
+    pair_weight: PairWeight = "product",
+    normalize: Normalize = "pairs",
     temperature: float = 1.0,
     epsilon: float = 0.0,
 ) -> LossTerm:
@@ -108,16 +109,16 @@ def _pairwise(
     query_ids: Any,
     mask: Any,
     sample_weight: Any,
-    pairs: str,
-    pair_weight: str,
-    normalize: str,
+    pairs: Pairs,
+    pair_weight: PairWeight,
+    normalize: Normalize,
     temperature: float,
     epsilon: float,
 ) -> LossTerm:
     """The one routine of all pairwise losses."""
-    require_option("pairs", pairs, PAIRS)
-    require_option("pair_weight", pair_weight, PAIR_WEIGHT)
-    require_option("normalize", normalize, NORMALIZE)
+    require_choice("pairs", pairs, Pairs)
+    require_choice("pair_weight", pair_weight, PairWeight)
+    require_choice("normalize", normalize, Normalize)
     require_positive("temperature", temperature)
     if not epsilon >= 0:
         raise ValueError(f"`epsilon` must not be negative. Received: {epsilon}.")
@@ -127,7 +128,7 @@ def _pairwise(
     totals, counts = pair_sums(
         kernel,
         rows.y_true,
-        rows.y_pred / tf.cast(temperature, rows.y_pred.dtype),
+        rows.y_pred / tf.constant(temperature, rows.y_pred.dtype),
         rows.query,
         rows.num_queries,
         pairs=pairs,
@@ -143,7 +144,7 @@ def _pairwise(
     term = owned_term(totals, counts, rows.owned)
     if epsilon:
         # Spread over the replicas as the count is, so that it is added once.
-        share = tf.math.divide_no_nan(tf.cast(epsilon, counts.dtype), tf.reduce_sum(counts))
+        share = tf.math.divide_no_nan(tf.constant(epsilon, counts.dtype), tf.reduce_sum(counts))
         term = LossTerm(term.total, term.count * (1 + share))
     return term
 
@@ -170,17 +171,17 @@ class PairwiseLogistic(SideInputLoss):
         query_ids: str | None = "query_id",
         *,
         mask: str | None = None,
-        pairs: str = "preference",
-        pair_weight: str = "product",
-        normalize: str = "pairs",
+        pairs: Pairs = "preference",
+        pair_weight: PairWeight = "product",
+        normalize: Normalize = "pairs",
         temperature: float = 1.0,
         epsilon: float = 0.0,
         name: str = "pairwise_logistic",
     ) -> None:
         super().__init__(name=name)
-        require_option("pairs", pairs, PAIRS)
-        require_option("pair_weight", pair_weight, PAIR_WEIGHT)
-        require_option("normalize", normalize, NORMALIZE)
+        require_choice("pairs", pairs, Pairs)
+        require_choice("pair_weight", pair_weight, PairWeight)
+        require_choice("normalize", normalize, Normalize)
         require_positive("temperature", temperature)
         self.query_ids, self.mask = query_ids, mask
         self.options = {
@@ -210,17 +211,3 @@ class PairwiseLogistic(SideInputLoss):
     def get_config(self) -> dict[str, Any]:
         named = {"query_ids": self.query_ids, "mask": self.mask, "name": self.name}
         return {**named, **self.options}
-
-
-def require_option(name: str, value: str, options: tuple[str, ...]) -> None:
-    """Refuses an option that is not among `options`."""
-    if value not in options:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(map(repr, options))}. Received: {value!r}."
-        )
-
-
-def require_positive(name: str, value: float) -> None:
-    """Refuses a number that is not above 0."""
-    if not value > 0:
-        raise ValueError(f"`{name}` must be a number above 0. Received: {value}.")

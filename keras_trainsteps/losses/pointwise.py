@@ -6,7 +6,9 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.lists import Lists, lists, require_choice
+from keras_trainsteps import replicas
+from keras_trainsteps.arguments import require_choice
+from keras_trainsteps.losses.lists import Lists, lists
 from keras_trainsteps.terms import LossTerm
 
 Normalize = Literal["rows", "queries"]
@@ -58,6 +60,7 @@ def sigmoid_crossentropy(
             negative weights.
 
     Example:
+
     >>> term = sigmoid_crossentropy([1.0, 0.0, 1.0], [0.0, 0.0, 9.0], mask=[1, 1, 0])
     >>> round(float(term.total), 4), float(term.count)  # 2 * log 2
     (1.3863, 2.0)
@@ -108,6 +111,7 @@ def mean_squared_error(
         ValueError: As for `sigmoid_crossentropy`.
 
     Example:
+
     >>> term = mean_squared_error([[1.0, 0.0]], [[3.0, 1.0]], sample_weight=[[1.0, 3.0]])
     >>> float(term.total), float(term.count)
     (7.0, 4.0)
@@ -134,7 +138,8 @@ def _rows(
                 '`query_ids` must be given for flat rows with `normalize="queries"`. '
                 f"Received: None, for predictions of shape {tuple(y_pred.shape)}."
             )
-        query_ids = tf.range(tf.shape(y_pred)[0])  # no row shares a query
+        rows = tf.shape(y_pred)[0]  # no row shares a query, on no replica either
+        query_ids = tf.range(rows) + replicas.first_own_row(rows)
     return lists(
         y_true,
         y_pred,

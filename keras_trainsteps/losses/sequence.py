@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
+from keras_trainsteps.arguments import require_choice
 from keras_trainsteps.losses.first_order import first_order
-from keras_trainsteps.losses.lists import require_choice
 from keras_trainsteps.losses.tokens import Tokens, tokens
 from keras_trainsteps.terms import LossTerm
 
@@ -64,8 +64,10 @@ def masked_crossentropy(
         ValueError: For shapes that do not fit, a `label_smoothing` outside [0, 1), an
             unknown `normalize`, and, outside a graph, for targets that are no class and
             for weights that are NaN or negative.
+        NotImplementedError: For a second derivative with `from_logits`.
 
     Example:
+
     >>> logits = [[[0.0, 0.0], [0.0, 0.0], [9.0, 9.0]]]
     >>> term = masked_crossentropy([[1, 1, 0]], logits, pad_id=0)
     >>> round(float(term.total), 4), float(term.count)  # 2 * log 2
@@ -73,9 +75,7 @@ def masked_crossentropy(
     """
     require_choice("normalize", normalize, Normalize)
     if not 0 <= label_smoothing < 1:
-        raise ValueError(
-            f"`label_smoothing` must be in [0, 1). Received: {label_smoothing!r}."
-        )
+        raise ValueError(f"`label_smoothing` must be in [0, 1). Received: {label_smoothing!r}.")
     batch = tokens(y_true, y_pred, mask=mask, pad_id=pad_id, sample_weight=sample_weight)
     losses = token_losses(batch, from_logits, label_smoothing)
     if normalize == "tokens":
@@ -136,9 +136,7 @@ def _fused(logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 def _sequence_sums(losses: tf.Tensor, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
     weight = tf.cast(batch.weight, tf.float64)
     weights = tf.reduce_sum(weight, 1)
-    means = tf.math.divide_no_nan(
-        tf.reduce_sum(weight * tf.cast(losses, tf.float64), 1), weights
-    )
+    means = tf.math.divide_no_nan(tf.reduce_sum(weight * tf.cast(losses, tf.float64), 1), weights)
     # Weights of tokens share out their sequence; weights of sequences weigh it.
     kept = tf.cast(batch.sequence_weight, tf.float64)
     kept = tf.where(weights != 0, kept, tf.zeros_like(kept))

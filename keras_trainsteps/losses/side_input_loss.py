@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -43,4 +44,10 @@ class SideInputLoss(keras.losses.Loss):
         return self(y_true, y_pred)
 
     def get_config(self) -> dict[str, Any]:
+        options = set(inspect.signature(type(self).__init__).parameters) - {"self", "name"}
+        if options:
+            raise NotImplementedError(
+                f"`{type(self).__name__}` must define `get_config`: without it a saved model "
+                f"would lose the options {sorted(options)}. Return them with `name`."
+            )
         return {"name": self.name}

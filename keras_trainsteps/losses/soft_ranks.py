@@ -72,18 +72,17 @@ def _sum_by_query(kernel: Kernel, query: tf.Tensor, *columns: tf.Tensor) -> tf.T
         return index + 1, sums.write(index, tf.reduce_sum(values, 1))
 
     sums = tf.TensorArray(
-        columns[0].dtype, size=blocks, infer_shape=False, element_shape=(None,)
+        columns[0].dtype, size=blocks + 1, infer_shape=False, element_shape=(None,)
     )
+    # An empty batch has no block; there must be one to put together.
+    sums = sums.write(blocks, tf.zeros((0,), columns[0].dtype))
     _, sums = tf.while_loop(
         lambda index, sums: index < blocks, block, (0, sums), parallel_iterations=1
     )
-    # An empty batch has no block to put together.
-    return tf.concat([sums.concat(), tf.zeros((0,), columns[0].dtype)], 0)
+    return sums.concat()
 
 
-def _static_blocks(
-    kernel: Kernel, query: tf.Tensor, columns: tuple[tf.Tensor, ...]
-) -> tf.Tensor:
+def _static_blocks(kernel: Kernel, query: tf.Tensor, columns: tuple[tf.Tensor, ...]) -> tf.Tensor:
     rows = int(query.shape[0])
     blocks = -(-rows // BLOCK)
     padding = [[0, blocks * BLOCK - rows]]

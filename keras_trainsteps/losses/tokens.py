@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from keras_trainsteps.arguments import as_float
 from keras_trainsteps.queries import require_weights, widen
 
 
@@ -60,7 +61,7 @@ def tokens(
     weight = tf.cast(kept, y_pred.dtype)
     sequence_weight = tf.ones((tf.shape(y_true)[0],), y_pred.dtype)
     if sample_weight is not None:
-        given = tf.cast(tf.convert_to_tensor(sample_weight), y_pred.dtype)
+        given = as_float(sample_weight, y_pred.dtype)
         require_weights(given)
         if _one_a_sequence(given, y_true.shape):
             sequence_weight = tf.reshape(given, (-1,))
@@ -76,8 +77,8 @@ def _targets(y_true: Any, predictions: tf.TensorShape) -> tf.Tensor:
         y_true.dtype.is_integer or y_true.dtype.is_floating
     ):
         raise TypeError(
-            "`y_true` must hold class numbers as integers; float32 and float64, which Keras "
-            "makes of targets, hold them exactly up to 2**24 and 2**53. "
+            "`y_true` must hold class numbers as integers; float32 and float64, which "
+            "Keras makes of targets, hold them exactly up to 2**24 and 2**53. "
             f"Received: dtype {y_true.dtype.name}."
         )
     if y_true.shape.rank == 3 and y_true.shape[2] == 1:
@@ -105,9 +106,7 @@ def _one_a_sequence(weight: tf.Tensor, targets: tf.TensorShape) -> bool:
     if weight.shape.rank == 2 and weight.shape.is_compatible_with(targets):
         return False
     column = weight.shape.rank == 2 and weight.shape[1] == 1
-    if (weight.shape.rank == 1 or column) and targets[:1].is_compatible_with(
-        weight.shape[:1]
-    ):
+    if (weight.shape.rank == 1 or column) and targets[:1].is_compatible_with(weight.shape[:1]):
         return True
     raise ValueError(
         "`sample_weight` must have one entry a token, shape (batch, time), or a sequence, "
@@ -122,7 +121,7 @@ def _require_classes(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
     low, high = int(tf.reduce_min(y_true)), int(tf.reduce_max(y_true))
     if low < 0 or high >= y_pred.shape[2]:
         raise ValueError(
-            f"`y_true` must hold class numbers from 0 to {y_pred.shape[2] - 1}, the classes "
-            f"of `y_pred`. Received: values from {low} to {high}. "
+            f"`y_true` must hold class numbers from 0 to {y_pred.shape[2] - 1}, the "
+            f"classes of `y_pred`. Received: values from {low} to {high}. "
             "Leave other tokens out with `mask` or `pad_id`."
         )

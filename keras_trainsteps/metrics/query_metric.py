@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_trainsteps import side_inputs
 from keras_trainsteps.queries import RankingRows, ranking_rows
 
-NO_RELEVANT = ("zero", "one", "skip")
+NoRelevant = Literal["zero", "one", "skip"]
 
 
 class QueryMetric(keras.metrics.Metric):
@@ -32,6 +32,7 @@ class QueryMetric(keras.metrics.Metric):
     def __init__(self, query_ids: str | None, *, mask: str | None, name: str) -> None:
         super().__init__(name=name, dtype="float64")
         self.query_ids, self.mask = query_ids, mask
+        self._direction = "up"  # what callbacks that monitor it take for better
         self.total = self.add_variable((), "zeros", dtype="float64", name="total")
         self.count = self.add_variable((), "zeros", dtype="float64", name="count")
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from keras_trainsteps.losses.pairwise import require_option
-from keras_trainsteps.metrics.query_metric import NO_RELEVANT, QueryMetric, has_rows, ranks
+from keras_trainsteps.arguments import require_choice
+from keras_trainsteps.metrics.query_metric import NoRelevant, QueryMetric, has_rows, ranks
 from keras_trainsteps.pairs import PairKernel, pair_sums
 from keras_trainsteps.queries import RankingRows
 
@@ -61,12 +62,12 @@ class NDCG(QueryMetric):
         *,
         k: int | None = None,
         mask: str | None = None,
-        no_relevant: str = "zero",
+        no_relevant: NoRelevant = "zero",
         name: str | None = None,
     ) -> None:
         super().__init__(query_ids, mask=mask, name=name or _name("ndcg", k))
         require_k(k)
-        require_option("no_relevant", no_relevant, NO_RELEVANT)
+        require_choice("no_relevant", no_relevant, NoRelevant)
         self.k, self.no_relevant = k, no_relevant
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
@@ -81,8 +82,8 @@ class NDCG(QueryMetric):
 
     def _dcg(self, key: tf.Tensor, rows: RankingRows) -> tf.Tensor:
         rank = tf.cast(ranks(key, rows), tf.float64) + 1
-        gain = tf.pow(tf.cast(2, tf.float64), tf.cast(rows.y_true, tf.float64)) - 1
-        discount = tf.cast(tf.math.log(2.0), tf.float64) / tf.math.log(1 + rank)
+        gain = tf.pow(tf.constant(2, tf.float64), tf.cast(rows.y_true, tf.float64)) - 1
+        discount = np.log(2.0) / tf.math.log(1 + rank)
         if self.k is not None:
             discount = tf.where(rank <= self.k, discount, 0)
         return tf.math.unsorted_segment_sum(gain * discount, rows.query, rows.num_queries)
@@ -125,8 +126,8 @@ class PairAccuracy(QueryMetric):
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         wrong, pairs = pair_sums(
             MISORDERED,
-            rows.y_true,
-            rows.y_pred,
+            tf.cast(rows.y_true, tf.float64),
+            tf.cast(rows.y_pred, tf.float64),
             rows.query,
             rows.num_queries,
             pairs="preference",
@@ -137,9 +138,7 @@ class PairAccuracy(QueryMetric):
 def require_k(k: int | None) -> None:
     """Refuses a number of ranks below 1."""
     if k is not None and (not isinstance(k, int) or k < 1):
-        raise ValueError(
-            f"`k` must be an integer of at least 1, or `None`. Received: {k!r}."
-        )
+        raise ValueError(f"`k` must be an integer of at least 1, or `None`. Received: {k!r}.")
 
 
 def _name(name: str, k: int | None) -> str:

@@ -54,19 +54,19 @@ class TokenMetric(keras.metrics.Metric):
         if mask is None and self.mask is not None:
             mask = side_inputs.current(self.mask)
         total, count = self.sums(
-            tokens(
-                y_true, y_pred, mask=mask, pad_id=self.pad_id, sample_weight=sample_weight
-            )
+            tokens(y_true, y_pred, mask=mask, pad_id=self.pad_id, sample_weight=sample_weight)
         )
         self.total.assign_add(total)
         self.count.assign_add(count)
 
     def result(self) -> tf.Tensor:
+        """The total divided by the count; 0 where nothing counted."""
         return tf.math.divide_no_nan(
             tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count)
         )
 
     def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
         return {"mask": self.mask, "pad_id": self.pad_id, "name": self.name}
 
 
@@ -98,6 +98,7 @@ class Perplexity(TokenMetric):
             side input `mask` is not there.
 
     Example:
+
     >>> metric = Perplexity(pad_id=0)
     >>> metric.update_state([[1, 1, 0]], [[[0.0, 0.0], [0.0, 0.0], [5.0, 0.0]]])
     >>> round(float(metric.result()), 6)  # two classes, equally likely
@@ -106,9 +107,9 @@ class Perplexity(TokenMetric):
 
     def __init__(
         self,
+        *,
         mask: str | None = None,
         pad_id: int | None = None,
-        *,
         from_logits: bool = True,
         name: str = "perplexity",
     ) -> None:
@@ -120,9 +121,11 @@ class Perplexity(TokenMetric):
         return token_sums(token_losses(batch, self.from_logits, 0.0), batch)
 
     def result(self) -> tf.Tensor:
+        """The exponential of the mean cross-entropy."""
         return tf.exp(super().result())
 
     def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
         return super().get_config() | {"from_logits": self.from_logits}
 
 
@@ -149,6 +152,7 @@ class TokenAccuracy(TokenMetric):
         ValueError: As for `Perplexity`.
 
     Example:
+
     >>> metric = TokenAccuracy(pad_id=0)
     >>> metric.update_state([[1, 1, 0]], [[[0.0, 1.0], [1.0, 0.0], [5.0, 0.0]]])
     >>> float(metric.result())
@@ -157,9 +161,9 @@ class TokenAccuracy(TokenMetric):
 
     def __init__(
         self,
+        *,
         mask: str | None = None,
         pad_id: int | None = None,
-        *,
         name: str = "token_accuracy",
     ) -> None:
         super().__init__(mask, pad_id, name)
@@ -194,6 +198,7 @@ class SequenceAccuracy(TokenMetric):
         ValueError: As for `Perplexity`.
 
     Example:
+
     >>> metric = SequenceAccuracy(pad_id=0)
     >>> metric.update_state([[1, 0], [1, 1]], [[[0.0, 1.0], [0.0, 1.0]]] * 2)
     >>> float(metric.result())
@@ -202,9 +207,9 @@ class SequenceAccuracy(TokenMetric):
 
     def __init__(
         self,
+        *,
         mask: str | None = None,
         pad_id: int | None = None,
-        *,
         name: str = "sequence_accuracy",
     ) -> None:
         super().__init__(mask, pad_id, name)

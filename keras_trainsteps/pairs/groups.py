@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from .reduce import count_by_group
+
 
 class Groups(NamedTuple):
     """Groups of rows, each a run of `order`.
@@ -24,9 +26,7 @@ class Groups(NamedTuple):
         """Some of the groups, by index or by bool mask."""
         if groups.dtype == tf.bool:
             groups = tf.cast(tf.where(groups)[:, 0], tf.int32)
-        return Groups(
-            self.order, tf.gather(self.starts, groups), tf.gather(self.sizes, groups)
-        )
+        return Groups(self.order, tf.gather(self.starts, groups), tf.gather(self.sizes, groups))
 
 
 def group_rows(query: tf.Tensor, num_queries: tf.Tensor) -> Groups:
@@ -40,6 +40,6 @@ def group_rows(query: tf.Tensor, num_queries: tf.Tensor) -> Groups:
         lambda: tf.cast(tf.argsort(query, stable=True), tf.int32),
     )
     # Masked rows, index -1, are sorted to the front.
-    sizes = tf.math.unsorted_segment_sum(tf.ones_like(query), query, num_queries)
+    sizes = count_by_group(query, num_queries)
     masked = rows - tf.reduce_sum(sizes)
     return Groups(order, masked + tf.cumsum(sizes, exclusive=True), sizes)

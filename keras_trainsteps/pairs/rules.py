@@ -76,6 +76,10 @@ class PairRows(NamedTuple):
     weight: tf.Tensor | None
     fields: Fields
 
+    def weights(self) -> tf.Tensor:
+        """The weights, 1 each where there are none."""
+        return tf.ones_like(self.score) if self.weight is None else self.weight
+
     def pack(self) -> tf.Tensor:
         """All fields side by side, `(rows, fields)`, so that one gather moves them all."""
         values = [self.label, self.score, *self.fields.values()]

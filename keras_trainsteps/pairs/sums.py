@@ -11,6 +11,8 @@ from keras_trainsteps import compat
 from .exact import exact_sums
 from .groups import group_rows
 from .kernels import PairKernel
+from .linear import crossover, has_linear_method, linear_sums
+from .reduce import count_by_group, sum_by_group
 from .rules import PairFactor, PairRows, PairRule
 from .static import static_sums
 
@@ -19,6 +21,8 @@ PairWeight = Literal["product", "preferred"]
 Method = Literal["auto", "exact", "linear"]
 
 
+# AutoGraph would rewrite every function below: seconds a trace, and nothing to rewrite.
+@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
 def pair_sums(
     kernel: PairKernel,
     y_true: tf.Tensor,
@@ -73,12 +77,21 @@ def pair_sums(
             method.
         NotImplementedError: When a second derivative is asked for.
     """
-    rule = _checked_rule(kernel, pairs, row_weight, pair_weight, pair_factor, method)
     y_pred = tf.convert_to_tensor(y_pred)
+    rule = _checked_rule(kernel, pairs, row_weight, pair_weight, pair_factor, method)
+    if method == "linear" and not has_linear_method(rule, y_pred.dtype):
+        raise ValueError(
+            "`method` must be 'auto' or 'exact' where there is no linear method. Received: "
+            f"'linear' for {kernel.name}, {y_pred.dtype.name} scores, `pair_weight` "
+            f"{pair_weight!r}, `pair_factor` {'given' if pair_factor else None}. A linear "
+            "method needs a kernel other than SOFT_ZERO_ONE, the product of weights, no "
+            "factor, and float32 scores for the hinges."
+        )
     query = tf.cast(query, tf.int32)
+    num_queries = tf.cast(num_queries, tf.int32)
     fields = {} if pair_factor is None else pair_factor.fields
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def sums(scores: tf.Tensor) -> Any:
         valid = tf.math.is_finite(scores) & ~tf.math.is_nan(y_true)
         rows = PairRows(
@@ -87,7 +100,7 @@ def pair_sums(
             weight=None if row_weight is None else _float64(row_weight),
             fields={name: _float64(value) for name, value in fields.items()},
         )
-        totals, counts, slope = _sums(rule, rows, query, num_queries, method)
+        totals, counts, slope = _sums(rule, rows, query, num_queries, method, scores.dtype)
         totals, slope = _spoil(totals, counts, slope, valid, query)
         slope = tf.cast(slope, scores.dtype)
 
@@ -106,15 +119,18 @@ def _sums(
     query: tf.Tensor,
     num_queries: tf.Tensor,
     method: Method,
+    precision: tf.DType,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Totals and counts of each query, and the slope of each row, all float64."""
+    if not compat.in_xla() and method != "exact" and has_linear_method(rule, precision):
+        smallest = crossover(rule) if method == "auto" else 2
+        return linear_sums(rule, rows, query, num_queries, smallest=smallest, precision=precision)
     if compat.in_xla():
         terms, weights, slope = static_sums(rule, rows, query)
     else:
         terms, weights, slope = exact_sums(rule, rows, group_rows(query, num_queries))
-    both = tf.stack([terms, weights], axis=-1)
-    totals = tf.math.unsorted_segment_sum(both, query, num_queries)
-    return totals[:, 0], totals[:, 1], slope
+    totals = sum_by_group(terms, query, num_queries)
+    return totals, sum_by_group(weights, query, num_queries), slope
 
 
 def _spoil(
@@ -125,9 +141,24 @@ def _spoil(
     query: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """NaN for the queries that have a pair and an invalid row, in totals and slopes."""
-    invalid_rows = tf.math.unsorted_segment_sum(
-        tf.cast(~valid, tf.int32), query, tf.shape(totals)[0]
-    )
+    if not compat.in_xla():
+        totals, slope = tf.cond(
+            tf.reduce_all(valid),
+            lambda: (totals, slope),
+            lambda: _spoilt(totals, slope, counts, valid, query),
+        )
+        return totals, slope
+    return _spoilt(totals, slope, counts, valid, query)
+
+
+def _spoilt(
+    totals: tf.Tensor,
+    slope: tf.Tensor,
+    counts: tf.Tensor,
+    valid: tf.Tensor,
+    query: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    invalid_rows = count_by_group(tf.where(valid, -1, query), tf.shape(totals)[0])
     spoilt = (invalid_rows > 0) & tf.not_equal(counts, 0)
     nan = tf.constant(float("nan"), totals.dtype)
     slope = tf.where(_of_rows(spoilt, query, False), nan, slope)
@@ -139,7 +170,7 @@ def _once(
 ) -> tf.Tensor:
     """`upstream * slope`, row by row, which refuses to be differentiated again."""
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def product(upstream: tf.Tensor, scores: tf.Tensor) -> Any:
         def refuse(_: tf.Tensor) -> Any:
             raise NotImplementedError(

@@ -34,9 +34,7 @@ class TileSums(NamedTuple):
     gradient_j: tf.Tensor
 
 
-def tile_sums(
-    rule: PairRule, i: PairRows, j: PairRows, allowed: tf.Tensor | None
-) -> TileSums:
+def tile_sums(rule: PairRule, i: PairRows, j: PairRows, allowed: tf.Tensor | None) -> TileSums:
     """The sums over the pairs of rows `i` `(..., I)` with rows `j` `(..., J)`.
 
     Args:

@@ -81,3 +81,49 @@ def pair_sums(
             magnitude[i] += abs(scale * slope)
             magnitude[j] += abs(scale * slope)
     return Reference(totals, counts, gradient, magnitude)
+
+
+def pair_sums_by_blocks(kernel, y_true, y_pred, query, num_queries, *, pairs, row_weight):
+    """`pair_sums` with products of weights, a block of rows at a time: for long queries."""
+    y, s, w = (np.asarray(x, np.float64) for x in (y_true, y_pred, row_weight))
+    query, rows = np.asarray(query), np.arange(len(s))
+    totals, counts = np.zeros(num_queries), np.zeros(num_queries)
+    gradient, magnitude = np.zeros(len(s)), np.zeros(len(s))
+    for start in range(0, len(s), 256):
+        i = rows[start : start + 256]
+        i = i[query[i] >= 0]
+        d, label_d = s[i, None] - s, y[i, None] - y
+        weight = w[i, None] * w * (query[i, None] == query) * (i[:, None] != rows)
+        if pairs == "preference":
+            weight = weight * (label_d > 0)
+        term, slope = _pair_terms(kernel, d, label_d, pairs)
+        slope = slope * weight
+        np.add.at(totals, query[i], (term * weight).sum(1))
+        np.add.at(counts, query[i], weight.sum(1))
+        gradient[i] += slope.sum(1)
+        gradient -= slope.sum(0)
+        magnitude[i] += np.abs(slope).sum(1)
+        magnitude += np.abs(slope).sum(0)
+    return Reference(totals, counts, gradient, magnitude)
+
+
+def _pair_terms(kernel, d, label_d, pairs):
+    """`pair_term` of arrays."""
+    if kernel == "LOGISTIC":
+        small = np.exp(-np.abs(d))
+        wrong = np.where(d > 0, small, 1) / (1 + small)  # sigmoid(-d)
+        right = np.where(d > 0, 1, small) / (1 + small)
+        loss = np.maximum(-d, 0) + np.log1p(small)  # softplus(-d)
+        if pairs == "preference":
+            return loss, -wrong
+        target = 0.5 * (1 + np.clip(label_d, -1, 1))
+        other = np.maximum(d, 0) + np.log1p(small)
+        return target * loss + (1 - target) * other, (1 - target) * right - target * wrong
+    if kernel == "SQUARED_ERROR":
+        return (d - label_d) ** 2, 2 * (d - label_d)
+    margin = np.maximum(1 - d, 0)
+    if kernel == "HINGE":
+        return margin, -1.0 * (d < 1)
+    if kernel == "SQUARED_HINGE":
+        return margin**2, -2 * margin
+    raise KeyError(kernel)

@@ -1,0 +1,152 @@
+"""The rows of a batch as lists, one a query: what the listwise losses start from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import tensorflow as tf
+
+from keras_trainsteps import replicas
+from keras_trainsteps.arguments import as_float
+from keras_trainsteps.losses.segments import take
+from keras_trainsteps.queries import owned_term, ranking_rows, require_weights
+from keras_trainsteps.terms import LossTerm
+
+Normalize = Literal["queries", "lists", "rows"]
+
+
+class Lists(NamedTuple):
+    """Flat rows with their query, in float64, safe to compute with.
+
+    Attributes:
+        y_true: Labels, shape `(rows,)`; 0 in masked rows.
+        y_pred: Scores, shape `(rows,)`; 0 in masked rows, NaN for NaN and infinity.
+        query: Dense query index, int32, shape `(rows,)`; -1 in masked rows.
+        valid: Whether a row is not masked, bool, shape `(rows,)`.
+        weight: Weight of each row, shape `(rows,)`; 0 in masked rows.
+        query_weight: Weight of each query, shape `(num_queries,)`.
+        num_queries: A scalar above every query index.
+        owned: The queries that this replica counts, or `None`.
+        dtype: The dtype of the loss: float32, or float64 for float64 scores.
+    """
+
+    y_true: tf.Tensor
+    y_pred: tf.Tensor
+    query: tf.Tensor
+    valid: tf.Tensor
+    weight: tf.Tensor
+    query_weight: tf.Tensor
+    num_queries: tf.Tensor
+    owned: tf.Tensor | None
+    dtype: tf.DType
+
+    def sum(self, values: tf.Tensor) -> tf.Tensor:
+        """The sum of the rows of each query, shape `(num_queries,)`."""
+        values = tf.where(self.valid, values, tf.zeros_like(values))
+        return tf.math.unsorted_segment_sum(values, self.query, self.num_queries)
+
+    def at_rows(self, values: tf.Tensor) -> tf.Tensor:
+        """Each row's entry of a `(num_queries,)` tensor."""
+        return take(values, tf.maximum(self.query, 0))
+
+    def term(self, totals: tf.Tensor, informative: tf.Tensor, normalize: Normalize) -> LossTerm:
+        """The term of one total a query, divided as `normalize` says."""
+        counts = informative
+        if normalize == "lists":
+            counts = self.sum(tf.ones_like(self.weight)) > 0
+        elif normalize == "rows":
+            counts = self.sum(self.weight)
+        counts = tf.cast(counts, totals.dtype) * self.query_weight
+        total, count = owned_term(totals * self.query_weight, counts, self.owned)
+        return LossTerm(tf.cast(total, self.dtype), tf.cast(count, self.dtype))
+
+
+def lists(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any,
+    mask: Any,
+    sample_weight: Any,
+    query_weight: Any,
+    gains: bool,
+) -> Lists:
+    """Checks a batch and groups it. `gains`: whether labels must not be negative."""
+    rows = ranking_rows(
+        y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
+    )
+    valid = rows.query >= 0
+    labels = tf.cast(tf.where(valid, rows.y_true, tf.zeros_like(rows.y_true)), tf.float64)
+    _require_labels(labels, gains)
+    scores = tf.where(valid, rows.y_pred, tf.zeros_like(rows.y_pred))
+    # An infinite score must not pass for a perfect one, nor a NaN label for a low one.
+    whole = tf.math.is_finite(scores) & tf.math.is_finite(labels)
+    scores = tf.where(whole, scores, tf.constant(float("nan"), scores.dtype))
+    weight = tf.ones_like(labels)
+    if rows.weight is not None:
+        weight = tf.cast(rows.weight, tf.float64)
+    return Lists(
+        labels,
+        tf.cast(scores, tf.float64),
+        rows.query,
+        valid,
+        tf.where(valid, weight, tf.zeros_like(weight)),
+        _query_weights(query_weight, tf.convert_to_tensor(y_pred), query_ids is None, rows),
+        rows.num_queries,
+        rows.owned,
+        rows.y_pred.dtype,
+    )
+
+
+def _require_labels(labels: tf.Tensor, gains: bool) -> None:
+    if not tf.executing_eagerly():
+        return
+    if bool(tf.reduce_any(tf.math.is_nan(labels))):
+        raise ValueError(
+            "`y_true` must hold numbers in every row that is not masked. Received: NaN. "
+            "Leave unlabelled rows out with `mask`."
+        )
+    if gains and bool(tf.reduce_any(labels < 0)):
+        raise ValueError(
+            "`y_true` must not be negative: labels are gains here. "
+            f"Received: a smallest label of {float(tf.reduce_min(labels))}. "
+            "Mark padding with `mask`, not with a label of -1."
+        )
+
+
+def _query_weights(query_weight: Any, y_pred: tf.Tensor, padded: bool, rows: Any) -> tf.Tensor:
+    num_queries = rows.num_queries
+    if query_weight is None:
+        return tf.ones((num_queries,), tf.float64)
+    weight = as_float(query_weight, tf.float64)
+    wanted = y_pred.shape[0]
+    column = weight.shape.rank == 2 and weight.shape[1] == 1
+    if not (weight.shape.rank == 1 or column) or (
+        None not in (wanted, weight.shape[0]) and wanted != weight.shape[0]
+    ):
+        form = "one a list, shape (queries,)" if padded else "one a row, shape (rows,)"
+        raise ValueError(
+            f"`query_weight` must be {form}, the same for all rows of a query. "
+            f"Received: shape {tuple(weight.shape)} for scores of shape "
+            f"{tuple(y_pred.shape)}."
+        )
+    require_weights(weight, "query_weight")
+    weight = tf.reshape(weight, (-1,))
+    if padded:
+        weight = tf.repeat(weight, tf.shape(y_pred)[1])
+    weight = replicas.gather_rows(weight)
+    # The first row's weight; a query whose rows are all masked has no row, and weight 0.
+    size = tf.shape(weight)[0]
+    first = tf.math.unsorted_segment_min(tf.range(size), rows.query, num_queries)
+    used = first < size
+    weights = take(weight, tf.where(used, first, tf.zeros_like(first)))
+    weights = tf.where(used, weights, tf.zeros_like(weights))
+    if tf.executing_eagerly():
+        same = tf.gather(weights, tf.maximum(rows.query, 0)) == weight
+        if not bool(tf.reduce_all(same | (rows.query < 0))):
+            raise ValueError(
+                "`query_weight` must be the same for all rows of a query. Received: "
+                "different weights within one query. Use `sample_weight` for weights "
+                "of rows."
+            )
+    return weights

@@ -1,0 +1,36 @@
+"""Random numbers a row that are the same on every replica."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import replicas
+
+
+def tie_keys(shape: tf.Tensor, seed: Any) -> tf.Tensor:
+    """Uniform random keys, float64; every replica that asks gets the same ones."""
+    return tf.random.stateless_uniform(shape, draw_seed(seed), dtype=tf.float64, alg="philox")
+
+
+def draw_seed(seed: Any) -> tf.Tensor:
+    """Two int64 numbers for TensorFlow's stateless random functions.
+
+    Args:
+        seed: An integer (fixed numbers), a `keras.random.SeedGenerator` (new numbers at
+            each call), or `None` (drawn with TensorFlow's global seed).
+    """
+    if isinstance(seed, keras.random.SeedGenerator):
+        drawn = tf.cast(seed.next(), tf.int64)
+    elif seed is None:
+        drawn = tf.random.uniform((2,), 0, 2**63 - 1, tf.int64)
+    elif isinstance(seed, int) and not isinstance(seed, bool):
+        return tf.constant([seed & 2**63 - 1, seed >> 63 & 2**63 - 1], tf.int64)
+    else:
+        raise TypeError(
+            "`seed` must be an integer, a `keras.random.SeedGenerator` or None. "
+            f"Received: {type(seed).__name__}."
+        )
+    return replicas.gather_rows(drawn)[:2]

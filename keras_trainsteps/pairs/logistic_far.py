@@ -1,0 +1,123 @@
+"""Logistic pairs at least one segment apart.
+
+Between a row at `s_i` and rows at `s_j`, `SEGMENT` and more away, `softplus(-(s_i - s_j))`
+is `s_j - s_i` where `s_j` is above and `exp(-(s_i - s_j))` where it is below, both to
+within `exp(-SEGMENT)` = 1e-14 of the kernel. With the node weights `w` and places `z` of
+a block that begins at `o`, four sums say all that other blocks need of it:
+
+    S0 = sum w,    S1 = sum w z,    X+ = sum w exp(z),    X- = sum w exp(-z).
+
+They are carried from block to block, towards higher and towards lower scores, always
+relative to where the block begins that they have reached: so `exp` neither overflows nor
+loses what is small, and one far row does not drown the rest. Carrying takes
+`log2(blocks)` steps, each over twice the distance of the one before.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from .boxes import SEGMENT, Boxes
+
+
+class Far(NamedTuple):
+    """Sums over the blocks on one side, relative to where this block begins.
+
+    Attributes:
+        count: `sum w`, `(blocks, levels)`.
+        distance: `sum w |place|`, the place seen from the beginning of this block.
+        decayed: `sum w exp(-|place|)`.
+    """
+
+    count: tf.Tensor
+    distance: tf.Tensor
+    decayed: tf.Tensor
+
+
+def far_sums(
+    boxes: Boxes, weights: tf.Tensor, tied: tf.Tensor, places: tf.Tensor, ties: bool
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The total of each block, and the slope at its nodes, over pairs of far blocks.
+
+    Args:
+        boxes: The blocks.
+        weights: Node weights, `(blocks, levels, nodes)`.
+        tied: The node weights that take part in ties.
+        places: Where the nodes lie in a block, `(nodes,)`.
+        ties: Whether each pair counts twice and pairs of one label once in each order.
+    """
+    origin = SEGMENT * boxes.segment
+    count = tf.reduce_sum(weights, axis=2)
+    first = tf.linalg.matvec(weights, places)
+    rising, falling = tf.exp(places), tf.exp(-places)
+    up = Far(count, first, tf.linalg.matvec(weights, falling))
+    down = Far(count, -first, tf.linalg.matvec(weights, rising))
+    # Seen from above, scores are mirrored and blocks come in the opposite order.
+    to_the_right = _beyond(up, origin, boxes.group)
+    mirrored = _beyond(_reverse(down), -origin[::-1], boxes.group[::-1])
+    to_the_left = _reverse(mirrored)
+
+    lower_right, lower_left = _below(to_the_right), _below(to_the_left)
+    higher_right, higher_left = _above(to_the_right), _above(to_the_left)
+    constant = higher_left.count - lower_right.count
+    total = (
+        count * lower_right.distance - first * lower_right.count + up.decayed * lower_left.decayed
+    )
+    scale = 2.0 if ties else 1.0
+    slope = scale * (
+        higher_right.decayed[..., None] * rising
+        - lower_left.decayed[..., None] * falling
+        + constant[..., None]
+    )
+    total *= scale
+    if ties:
+        # The levels that take part do so with all of their rows or with none.
+        part = tf.cast(tf.reduce_sum(tf.abs(tied), 2) > 0, count.dtype)
+        apart = count * to_the_right.distance - first * to_the_right.count
+        total += part * apart
+        slope += (part * (to_the_left.count - to_the_right.count))[..., None]
+    return tf.reduce_sum(total, axis=1), slope
+
+
+def _beyond(own: Far, origin: tf.Tensor, group: tf.Tensor) -> Far:
+    """The sums over the blocks of the same group, two segments and more to the right."""
+    blocks = tf.size(group)
+
+    def double(step: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        there = _moved(Far(*sums), step, origin, group)
+        added = [here + more for here, more in zip(sums, there, strict=True)]
+        return (2 * step, *added)
+
+    _, *sums = tf.while_loop(lambda step, *_: step < blocks, double, (tf.constant(1), *own))
+    index = tf.range(blocks)
+    after = tf.minimum(index + 1, blocks - 1)
+    beside = tf.gather(origin, after) - origin < 1.5 * SEGMENT
+    return _moved(Far(*sums), tf.where(beside, 2, 1), origin, group)
+
+
+def _moved(sums: Far, step: tf.Tensor, origin: tf.Tensor, group: tf.Tensor) -> Far:
+    """The sums `step` blocks to the right, seen from here; 0 past the group's end."""
+    blocks = tf.size(group)
+    wanted = tf.range(blocks) + step
+    index = tf.minimum(wanted, blocks - 1)
+    there = tf.equal(wanted, index) & tf.equal(tf.gather(group, index), group)
+    distance = tf.where(there, tf.gather(origin, index) - origin, 0.0)[:, None]
+    there = there[:, None]
+    count = tf.where(there, tf.gather(sums.count, index), 0.0)
+    first = tf.where(there, tf.gather(sums.distance, index), 0.0)
+    decayed = tf.where(there, tf.gather(sums.decayed, index), 0.0)
+    return Far(count, first + count * distance, decayed * tf.exp(-distance))
+
+
+def _reverse(sums: Far) -> Far:
+    return Far(*(value[::-1] for value in sums))
+
+
+def _below(sums: Far) -> Far:
+    return Far(*(tf.cumsum(value, axis=1, exclusive=True) for value in sums))
+
+
+def _above(sums: Far) -> Far:
+    return Far(*(tf.cumsum(value, axis=1, exclusive=True, reverse=True) for value in sums))

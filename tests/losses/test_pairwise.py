@@ -1,0 +1,256 @@
+"""`pairwise_logistic` against plain loops, and what must not change its value."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_trainsteps.losses import PairwiseLogistic, pairwise_logistic
+from tests.reference.pairwise import pairwise
+
+ULP = np.finfo("float32").eps
+
+OPTIONS = [
+    {},
+    {"pairs": "all"},
+    {"pairs": "all", "normalize": "queries", "temperature": 0.5},
+    {"normalize": "queries"},
+    {"normalize": "rows", "temperature": 2.0, "epsilon": 1e-3},
+    {"pair_weight": "preferred"},
+    {"pair_weight": "preferred", "pairs": "all", "normalize": "rows"},
+]
+
+
+@st.composite
+def batches(draw, dtype="float32"):
+    """Labels with ties, scores from equal to huge, few or many queries, masks, weights."""
+    rows = draw(st.integers(1, 24))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    scale = draw(st.sampled_from([0.0, 1e-3, 1.0, 30.0, 1e4]))
+    return {
+        "y_true": rng.integers(0, draw(st.integers(1, 5)), size=rows).astype(dtype),
+        "y_pred": (scale * rng.normal(size=rows)).astype(dtype),
+        "query_ids": rng.integers(0, draw(st.integers(1, 8)), size=rows) + 2**50,
+        "mask": rng.random(rows) < draw(st.sampled_from([0.0, 0.5, 1.0])),
+        "sample_weight": rng.integers(0, 4, size=rows).astype(dtype) / 2,
+    }
+
+
+def graph_of(options, with_mask, with_weight, dtype):
+    """One traced function for every batch: lengths are unknown to it."""
+
+    @tf.function(reduce_retracing=True)
+    def run(y_true, y_pred, query_ids, mask, sample_weight):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            term = pairwise_logistic(
+                y_true,
+                y_pred,
+                query_ids=query_ids,
+                mask=mask if with_mask else None,
+                sample_weight=sample_weight if with_weight else None,
+                **options,
+            )
+        return term.total, term.count, tape.gradient(term.total, y_pred)
+
+    vector = tf.TensorSpec([None], dtype)
+    ids, mask = tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.bool)
+    return run.get_concrete_function(vector, vector, ids, mask, vector)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(("with_mask", "with_weight"), [(False, False), (True, True)])
+@pytest.mark.parametrize(("dtype", "ulps"), [("float32", 4 * ULP), ("float64", 1e-12)])
+def test_value_and_gradient_equal_plain_loops(options, with_mask, with_weight, dtype, ulps):
+    run = graph_of(options, with_mask, with_weight, dtype)
+
+    @given(batches(dtype))
+    def check(batch):
+        total, count, gradient = run(*map(tf.constant, batch.values()))
+        expected = pairwise(
+            "LOGISTIC",
+            batch["y_true"],
+            batch["y_pred"],
+            batch["query_ids"],
+            batch["mask"] if with_mask else None,
+            batch["sample_weight"] if with_weight else None,
+            **options,
+        )
+        tiny = np.finfo(dtype).tiny  # below it numbers round to 0
+        assert abs(float(total) - expected[0]) <= ulps * expected[0] + tiny
+        assert abs(float(count) - expected[1]) <= ulps * expected[1]
+        assert (abs(gradient.numpy() - expected[2]) <= ulps * expected[3] + tiny).all()
+
+    check()
+
+
+def batch_of(rows=30, seed=3):
+    rng = np.random.default_rng(seed)
+    return {
+        "y_true": rng.integers(0, 3, size=rows).astype("float32"),
+        "y_pred": rng.normal(size=rows).astype("float32"),
+        "query_ids": rng.integers(0, 6, size=rows),
+        "sample_weight": rng.integers(1, 4, size=rows).astype("float32"),
+    }
+
+
+def value_of(batch, **options):
+    return pairwise_logistic(**batch, **options)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_order_of_rows_and_names_of_queries_do_not_matter(options):
+    batch = batch_of()
+    order = np.random.default_rng(0).permutation(30)
+    shuffled = {name: values[order] for name, values in batch.items()}
+    shuffled["query_ids"] = np.array(["f", "a", "e", "b", "d", "c"])[shuffled["query_ids"]]
+    own, other = value_of(batch, **options), value_of(shuffled, **options)
+    np.testing.assert_allclose(other.total, own.total, rtol=1e-6)
+    np.testing.assert_allclose(other.count, own.count, rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_masked_rows_are_removed_rows(options):
+    batch = batch_of()
+    keep = np.random.default_rng(0).random(30) < 0.6
+    removed = {name: values[keep] for name, values in batch.items()}
+    np.testing.assert_allclose(
+        value_of(batch, mask=keep, **options).value,
+        value_of(removed, **options).value,
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize("padding", [0, 3])
+def test_padded_lists_equal_flat_rows(options, padding):
+    batch = batch_of()
+    del batch["sample_weight"]
+    lists = [np.flatnonzero(batch["query_ids"] == query) for query in range(6)]
+    longest = max(map(len, lists)) + padding
+    padded = {name: np.full((6, longest), 9.0, "float32") for name in ("y_true", "y_pred")}
+    mask = np.zeros((6, longest), bool)
+    for query, rows in enumerate(lists):
+        mask[query, : len(rows)] = True
+        for name, values in padded.items():
+            values[query, : len(rows)] = batch[name][rows]
+    np.testing.assert_allclose(
+        pairwise_logistic(**padded, mask=mask, **options).value,
+        value_of(batch, **options).value,
+        rtol=1e-6,
+    )
+
+
+def test_weight_2_equals_the_row_twice():
+    batch = batch_of()
+    weight = batch.pop("sample_weight").astype(int)
+    twice = {name: np.repeat(values, weight) for name, values in batch.items()}
+    weighted, repeated = value_of({**batch, "sample_weight": weight}), value_of(twice)
+    np.testing.assert_allclose(weighted.total, repeated.total, rtol=1e-6)
+    np.testing.assert_allclose(weighted.count, repeated.count)
+
+
+def test_queries_add_up_across_batches():
+    batch = batch_of()
+    first = batch["query_ids"] < 3
+    parts = [
+        value_of({name: values[rows] for name, values in batch.items()})
+        for rows in (first, ~first)
+    ]
+    whole, sum_of_parts = value_of(batch), parts[0] + parts[1]
+    np.testing.assert_allclose(sum_of_parts.total, whole.total, rtol=1e-6)
+    np.testing.assert_allclose(sum_of_parts.count, whole.count)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(
+    "batch",
+    [
+        {"y_true": [], "y_pred": [], "query_ids": np.zeros(0, int)},
+        {"y_true": [1.0, 0.0], "y_pred": [0.1, 0.2], "query_ids": [0, 1]},
+        {
+            "y_true": [1.0, 0.0],
+            "y_pred": [0.1, 0.2],
+            "query_ids": [0, 0],
+            "mask": [False] * 2,
+        },
+    ],
+    ids=["empty", "single rows", "all masked"],
+)
+def test_no_pair_gives_0_with_a_gradient_of_0(batch, options):
+    scores = tf.constant(batch["y_pred"], tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(scores)
+        term = pairwise_logistic(**{**batch, "y_pred": scores}, **options)
+        value = term.value
+    assert float(value) == 0.0
+    assert float(term.total) == 0.0
+    assert (tape.gradient(value, scores).numpy() == 0).all()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_not_hidden(bad):
+    batch = batch_of()
+    batch["y_pred"][4] = bad
+    assert np.isnan(float(value_of(batch).value))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_narrow_scores_are_computed_in_float32(dtype):
+    batch = batch_of()
+    narrow = tf.cast(batch["y_pred"], dtype)
+    term = value_of({**batch, "y_pred": narrow})
+    wide = value_of({**batch, "y_pred": tf.cast(narrow, tf.float32)})
+    assert term.total.dtype == tf.float32
+    assert float(term.total) == float(wide.total)
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_eager_graph_and_xla_agree(options):
+    batch = {name: tf.constant(values) for name, values in batch_of().items()}
+    found = []
+    for wrap in (
+        lambda function: function,
+        tf.function,
+        lambda function: tf.function(function, jit_compile=True),
+    ):
+        term = wrap(lambda: value_of(batch, **options))()
+        found.append((float(term.total), float(term.count)))
+    np.testing.assert_allclose(found[1], found[0], rtol=4 * ULP)
+    np.testing.assert_allclose(found[2], found[0], rtol=4 * ULP)
+
+
+def test_rows_of_one_column_are_rows():
+    batch = batch_of()
+    columns = {name: values[:, None] for name, values in batch.items()}
+    assert float(value_of(columns).value) == float(value_of(batch).value)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"query_ids": None}, "`y_true` must be padded lists"),
+        ({"y_true": np.zeros((30, 2), "float32")}, "`y_true` must have one entry a row"),
+        ({"query_ids": np.zeros(29, int)}, "must have one entry a row each"),
+        ({"mask": np.ones(29, bool)}, "must have one entry a row each"),
+    ],
+)
+def test_shapes_that_do_not_fit(change, match):
+    with pytest.raises(ValueError, match=match):
+        value_of({**batch_of(), **change})
+
+
+def test_row_weights_beside_lists_are_refused():
+    square = np.eye(4, dtype="float32")
+    with pytest.raises(ValueError, match="`sample_weight` must have the shape of the lists"):
+        pairwise_logistic(square, square, sample_weight=np.ones(4))
+
+
+def test_the_object_round_trips():
+    loss = PairwiseLogistic("q", mask="m", pairs="all", normalize="rows", temperature=2.0)
+    config = keras.saving.serialize_keras_object(loss)
+    again = keras.saving.deserialize_keras_object(config)
+    assert again.get_config() == loss.get_config()
+    assert again.side_inputs == ("q", "m")

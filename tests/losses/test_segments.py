@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_trainsteps.losses.segments import (
+    last_row_of_run,
+    log_add_exp,
+    log_cumsum_exp,
+    order_by,
+    take,
+)
+from tests.reference.complex_step import gradient
+
+
+def test_sum_of_a_running_log_sum_has_both_signs_in_its_gradient():
+    values = np.array([0.5, -1.0, 2.0, 0.0, 0.25])
+    segment = np.array([0, 0, 0, 1, 1])
+    factor = np.array([1.0, -2.0, 0.0, 3.0, -0.5])
+
+    def plain(x):
+        sums = [
+            np.log(sum(np.exp(x[j]) for j in range(i + 1) if segment[j] == segment[i]))
+            for i in range(5)
+        ]
+        return sum(f * value for f, value in zip(factor, sums, strict=True))
+
+    x = tf.constant(values)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        total = tf.reduce_sum(factor * log_cumsum_exp(x, tf.constant(segment)))
+    np.testing.assert_allclose(total, plain(values), rtol=1e-14)
+    np.testing.assert_allclose(
+        tape.gradient(total, x), gradient(plain, values), rtol=1e-13, atol=1e-15
+    )
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("jit_compile", [None, True])
+def test_running_log_sums_of_infinities(reverse, jit_compile):
+    inf = np.inf
+    values = np.array([-inf, 1.0, -inf, -inf, -inf, 2.0, inf, 0.0])
+    segment = np.array([0, 0, 0, 1, 1, 2, 3, 3])
+    order = slice(None, None, -1 if reverse else 1)
+    expected = np.empty(8)
+    for name in range(4):
+        rows = np.flatnonzero(segment == name)[order]
+        expected[rows] = np.logaddexp.accumulate(values[rows])
+    run = tf.function(log_cumsum_exp, jit_compile=jit_compile)
+    sums = run(tf.constant(values), tf.constant(segment), reverse=reverse)
+    np.testing.assert_allclose(sums, expected, rtol=1e-15)
+
+
+def test_an_empty_sum_passes_no_gradient_and_no_nan():
+    values = tf.constant([-np.inf, 0.5])
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        last = log_cumsum_exp(values, tf.constant([0, 0]))[1]
+    assert tape.gradient(last, values).numpy().tolist() == [0.0, 1.0]
+
+
+def test_log_add_exp_is_numpys():
+    values = np.array([-np.inf, -1000.0, 0.0, 1000.0, np.inf, np.nan])
+    a, b = np.meshgrid(values, values)
+    sums = log_add_exp(tf.constant(a), tf.constant(b))
+    with np.errstate(invalid="ignore"):
+        np.testing.assert_allclose(sums, np.logaddexp(a, b), rtol=1e-15)
+
+
+def test_order_by_is_lexicographic_and_stable():
+    first, second = np.array([1, 0, 1, 0, 1, 0]), np.array([2.0, 1.0, 0.0, 1.0, 2.0, 0.5])
+    order = order_by(tf.constant(first), tf.constant(second))
+    assert order.numpy().tolist() == [5, 1, 3, 2, 0, 4]
+
+
+def test_last_row_of_run():
+    last = last_row_of_run(tf.constant([3, 3, 1, 1, 1]), tf.constant([0, 0, 0, 0, 1]))
+    assert last.numpy().tolist() == [1, 1, 3, 3, 4]
+    assert last_row_of_run(tf.zeros((0,), tf.int32)).shape == (0,)
+
+
+def test_take_adds_the_gradients_of_repeated_rows():
+    values = tf.constant([1.0, 2.0, 3.0])
+    with tf.GradientTape() as tape:
+        tape.watch(values)
+        taken = take(values, tf.constant([2, 0, 2]))
+        total = tf.reduce_sum(taken * [1.0, 10.0, 100.0])
+    assert taken.numpy().tolist() == [3.0, 1.0, 3.0]
+    assert tape.gradient(total, values).numpy().tolist() == [10.0, 0.0, 101.0]

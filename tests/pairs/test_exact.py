@@ -1,0 +1,61 @@
+"""Tiles: whatever way the pairs are cut up, each is summed once."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_trainsteps.pairs import LOGISTIC, exact
+from keras_trainsteps.pairs.exact import exact_sums
+from keras_trainsteps.pairs.groups import group_rows
+from keras_trainsteps.pairs.rules import PairRows, PairRule
+from tests.pairs.test_sums import assert_equal_sums, totals_counts_gradient
+from tests.reference import pairs as reference
+
+SIZES = [70, 1, 33, 2, 2, 3, 0, 16, 15, 1, 40]
+
+
+def rows_of_sizes(sizes, seed=0):
+    rng = np.random.default_rng(seed)
+    query = rng.permutation(np.repeat(np.arange(len(sizes)), sizes)).astype(np.int32)
+    y_true = rng.integers(0, 4, len(query)).astype(np.float32)
+    y_pred = (4 * rng.normal(size=len(query))).astype(np.float32)
+    return y_true, y_pred, query
+
+
+@pytest.mark.parametrize("pairs", ["preference", "all"])
+@pytest.mark.parametrize("tile_pairs", [64, 1000, 5000])
+@pytest.mark.parametrize("small_pairs", [0, 100])
+def test_tiles_of_any_size_give_the_same_sums(monkeypatch, pairs, tile_pairs, small_pairs):
+    monkeypatch.setattr(exact, "_TILE_PAIRS", tile_pairs)
+    monkeypatch.setattr(exact, "_SMALL_PAIRS", small_pairs)
+    y_true, y_pred, query = rows_of_sizes(SIZES)
+    got = totals_counts_gradient(
+        LOGISTIC,
+        tf.constant(y_true),
+        tf.constant(y_pred),
+        tf.constant(query),
+        len(SIZES),
+        pairs=pairs,
+        method="exact",
+    )
+    expected = reference.pair_sums("LOGISTIC", y_true, y_pred, query, len(SIZES), pairs=pairs)
+    assert_equal_sums([x.numpy().astype(np.float64) for x in got], expected)
+
+
+def test_work_follows_the_sum_of_squared_group_sizes(monkeypatch):
+    visited = []
+    tile_sums = exact.tile_sums
+
+    def counted(rule, i, j, allowed):
+        visited.append(int(np.prod(i.score.shape)) * j.score.shape[-1])
+        return tile_sums(rule, i, j, allowed)
+
+    monkeypatch.setattr(exact, "tile_sums", counted)
+    sizes = [1000] + [10] * 400
+    y_true, y_pred, query = rows_of_sizes(sizes)
+    labels, scores = (tf.constant(x, tf.float64) for x in (y_true, y_pred))
+    rule = PairRule(LOGISTIC, False, False, False, None)
+    groups = group_rows(tf.constant(query), tf.constant(len(sizes)))
+    exact_sums(rule, PairRows(labels, scores, None, {}), groups)
+    assert sum(visited) <= 1.5 * sum(size**2 for size in sizes)
+    assert max(visited) <= max(exact._TILE_PAIRS, 1000)

@@ -1,0 +1,69 @@
+"""Plain-loop cross-entropy and accuracy of sequences."""
+
+import numpy as np
+
+from tests.reference.complex_step import log_sum_exp
+
+
+def masked_crossentropy(y, z, mask, weight, *, smoothing, normalize, from_logits):
+    """`weight`: a list a sequence, one entry a token, or a number a sequence."""
+    total, count = 0.0, 0.0
+    for b in range(len(y)):
+        losses, weights = [], []
+        for t in range(len(y[b])):
+            if mask[b][t]:
+                losses.append(token_loss(y[b][t], z[b][t], smoothing, from_logits))
+                weights.append(_token_weight(weight[b], t))
+        if normalize == "tokens":
+            total += sum(w * loss for w, loss in zip(weights, losses, strict=True))
+            count += sum(weights)
+        elif sum(weights):
+            sequence = 1.0 if isinstance(weight[b], list) else weight[b]
+            mean = sum(w * loss for w, loss in zip(weights, losses, strict=True))
+            total += sequence * mean / sum(weights)
+            count += sequence
+    return total, count
+
+
+def token_loss(y, z, smoothing, from_logits):
+    classes = range(len(z))
+    if from_logits:
+        logs = [z[v] - log_sum_exp(list(z)) for v in classes]
+    else:
+        logs = [np.log(z[v]) for v in classes]
+    loss = 0.0
+    for v in classes:
+        share = smoothing / len(z) + (1.0 - smoothing if v == y else 0.0)
+        if share:
+            loss -= share * logs[v]
+    return loss
+
+
+def token_accuracy(y, z, mask, weight):
+    right, count = 0.0, 0.0
+    for b in range(len(y)):
+        for t in range(len(y[b])):
+            if mask[b][t]:
+                w = _token_weight(weight[b], t)
+                right += w * (int(np.argmax(z[b][t])) == y[b][t])
+                count += w
+    return right / count if count else 0.0
+
+
+def sequence_accuracy(y, z, mask, weight):
+    right, count = 0.0, 0.0
+    for b in range(len(y)):
+        tokens = [
+            int(np.argmax(z[b][t])) == y[b][t]
+            for t in range(len(y[b]))
+            if mask[b][t] and _token_weight(weight[b], t)
+        ]
+        if tokens:
+            sequence = 1.0 if isinstance(weight[b], list) else weight[b]
+            right += sequence * all(tokens)
+            count += sequence
+    return right / count if count else 0.0
+
+
+def _token_weight(weight, t):
+    return weight[t] if isinstance(weight, list) else weight

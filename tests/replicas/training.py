@@ -1,0 +1,158 @@
+"""Runs one training on one device, on two replicas or as one of two workers.
+
+    python -m tests.replicas.training OUTPUT.json one|mirrored|worker CASE [CASE ...]
+
+Each case is one `fit`, `evaluate` and `predict`; what they give is written as JSON.
+"""
+
+import contextlib
+import json
+import sys
+
+import numpy as np
+import tensorflow as tf
+
+KIND = sys.argv[2] if len(sys.argv) > 2 else "one"
+if KIND == "mirrored":
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * 2,
+    )
+# A strategy of several workers must be made before anything else.
+STRATEGY = {
+    "one": lambda: None,
+    "mirrored": lambda: tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]),
+    "worker": tf.distribute.MultiWorkerMirroredStrategy,
+}[KIND]()
+
+import keras  # noqa: E402
+
+from keras_trainsteps import LossAwareModel, losses, metrics  # noqa: E402
+from keras_trainsteps.data import query_batches  # noqa: E402
+
+ROWS = 11
+
+
+class Both(LossAwareModel):
+    """A term by rows and one with a denominator of its own."""
+
+    def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+        pairwise = losses.pairwise_logistic(
+            y, y_pred, query_ids=x["query_id"], sample_weight=sample_weight, epsilon=1e-2
+        )
+        return {"squared": keras.ops.square(y - y_pred), "pairwise": pairwise}
+
+
+def data():
+    rng = np.random.default_rng(0)
+    x = {
+        "features": rng.normal(size=(ROWS, 3)).astype("float32"),
+        "query_id": np.sort(rng.integers(0, 4, size=ROWS)) + 2**40,
+    }
+    y = rng.integers(0, 3, size=(ROWS, 1)).astype("float32")
+    return x, y, rng.uniform(size=ROWS).astype("float32")
+
+
+def network(cls):
+    inputs = keras.Input((3,), name="features")
+    regularizer = keras.regularizers.L2(0.1)
+    hidden = keras.layers.Dense(8, "tanh", kernel_regularizer=regularizer)(inputs)
+    return cls(inputs, keras.layers.Dense(1)(hidden))
+
+
+def compiled(cls, **options):
+    model = network(cls)
+    ranking = [metrics.NDCG("query_id"), metrics.PairAccuracy("query_id")]
+    model.compile(keras.optimizers.SGD(0.1), metrics=["mae", *ranking], **options)
+    return model
+
+
+def masked():
+    """A sequence model under Keras's implicit mask."""
+    inputs = keras.Input((4,), dtype="int32")
+    embedded = keras.layers.Embedding(5, 3, mask_zero=True)(inputs)
+    model = LossAwareModel(inputs, keras.layers.Dense(1)(embedded))
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(0, 5, size=(ROWS, 4))
+    tokens[:, 0] = 1
+    return model, tokens, rng.normal(size=(ROWS, 4, 1)).astype("float32")
+
+
+MODELS = {
+    "hook": lambda: compiled(Both, loss_weights={"pairwise": 2.0}),
+    "compiled mse": lambda: compiled(LossAwareModel, loss="mse"),
+    "compiled sum": lambda: compiled(
+        LossAwareModel, loss=keras.losses.MeanAbsoluteError(reduction="sum")
+    ),
+    "compiled weighted mean": lambda: compiled(
+        LossAwareModel,
+        loss=keras.losses.MeanSquaredError(reduction="mean_with_sample_weight"),
+    ),
+    "compiled function": lambda: compiled(
+        LossAwareModel, loss=lambda y, p: keras.ops.mean(keras.ops.abs(y - p))
+    ),
+    "compiled pairwise": lambda: compiled(
+        LossAwareModel,
+        loss=losses.PairwiseLogistic("query_id", pairs="all", normalize="queries"),
+    ),
+}
+
+
+def run(case):
+    """`MODEL/BATCH_SIZE`: rows are cut anywhere; batch size 11 leaves 6 and 5 rows."""
+    name, batch_size = case.split("/")
+    keras.utils.set_random_seed(1)
+    logs = []
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs_=None, logs=None):
+            record.append({key: float(value) for key, value in (logs_ or logs).items()})
+
+    record = logs
+    with STRATEGY.scope() if STRATEGY else contextlib.nullcontext():
+        if name == "masked":
+            model, x, y = masked()
+            weight = None
+        else:
+            x, y, weight = data()
+            model = MODELS[name]()
+            if name == "compiled function":
+                # Keras multiplies what a function reduced by itself with the mean weight: a
+                # product of two means of the batch, which no sum over replicas gives.
+                weight = None
+    if batch_size == "queries":
+        batches = query_batches(x, y, weight, query_ids="query_id", batch_size=5, shuffle=False)
+        fit, options = (batches,), {}
+    else:
+        fit = (x, y)
+        options = {"batch_size": int(batch_size), "shuffle": False}
+    weighted = options and weight is not None
+    history = model.fit(
+        *fit,
+        **options,
+        **({"sample_weight": weight} if weighted else {}),
+        epochs=2,
+        verbose=0,
+        validation_data=(x, y),
+        callbacks=[Record()],
+    ).history
+    evaluated = model.evaluate(
+        *fit, **({"batch_size": 4} if options else {}), verbose=0, return_dict=True
+    )
+    return {
+        "history": history,
+        "batches": logs,
+        "evaluate": evaluated,
+        "weights": [weight.tolist() for weight in model.get_weights()],
+        "predict": model.predict(x, verbose=0, batch_size=ROWS).tolist(),
+    }
+
+
+if __name__ == "__main__":
+    import warnings
+
+    warnings.filterwarnings("ignore", message=".* queries of .* have rows that")
+    found = {case: run(case) for case in sys.argv[3:]}
+    with open(sys.argv[1], "w") as file:
+        json.dump(found, file)

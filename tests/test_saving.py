@@ -1,0 +1,138 @@
+"""`.keras` files: what is saved trains on after loading, also in another process."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from keras_trainsteps import LossAwareModel, LossAwareSequential, losses, metrics
+from tests.models import Ranker, linear, ranking_batch
+
+X, Y = ranking_batch()
+
+
+@keras.saving.register_keras_serializable("tests")
+class Called(Ranker):
+    """A model with `call`, of a width."""
+
+    def __init__(self, width=4, **kwargs):
+        super().__init__(**kwargs)
+        self.width = width
+        self.hidden = keras.layers.Dense(width, "tanh")
+        self.scores = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.scores(self.hidden(inputs["features"]))
+
+    def get_config(self):
+        return {**super().get_config(), "width": self.width}
+
+
+def compiled_ranker():
+    model = linear()
+    model.compile(
+        keras.optimizers.Adam(0.1),
+        loss=losses.PairwiseLogistic("query_id", pairs="all"),
+        loss_weights={"pairwise_logistic_loss": 2.0},
+        metrics=[metrics.NDCG("query_id", k=3), metrics.PairAccuracy("query_id")],
+    )
+    return model
+
+
+def hooked():
+    model = linear(Ranker)
+    model.compile("adam", loss_weights={"pairwise": keras.Variable(0.5)}, metrics=["mae"])
+    return model
+
+
+def called():
+    model = Called(width=5)
+    model.compile("adam", loss="mse")
+    return model
+
+
+def sequential():
+    model = LossAwareSequential([keras.layers.Dense(1)])
+    model.compile("adam", loss=losses.PairwiseLogistic("query_id"))
+    return model
+
+
+BUILDS = [compiled_ranker, hooked, called, sequential]
+
+
+def fit(model, epochs):
+    return model.fit(
+        X, Y, epochs=epochs, batch_size=24, shuffle=False, verbose=0, validation_data=(X, Y)
+    ).history
+
+
+@pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.__name__)
+def test_a_loaded_model_trains_on_as_if_never_saved(build, tmp_path):
+    keras.utils.set_random_seed(3)
+    uninterrupted = fit(build(), 4)
+    keras.utils.set_random_seed(3)
+    model = build()
+    fit(model, 2)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert type(loaded).__name__ == type(model).__name__
+    assert isinstance(loaded, LossAwareModel)
+    resumed = fit(loaded, 2)
+    assert resumed == {name: values[2:] for name, values in uninterrupted.items()}
+
+
+def test_the_file_holds_no_trackers_and_no_side_inputs(tmp_path):
+    model = compiled_ranker()
+    fit(model, 1)
+    model.save_weights(tmp_path / "model.weights.h5")
+    plain = linear(keras.Model)
+    plain.compile(keras.optimizers.Adam(0.1), loss="mse")
+    plain.optimizer.build(plain.trainable_variables)
+    plain.load_weights(tmp_path / "model.weights.h5")
+    assert all(
+        (a == b).all() for a, b in zip(plain.get_weights(), model.get_weights(), strict=True)
+    )
+
+
+def test_a_clone_is_of_the_same_class():
+    model = hooked()
+    clone = keras.models.clone_model(model)
+    assert isinstance(clone, Ranker)
+    clone.set_weights(model.get_weights())
+    clone.compile("adam", loss_weights={"pairwise": 0.5}, metrics=["mae"])
+    assert fit(clone, 1) == fit(model, 1)
+
+
+SCRIPT = """
+import sys, keras, numpy as np
+{imports}
+model = keras.models.load_model(sys.argv[1])
+data = np.load(sys.argv[2])
+x = {{name: data[name] for name in ("features", "query_id")}}
+history = model.fit(x, data["y"], batch_size=24, shuffle=False, verbose=0).history
+print("LOGS", sorted(history.items()))
+"""
+
+
+def test_models_load_and_train_on_in_a_fresh_process(tmp_path):
+    np.savez(tmp_path / "data.npz", **X, y=Y)
+    for build, imports in (
+        (compiled_ranker, "import keras_trainsteps"),
+        (called, "import tests.test_saving"),
+    ):
+        model = build()
+        fit(model, 1)
+        path = tmp_path / f"{build.__name__}.keras"
+        model.save(path)
+        expected = sorted(
+            model.fit(X, Y, batch_size=24, shuffle=False, verbose=0).history.items()
+        )
+        script = SCRIPT.format(imports=imports)
+        done = subprocess.run(
+            [sys.executable, "-c", script, path, tmp_path / "data.npz"],
+            capture_output=True,
+            text=True,
+        )
+        assert f"LOGS {expected}" in done.stdout, done.stderr[-2000:]

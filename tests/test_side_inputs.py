@@ -1,0 +1,58 @@
+"""What of a batch goes to the network."""
+
+import keras
+import pytest
+import tensorflow as tf
+
+from keras_trainsteps import side_inputs
+
+
+def inputs_of(*names):
+    return [keras.Input((1,), name=name) for name in names]
+
+
+def test_what_is_no_dict_is_passed_on():
+    x = tf.ones((2, 1))
+    assert side_inputs.network_inputs(x, {"q"}, None, single=True) is x
+
+
+def test_a_called_model_gets_the_rest_of_the_dict():
+    found = side_inputs.network_inputs({"a": 1, "q": 2, "b": 3}, {"q"}, None, single=False)
+    assert found == {"a": 1, "b": 3}
+
+
+def test_declared_inputs_are_taken_by_name_whatever_the_order():
+    x = {"z": 1, "b": 2, "a": 3, "0": 4}
+    first, second = inputs_of("z", "a")
+    take = side_inputs.network_inputs
+    assert take(x, (), [first, second], single=False) == [1, 3]
+    assert take(x, (), {"z": first, "a": second}, single=False) == {"z": 1, "a": 3}
+    assert take(x, (), first, single=False) == 1
+
+
+def test_the_only_entry_left_need_not_have_the_name_of_the_only_input():
+    (only,) = inputs_of("features")
+    x = {"other": 1, "q": 2}
+    assert side_inputs.network_inputs(x, {"q"}, only, single=False) == 1
+    assert side_inputs.network_inputs(x, {"q"}, [only], single=False) == [1]
+
+
+def test_an_optional_input_may_be_missing():
+    needed = keras.Input((1,), name="needed")
+    optional = keras.Input((1,), name="optional", optional=True)
+    found = side_inputs.network_inputs(
+        {"needed": 1, "q": 2}, {"q"}, [needed, optional], single=False
+    )
+    assert found == [1, None]
+
+
+def test_current_is_known_inside_visible_only():
+    with side_inputs.visible({"q": 5}):
+        assert side_inputs.current("q") == 5
+        with side_inputs.visible({"q": 6}):
+            assert side_inputs.current("q") == 6
+        assert side_inputs.current("q") == 5
+        with pytest.raises(ValueError, match=r"side input 'mask'.*Received: keys \['q'\]"):
+            side_inputs.current("mask")
+    with pytest.raises(ValueError, match="no batch"):
+        side_inputs.current("q")
