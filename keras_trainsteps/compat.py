@@ -48,7 +48,9 @@ def makes_functional(
     )
 
 
-@functools.cache
+_twins: dict[Any, type[keras.Model]] = {}
+
+
 def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
     """The subclass of `cls` that is a Functional model.
 
@@ -56,6 +58,8 @@ def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
     class up to `Model`, after which models of these classes that define `call` fail
     ("Functional.__init__() missing 2 required positional arguments", seen in 3.15.1).
     """
+    if cls in _twins:
+        return _twins[cls]
     namespace = {"__module__": cls.__module__, "__doc__": cls.__doc__}
     twin = type(cls.__name__, (cls, functional_class()), namespace)
     twin.__qualname__ = cls.__qualname__
@@ -64,6 +68,7 @@ def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
         package, name = registered.split(">")
         keras.saving.register_keras_serializable(package, name)(twin)
         keras.saving.register_keras_serializable(package, name)(cls)
+    _twins[cls] = twin
     return twin
 
 

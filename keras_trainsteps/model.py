@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_trainsteps import batches, compat, replicas, side_inputs
 from keras_trainsteps.batches import Batch
 from keras_trainsteps.compiled import CompiledLosses
+from keras_trainsteps.entry_points import EntryPoints
 from keras_trainsteps.objective import LossParts
 from keras_trainsteps.terms import LossTerm, StepTerm, reduce_returned
 from keras_trainsteps.trackers import TermLog, TotalLoss
@@ -22,7 +23,7 @@ RESERVED = ("loss", "regularization")
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class LossAwareModel(keras.Model):
+class LossAwareModel(EntryPoints):
     """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
 
     Subclass it and return named losses from `compute_losses`, or compile it with losses
@@ -69,10 +70,8 @@ class LossAwareModel(keras.Model):
             self.__class__ = compat.functional_twin(type(self))
         super().__init__(*args, **kwargs)
         self._compiled_losses = CompiledLosses()
-        self._term_log = TermLog()
         self._metric_side_inputs: tuple[str, ...] = ()
         self._metric_names: set[str] = set()
-        self._query_ids: set[str] = set()
 
     # What a subclass fills
 
@@ -140,11 +139,12 @@ class LossAwareModel(keras.Model):
         self._compiled_losses = losses
         self._term_log = TermLog()
         # Past `__setattr__`, which would list the tracker once more among the metrics.
-        vars(self)["_loss_tracker"] = TotalLoss(self._term_log)
+        self.__dict__["_loss_tracker"] = TotalLoss(self._term_log)
         named = [name for metric in given for name in getattr(metric, "side_inputs", ())]
         self._metric_side_inputs = tuple(named)
         readers = [*given, *losses.objects]
-        self._query_ids = {getattr(reader, "query_ids", None) for reader in readers} - {None}
+        ids = [getattr(reader, "query_ids", None) for reader in readers]
+        self._query_ids = {name for name in ids if isinstance(name, str)}
         self._metric_names = names
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -238,77 +238,6 @@ class LossAwareModel(keras.Model):
             if not log.in_step and tf.executing_eagerly():
                 log.end_epoch()
         return {name: value for name, value in result.items() if name not in log.unlogged}
-
-    def make_train_function(self, force: bool = False) -> Any:
-        """Creates the function that `fit` runs."""
-        if self.train_function is None or force:
-            self._require_supported_strategy()
-            super().make_train_function(force)
-            self.train_function = self._checked(self.train_function, training=True)
-        return self.train_function
-
-    def make_test_function(self, force: bool = False) -> Any:
-        """Creates the function that `evaluate` runs."""
-        if self.test_function is None or force:
-            self._require_supported_strategy()
-            super().make_test_function(force)
-            self.test_function = self._checked(self.test_function, training=False)
-        return self.test_function
-
-    def fit(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        """As `keras.Model.fit`."""
-        batches.require_batch_size(batch_size)
-        if isinstance(x, tf.data.Dataset) and len(args) < 6:
-            kwargs.setdefault("shuffle", False)  # Keras warns of its own default
-        if "validation_data" in kwargs:
-            kwargs["validation_data"] = compat.readable(kwargs["validation_data"])
-        if isinstance(x, Mapping):
-            for name in self._query_ids & set(x):
-                shuffle = bool(kwargs.get("shuffle", True))
-                batches.warn_of_cut_queries(name, x[name], batch_size or 32, shuffle)
-        self._term_log.fitting = True
-        try:
-            return super().fit(compat.readable(x), y, batch_size, *args, **kwargs)
-        finally:
-            self._term_log.fitting = False
-
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """As `keras.Model.evaluate`; called within `fit`, the epoch's metrics go on after it."""
-        batches.require_batch_size(batch_size)
-        with self._metrics_kept(unless="_use_cached_eval_dataset" in kwargs):
-            return super().evaluate(compat.readable(x), y, batch_size, *args, **kwargs)
-
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`; side inputs may be there and are not read."""
-        return super().predict(compat.readable(x), *args, **kwargs)
-
-    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
-        with self._metrics_kept():
-            return super().train_on_batch(
-                *compat.as_in_fit((x, *args)), **compat.as_in_fit(kwargs)
-            )
-
-    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
-        with self._metrics_kept():
-            return super().test_on_batch(
-                *compat.as_in_fit((x, *args)), **compat.as_in_fit(kwargs)
-            )
 
     # The pieces of a step
 
@@ -406,48 +335,6 @@ class LossAwareModel(keras.Model):
     def _side_input_names(self) -> set[str]:
         named = (*self.side_inputs, *self._metric_side_inputs)
         return {*named, *self._compiled_losses.side_inputs}
-
-    def _checked(self, function: Callable[[Any], Any], *, training: bool) -> Callable[[Any], Any]:
-        """`function`, with failed checks of values raised as `ValueError`."""
-
-        def run(iterator: Any) -> Any:
-            self._term_log.training = training
-            self._term_log.epoch_runs = True
-            try:
-                return function(iterator)
-            except tf.errors.InvalidArgumentError as error:
-                refused = batches.as_value_error(error)
-                if refused is None:
-                    raise
-                raise refused from error
-
-        return run
-
-    @contextlib.contextmanager
-    def _metrics_kept(self, unless: bool = False) -> Iterator[None]:
-        """Within `fit`, puts the running metrics of the epoch back afterwards."""
-        log = self._term_log
-        if unless or not log.fitting:
-            yield
-            return
-        state = [(variable, variable.numpy()) for variable in self.metrics_variables]
-        training, epoch_runs = log.training, log.epoch_runs
-        try:
-            yield
-        finally:
-            for variable in self.metrics_variables:
-                variable.assign(tf.zeros(variable.shape, variable.dtype))
-            for variable, value in state:
-                variable.assign(value)
-            log.training, log.epoch_runs = training, epoch_runs
-
-    def _require_supported_strategy(self) -> None:
-        if self.distribute_strategy.num_replicas_in_sync > 1 and self.steps_per_execution > 1:
-            raise ValueError(
-                "`steps_per_execution` must be 1 with several replicas: Keras fails on "
-                f"more (seen in 3.15.1). Received: {self.steps_per_execution}. "
-                "Compile with `steps_per_execution=1`."
-            )
 
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Called by Keras under a strategy, before the step is traced in the replicas,

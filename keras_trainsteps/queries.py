@@ -125,6 +125,19 @@ def owned_term(totals: tf.Tensor, counts: tf.Tensor, owned: tf.Tensor | None) ->
     return LossTerm(tf.reduce_sum(totals), tf.reduce_sum(counts))
 
 
+def ranks(key: tf.Tensor, rows: RankingRows) -> tf.Tensor:
+    """The position, from 0, of each row among those of its query by descending `key`.
+
+    Ties keep the order of the rows. Rows of no query get meaningless positions.
+    """
+    count = tf.shape(key)[0]
+    by_key = tf.argsort(key, direction="DESCENDING", stable=True)
+    order = tf.gather(by_key, tf.argsort(tf.gather(rows.query, by_key), stable=True))
+    place = tf.scatter_nd(order[:, None], tf.range(count), tf.shape(key))
+    first = tf.math.unsorted_segment_min(place, rows.query, rows.num_queries)
+    return place - tf.gather(first, tf.maximum(rows.query, 0))
+
+
 def widen(value: tf.Tensor) -> tf.Tensor:
     """Floats narrower than float32, and integers, as float32; float64 as it is."""
     if value.dtype in (tf.float32, tf.float64):

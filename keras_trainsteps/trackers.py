@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -54,7 +54,8 @@ class TotalLoss(keras.metrics.Mean):
     def __init__(self, log: TermLog) -> None:
         super().__init__(name="loss")
         self._direction = "down"
-        self._own_terms = lambda: log.own  # a function: the terms are not its state
+        # A function: the terms are not state of this metric.
+        self._own_terms: Callable[[], list[TermTracker]] = lambda: log.own
 
     def result(self) -> tf.Tensor:
         loss = super().result()

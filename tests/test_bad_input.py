@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps import LossAwareModel, LossAwareSequential, LossTerm, losses, metrics
+from keras_trainsteps import LossAwareModel, LossTerm, losses, metrics
 from tests.models import Ranker, SquaredError, linear, ranking_batch
 
 
@@ -56,13 +56,6 @@ def test_a_missing_input_of_the_network():
     model = SquaredError([first, second], keras.layers.Dense(1)(joined))
     model.compile("sgd")
     raises_unchanged(model, "`x` must have an entry for the input 'price'", x, y)
-
-
-def test_several_entries_for_a_sequential_model():
-    model = LossAwareSequential([keras.layers.Dense(1)])
-    model.compile("sgd", loss="mse")
-    with pytest.raises(ValueError, match="A Sequential model takes one tensor"):
-        model.fit({"a": np.ones((2, 1)), "b": np.ones((2, 1))}, np.ones((2, 1)), verbose=0)
 
 
 @pytest.mark.parametrize("ids", [np.arange(24.0), np.full(24, np.nan)])

@@ -3,6 +3,8 @@
 Parameters are named by rows of the table of traps, see `test_traps.py`.
 """
 
+from typing import get_args
+
 import keras
 import numpy as np
 import pytest
@@ -127,7 +129,7 @@ def test_1_17_structured_targets_reach_the_hook_and_a_mask_the_compiled_loss():
         fit(model, x, {"labels": labels, "mask": mask})
 
 
-@pytest.mark.parametrize("normalize", losses.pairwise.NORMALIZE)
+@pytest.mark.parametrize("normalize", get_args(losses.pairwise.Normalize))
 def test_1_18_padding_changes_nothing(normalize):
     lists, labels = X[:9].reshape(3, 3, 3), Y[:9].reshape(3, 3)
     inputs = keras.Input((None, 3), name="features")

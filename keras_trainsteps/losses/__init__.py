@@ -1,5 +1,6 @@
 """Losses as functions that return a `LossTerm`, and as objects for `compile`."""
 
+from keras_trainsteps.losses import lambda_weights as lambda_weights
 from keras_trainsteps.losses.approximate import approx_mrr as approx_mrr
 from keras_trainsteps.losses.approximate import approx_ndcg as approx_ndcg
 from keras_trainsteps.losses.contrastive import contrastive as contrastive
@@ -12,10 +13,30 @@ from keras_trainsteps.losses.listwise import softmax as softmax
 from keras_trainsteps.losses.listwise import unique_softmax as unique_softmax
 from keras_trainsteps.losses.mined_triplet import mined_triplet as mined_triplet
 from keras_trainsteps.losses.multi_similarity import multi_similarity as multi_similarity
-from keras_trainsteps.losses.pairwise import PairwiseLogistic as PairwiseLogistic
+from keras_trainsteps.losses.pairwise import pairwise_hinge as pairwise_hinge
 from keras_trainsteps.losses.pairwise import pairwise_logistic as pairwise_logistic
+from keras_trainsteps.losses.pairwise import (
+    pairwise_mean_squared_error as pairwise_mean_squared_error,
+)
+from keras_trainsteps.losses.pairwise import pairwise_soft_zero_one as pairwise_soft_zero_one
+from keras_trainsteps.losses.pairwise import pairwise_squared_hinge as pairwise_squared_hinge
 from keras_trainsteps.losses.pointwise import mean_squared_error as mean_squared_error
 from keras_trainsteps.losses.pointwise import sigmoid_crossentropy as sigmoid_crossentropy
+from keras_trainsteps.losses.ranking_objects import ApproxMRR as ApproxMRR
+from keras_trainsteps.losses.ranking_objects import ApproxNDCG as ApproxNDCG
+from keras_trainsteps.losses.ranking_objects import ListMLE as ListMLE
+from keras_trainsteps.losses.ranking_objects import MeanSquaredError as MeanSquaredError
+from keras_trainsteps.losses.ranking_objects import PairwiseHinge as PairwiseHinge
+from keras_trainsteps.losses.ranking_objects import PairwiseLogistic as PairwiseLogistic
+from keras_trainsteps.losses.ranking_objects import (
+    PairwiseMeanSquaredError as PairwiseMeanSquaredError,
+)
+from keras_trainsteps.losses.ranking_objects import PairwiseSoftZeroOne as PairwiseSoftZeroOne
+from keras_trainsteps.losses.ranking_objects import PairwiseSquaredHinge as PairwiseSquaredHinge
+from keras_trainsteps.losses.ranking_objects import RankingLoss as RankingLoss
+from keras_trainsteps.losses.ranking_objects import SigmoidCrossentropy as SigmoidCrossentropy
+from keras_trainsteps.losses.ranking_objects import Softmax as Softmax
+from keras_trainsteps.losses.ranking_objects import UniqueSoftmax as UniqueSoftmax
 from keras_trainsteps.losses.sequence import masked_crossentropy as masked_crossentropy
 from keras_trainsteps.losses.side_input_loss import SideInputLoss as SideInputLoss
 from keras_trainsteps.losses.supervised_contrastive import nt_xent as nt_xent

@@ -6,10 +6,9 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
-from keras_trainsteps import replicas
-from keras_trainsteps.arguments import as_float
+from keras_trainsteps.losses.query_weights import query_weights
 from keras_trainsteps.losses.segments import take
-from keras_trainsteps.queries import owned_term, ranking_rows, require_weights
+from keras_trainsteps.queries import owned_term, ranking_rows
 from keras_trainsteps.terms import LossTerm
 
 Normalize = Literal["queries", "lists", "rows"]
@@ -91,7 +90,7 @@ def lists(
         rows.query,
         valid,
         tf.where(valid, weight, tf.zeros_like(weight)),
-        _query_weights(query_weight, tf.convert_to_tensor(y_pred), query_ids is None, rows),
+        query_weights(query_weight, tf.convert_to_tensor(y_pred), query_ids is None, rows),
         rows.num_queries,
         rows.owned,
         rows.y_pred.dtype,
@@ -112,41 +111,3 @@ def _require_labels(labels: tf.Tensor, gains: bool) -> None:
             f"Received: a smallest label of {float(tf.reduce_min(labels))}. "
             "Mark padding with `mask`, not with a label of -1."
         )
-
-
-def _query_weights(query_weight: Any, y_pred: tf.Tensor, padded: bool, rows: Any) -> tf.Tensor:
-    num_queries = rows.num_queries
-    if query_weight is None:
-        return tf.ones((num_queries,), tf.float64)
-    weight = as_float(query_weight, tf.float64)
-    wanted = y_pred.shape[0]
-    column = weight.shape.rank == 2 and weight.shape[1] == 1
-    if not (weight.shape.rank == 1 or column) or (
-        None not in (wanted, weight.shape[0]) and wanted != weight.shape[0]
-    ):
-        form = "one a list, shape (queries,)" if padded else "one a row, shape (rows,)"
-        raise ValueError(
-            f"`query_weight` must be {form}, the same for all rows of a query. "
-            f"Received: shape {tuple(weight.shape)} for scores of shape "
-            f"{tuple(y_pred.shape)}."
-        )
-    require_weights(weight, "query_weight")
-    weight = tf.reshape(weight, (-1,))
-    if padded:
-        weight = tf.repeat(weight, tf.shape(y_pred)[1])
-    weight = replicas.gather_rows(weight)
-    # The first row's weight; a query whose rows are all masked has no row, and weight 0.
-    size = tf.shape(weight)[0]
-    first = tf.math.unsorted_segment_min(tf.range(size), rows.query, num_queries)
-    used = first < size
-    weights = take(weight, tf.where(used, first, tf.zeros_like(first)))
-    weights = tf.where(used, weights, tf.zeros_like(weights))
-    if tf.executing_eagerly():
-        same = tf.gather(weights, tf.maximum(rows.query, 0)) == weight
-        if not bool(tf.reduce_all(same | (rows.query < 0))):
-            raise ValueError(
-                "`query_weight` must be the same for all rows of a query. Received: "
-                "different weights within one query. Use `sample_weight` for weights "
-                "of rows."
-            )
-    return weights

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
-import keras
 import tensorflow as tf
 
 from keras_trainsteps.arguments import require_choice, require_positive
-from keras_trainsteps.losses.side_input_loss import SideInputLoss
-from keras_trainsteps.pairs import LOGISTIC, PairKernel, pair_sums
+from keras_trainsteps.losses.lambda_weights import LambdaWeight
+from keras_trainsteps.losses.query_weights import query_weights
+from keras_trainsteps.pairs import (
+    HINGE,
+    LOGISTIC,
+    SOFT_ZERO_ONE,
+    SQUARED_ERROR,
+    SQUARED_HINGE,
+    PairKernel,
+    pair_sums,
+)
 from keras_trainsteps.queries import owned_term, ranking_rows
-from keras_trainsteps.side_inputs import pick
 from keras_trainsteps.terms import LossTerm
 
 Pairs = Literal["preference", "all"]
 PairWeight = Literal["product", "preferred"]
 Normalize = Literal["pairs", "queries", "rows"]
+Method = Literal["auto", "exact", "linear"]
 
 
 def pairwise_logistic(
@@ -27,11 +34,14 @@ def pairwise_logistic(
     query_ids: Any = None,
     mask: Any = None,
     sample_weight: Any = None,
+    query_weight: Any = None,
     pairs: Pairs = "preference",
     pair_weight: PairWeight = "product",
+    lambda_weight: LambdaWeight | None = None,
     normalize: Normalize = "pairs",
     temperature: float = 1.0,
     epsilon: float = 0.0,
+    method: Method = "auto",
 ) -> LossTerm:
     """Pairwise logistic loss (RankNet) over the rows of each query.
 
@@ -52,11 +62,15 @@ def pairwise_logistic(
             contiguous. `None` for padded lists.
         mask: Bool, of the shape of the labels: `False` leaves a row out. Default: all rows.
         sample_weight: Weights, one a row, not negative. Default: 1.
+        query_weight: Weights of queries, not negative: one a list for padded lists, beside
+            ids one a row, the same for all rows of a query. Default: 1.
         pairs: `"preference"` or `"all"`.
         pair_weight: What a pair weighs: `"product"` of its rows' weights, so that weight 2
             equals the row twice, or the weight of the `"preferred"` row, the one with
             the higher label (the convention of TF-Ranking, Keras-RS and RAX). In a pair
             of equal labels (`pairs="all"`) the latter is the mean of both.
+        lambda_weight: A further factor on each pair's term, not on the count, from
+            `losses.lambda_weights`: `NDCG(topn=10)` makes it LambdaRank. Default: none.
         normalize: The denominator. `"pairs"`, the default because it is the one that no
             batch composition changes: the sum of the pair weights (RAX divides by the
             number of pairs, also with weights). `"queries"`: each query's mean over its
@@ -64,6 +78,8 @@ def pairwise_logistic(
             `"rows"`: the number of rows (Keras-RS and TF-Ranking, which count padding).
         temperature: Divides the scores. Default 1.
         epsilon: Added to the denominator of a batch. Default 0.
+        method: `"exact"` visits every pair, `"linear"` takes time linear in the rows,
+            `"auto"`, the default, for each query what is faster.
 
     Returns:
         A `LossTerm`; its total and count are 0 when no pair exists.
@@ -93,11 +109,180 @@ def pairwise_logistic(
         query_ids=query_ids,
         mask=mask,
         sample_weight=sample_weight,
+        query_weight=query_weight,
         pairs=pairs,
         pair_weight=pair_weight,
+        lambda_weight=lambda_weight,
         normalize=normalize,
         temperature=temperature,
         epsilon=epsilon,
+        method=method,
+    )
+
+
+def pairwise_hinge(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    pair_weight: PairWeight = "product",
+    lambda_weight: LambdaWeight | None = None,
+    normalize: Normalize = "pairs",
+    temperature: float = 1.0,
+    method: Method = "auto",
+) -> LossTerm:
+    """Pairwise hinge loss: `sum of w_ij * max(0, 1 - d)` over pairs with `y_i > y_j`.
+
+    Arguments, result and errors are those of `pairwise_logistic`.
+
+    Example:
+
+    >>> float(pairwise_hinge([1.0, 0.0], [2.0, 1.5], query_ids=[0, 0]).value)
+    0.5
+
+    Reference:
+        Herbrich, Graepel and Obermayer, Large Margin Rank Boundaries for Ordinal
+        Regression, 2000.
+    """
+    return _pairwise(
+        HINGE,
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        pair_weight=pair_weight,
+        lambda_weight=lambda_weight,
+        normalize=normalize,
+        temperature=temperature,
+        method=method,
+    )
+
+
+def pairwise_squared_hinge(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    pair_weight: PairWeight = "product",
+    lambda_weight: LambdaWeight | None = None,
+    normalize: Normalize = "pairs",
+    temperature: float = 1.0,
+    method: Method = "auto",
+) -> LossTerm:
+    """Squared pairwise hinge: `sum of w_ij * max(0, 1 - d)**2` over pairs with `y_i > y_j`.
+
+    Arguments, result and errors are those of `pairwise_logistic`.
+
+    Example:
+
+    >>> float(pairwise_squared_hinge([1.0, 0.0], [2.0, 1.5], query_ids=[0, 0]).value)
+    0.25
+
+    Reference:
+        Chapelle and Keerthi, Efficient Algorithms for Ranking with SVMs, 2010.
+    """
+    return _pairwise(
+        SQUARED_HINGE,
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        pair_weight=pair_weight,
+        lambda_weight=lambda_weight,
+        normalize=normalize,
+        temperature=temperature,
+        method=method,
+    )
+
+
+def pairwise_soft_zero_one(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    pair_weight: PairWeight = "product",
+    lambda_weight: LambdaWeight | None = None,
+    normalize: Normalize = "pairs",
+    temperature: float = 1.0,
+) -> LossTerm:
+    """Soft zero-one loss: `sum of w_ij * sigmoid(-d)` over pairs with `y_i > y_j`.
+
+    A smooth count of misordered pairs. Arguments, result and errors are those of
+    `pairwise_logistic`; every pair is visited.
+
+    Example:
+
+    >>> float(pairwise_soft_zero_one([1.0, 0.0], [2.0, 2.0], query_ids=[0, 0]).value)
+    0.5
+    """
+    return _pairwise(
+        SOFT_ZERO_ONE,
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        pair_weight=pair_weight,
+        lambda_weight=lambda_weight,
+        normalize=normalize,
+        temperature=temperature,
+    )
+
+
+def pairwise_mean_squared_error(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    pairs: Pairs = "all",
+    pair_weight: PairWeight = "product",
+    lambda_weight: LambdaWeight | None = None,
+    normalize: Normalize = "pairs",
+    temperature: float = 1.0,
+    method: Method = "auto",
+) -> LossTerm:
+    """Squared error of score differences: `sum of w_ij * (d - (y_i - y_j))**2`.
+
+    By default over all ordered pairs `i != j` of a query, as in RAX, TF-Ranking and
+    Keras-RS (RAX also counts a row with itself). Arguments, result and errors are those of
+    `pairwise_logistic`.
+
+    Example:
+
+    >>> float(pairwise_mean_squared_error([1.0, 0.0], [2.0, 4.0], query_ids=[0, 0]).value)
+    9.0
+    """
+    return _pairwise(
+        SQUARED_ERROR,
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        pairs=pairs,
+        pair_weight=pair_weight,
+        lambda_weight=lambda_weight,
+        normalize=normalize,
+        temperature=temperature,
+        method=method,
     )
 
 
@@ -109,16 +294,20 @@ def _pairwise(
     query_ids: Any,
     mask: Any,
     sample_weight: Any,
-    pairs: Pairs,
+    query_weight: Any,
     pair_weight: PairWeight,
+    lambda_weight: LambdaWeight | None,
     normalize: Normalize,
     temperature: float,
-    epsilon: float,
+    pairs: Pairs = "preference",
+    epsilon: float = 0.0,
+    method: Method = "auto",
 ) -> LossTerm:
     """The one routine of all pairwise losses."""
     require_choice("pairs", pairs, Pairs)
     require_choice("pair_weight", pair_weight, PairWeight)
     require_choice("normalize", normalize, Normalize)
+    require_choice("method", method, Method)
     require_positive("temperature", temperature)
     if not epsilon >= 0:
         raise ValueError(f"`epsilon` must not be negative. Received: {epsilon}.")
@@ -134,6 +323,8 @@ def _pairwise(
         pairs=pairs,
         row_weight=rows.weight,
         pair_weight=pair_weight,
+        pair_factor=None if lambda_weight is None else lambda_weight.factor(rows),
+        method=method,
     )
     if normalize == "queries":
         totals = tf.math.divide_no_nan(totals, counts)
@@ -141,73 +332,13 @@ def _pairwise(
     elif normalize == "rows":
         ones = tf.ones_like(rows.y_pred)
         counts = tf.math.unsorted_segment_sum(ones, rows.query, rows.num_queries)
+    if query_weight is not None:
+        y_pred = tf.convert_to_tensor(y_pred)
+        weights = query_weights(query_weight, y_pred, query_ids is None, rows)
+        totals, counts = (part * tf.cast(weights, part.dtype) for part in (totals, counts))
     term = owned_term(totals, counts, rows.owned)
     if epsilon:
         # Spread over the replicas as the count is, so that it is added once.
         share = tf.math.divide_no_nan(tf.constant(epsilon, counts.dtype), tf.reduce_sum(counts))
         term = LossTerm(term.total, term.count * (1 + share))
     return term
-
-
-@keras.saving.register_keras_serializable("keras_trainsteps")
-class PairwiseLogistic(SideInputLoss):
-    """`pairwise_logistic` for `LossAwareModel.compile(loss=...)`.
-
-    Args:
-        query_ids: The name of the side input with the query ids; `None` for padded lists.
-        mask: The name of the side input with the mask. Default: none.
-        name: The name of the loss.
-        **options: The options of `pairwise_logistic`.
-
-    Example:
-
-    >>> loss = PairwiseLogistic(query_ids="query_id", normalize="queries")
-    >>> loss.side_inputs
-    ('query_id',)
-    """
-
-    def __init__(
-        self,
-        query_ids: str | None = "query_id",
-        *,
-        mask: str | None = None,
-        pairs: Pairs = "preference",
-        pair_weight: PairWeight = "product",
-        normalize: Normalize = "pairs",
-        temperature: float = 1.0,
-        epsilon: float = 0.0,
-        name: str = "pairwise_logistic",
-    ) -> None:
-        super().__init__(name=name)
-        require_choice("pairs", pairs, Pairs)
-        require_choice("pair_weight", pair_weight, PairWeight)
-        require_choice("normalize", normalize, Normalize)
-        require_positive("temperature", temperature)
-        self.query_ids, self.mask = query_ids, mask
-        self.options = {
-            "pairs": pairs,
-            "pair_weight": pair_weight,
-            "normalize": normalize,
-            "temperature": temperature,
-            "epsilon": epsilon,
-        }
-
-    @property
-    def side_inputs(self) -> tuple[str, ...]:
-        return tuple(name for name in (self.query_ids, self.mask) if name is not None)
-
-    def term(
-        self, y_true: tf.Tensor, y_pred: tf.Tensor, x: Mapping[str, Any], sample_weight: Any
-    ) -> LossTerm:
-        return pairwise_logistic(
-            y_true,
-            y_pred,
-            query_ids=None if self.query_ids is None else pick(x, self.query_ids),
-            mask=None if self.mask is None else pick(x, self.mask),
-            sample_weight=sample_weight,
-            **self.options,
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        named = {"query_ids": self.query_ids, "mask": self.mask, "name": self.name}
-        return {**named, **self.options}

@@ -22,7 +22,7 @@ Method = Literal["auto", "exact", "linear"]
 
 
 # AutoGraph would rewrite every function below: seconds a trace, and nothing to rewrite.
-@tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
+@tf.autograph.experimental.do_not_convert
 def pair_sums(
     kernel: PairKernel,
     y_true: tf.Tensor,
@@ -91,7 +91,7 @@ def pair_sums(
     num_queries = tf.cast(num_queries, tf.int32)
     fields = {} if pair_factor is None else pair_factor.fields
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    @tf.custom_gradient
     def sums(scores: tf.Tensor) -> Any:
         valid = tf.math.is_finite(scores) & ~tf.math.is_nan(y_true)
         rows = PairRows(
@@ -170,7 +170,7 @@ def _once(
 ) -> tf.Tensor:
     """`upstream * slope`, row by row, which refuses to be differentiated again."""
 
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    @tf.custom_gradient
     def product(upstream: tf.Tensor, scores: tf.Tensor) -> Any:
         def refuse(_: tf.Tensor) -> Any:
             raise NotImplementedError(

@@ -21,13 +21,18 @@ def pairwise(
     mask=None,
     weight=None,
     *,
+    query_weight=None,
     pairs="preference",
     pair_weight="product",
+    factor=None,
     normalize="pairs",
     temperature=1.0,
     epsilon=0.0,
 ):
-    """Total, count, gradient of the total, and the magnitudes that either adds up."""
+    """Total, count, gradient of the total, and the magnitudes that either adds up.
+
+    `factor(labels, scores, i, j)` is the lambda weight of two rows of one query.
+    """
     y, s = np.asarray(y, np.float64), np.asarray(s, np.float64)
     rows = [i for i in range(len(y)) if mask is None or mask[i]]
     w = np.ones(len(y)) if weight is None else np.asarray(weight, np.float64)
@@ -35,6 +40,7 @@ def pairwise(
     total = count = 0.0
     for query in {ids[i] for i in rows}:
         members = [i for i in rows if ids[i] == query]
+        labels, scores = [y[i] for i in members], [s[i] for i in members]
         q_total = q_count = 0.0
         q_gradient, q_magnitude = np.zeros(len(y)), np.zeros(len(y))
         for i in members:
@@ -47,8 +53,10 @@ def pairwise(
                     v = w[i] if y[i] > y[j] else w[j] if y[j] > y[i] else (w[i] + w[j]) / 2
                 d = (s[i] - s[j]) / temperature
                 term, slope = pair_term(kernel, d, y[i] - y[j], pairs)
-                q_total += v * term
                 q_count += v
+                if factor is not None:
+                    v *= factor(labels, scores, members.index(i), members.index(j))
+                q_total += v * term
                 for row, sign in ((i, 1), (j, -1)):
                     q_gradient[row] += sign * v * slope / temperature
                     q_magnitude[row] += abs(v * slope) / temperature
@@ -58,6 +66,9 @@ def pairwise(
             q_count = float(q_count > 0)
         elif normalize == "rows":
             q_count = len(members)
+        if query_weight is not None:
+            scale *= query_weight[members[0]]
+            q_count *= query_weight[members[0]]
         total += scale * q_total
         count += q_count
         gradient += scale * q_gradient
