@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -72,15 +72,30 @@ def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
     return twin
 
 
+def length_is_known(x: Any) -> bool:
+    """Whether Keras knows how many batches `x` gives, and so asks for none beyond them."""
+    if isinstance(x, tf.data.Dataset):
+        return int(x.cardinality()) >= 0
+    arrays = keras.tree.flatten(x)
+    return all(
+        leaf is None or tf.is_tensor(leaf) or hasattr(leaf, "__array__") for leaf in arrays
+    )
+
+
 @contextlib.contextmanager
-def after_batch(batch: Any, checks: Sequence[tf.Operation] = ()) -> Iterator[None]:
-    """Runs what is inside only once the batch is there and its checks have passed.
+def after(needed: Any) -> Iterator[None]:
+    """Runs what is inside only once these tensors and operations are there.
 
     Keras fetches the next batch inside the compiled step; when there is none, whatever
     does not depend on the batch still runs: a phantom step (keras#23084, seen in 3.15.1).
     Variables are created outside the dependency, which XLA cannot lift.
     """
-    if tf.executing_eagerly():
+    flat = [
+        part
+        for part in tf.nest.flatten(needed, expand_composites=True)
+        if tf.is_tensor(part) or isinstance(part, tf.Operation)
+    ]
+    if tf.executing_eagerly() or not flat:
         yield
         return
 
@@ -88,11 +103,7 @@ def after_batch(batch: Any, checks: Sequence[tf.Operation] = ()) -> Iterator[Non
         with tf.control_dependencies(None):
             return next_creator(**kwargs)
 
-    needed = [t for t in tf.nest.flatten(batch, expand_composites=True) if tf.is_tensor(t)]
-    with (
-        tf.variable_creator_scope(independent),
-        tf.control_dependencies([*needed, *checks]),
-    ):
+    with tf.variable_creator_scope(independent), tf.control_dependencies(flat):
         yield
 
 

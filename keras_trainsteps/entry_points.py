@@ -23,6 +23,7 @@ class EntryPoints(keras.Model):
         super().__init__(*args, **kwargs)
         self._term_log = TermLog()
         self._query_ids: set[str] = set()
+        self._lengths_known = True
 
     def make_train_function(self, force: bool = False) -> Any:
         """Creates the function that `fit` runs."""
@@ -58,6 +59,7 @@ class EntryPoints(keras.Model):
             for name in self._query_ids & set(x):
                 shuffle = bool(kwargs.get("shuffle", True))
                 batches.warn_of_cut_queries(name, x[name], batch_size or 32, shuffle)
+        self._guard_against_phantom_steps(x)
         self._term_log.fitting = True
         try:
             return super().fit(compat.readable(x), y, batch_size, *args, **kwargs)
@@ -74,6 +76,7 @@ class EntryPoints(keras.Model):
     ) -> Any:
         """As `keras.Model.evaluate`; called within `fit`, the epoch's metrics go on after it."""
         batches.require_batch_size(batch_size)
+        self._guard_against_phantom_steps(x)
         with self._metrics_kept(unless="_use_cached_eval_dataset" in kwargs):
             return super().evaluate(compat.readable(x), y, batch_size, *args, **kwargs)
 
@@ -94,6 +97,12 @@ class EntryPoints(keras.Model):
             return super().test_on_batch(
                 *compat.as_in_fit((x, *args)), **compat.as_in_fit(kwargs)
             )
+
+    def _guard_against_phantom_steps(self, x: Any) -> None:
+        """Traces steps anew, each held back until its batch is there, once that is needed."""
+        if self._lengths_known and not compat.length_is_known(x):
+            self._lengths_known = False
+            self.train_function = self.test_function = None
 
     def _checked(self, function: Callable[[Any], Any], *, training: bool) -> Callable[[Any], Any]:
         """`function`, with failed checks of values raised as `ValueError`."""

@@ -176,7 +176,7 @@ class LossAwareModel(EntryPoints):
             weights = self.trainable_weights
             if weights:
                 gradients = tape.gradient(loss, weights)
-                with tf.control_dependencies([loss]):  # and so the checks of what it reads
+                with compat.after([loss] if batch.is_checked_by_losses else []):
                     self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
             else:
                 warnings.warn("The model does not have any trainable weights.", stacklevel=2)
@@ -245,8 +245,10 @@ class LossAwareModel(EntryPoints):
     def _step(self, batch: Batch, *, training: bool) -> Iterator[None]:
         side_inputs.require(batch.x, self._side_input_names())
         batches.require_xla_inputs(batch.x)
-        checks = batches.runtime_checks(batch)
-        with self._term_log.step(training), compat.after_batch(batch, checks):
+        needed: list[Any] = batches.runtime_checks(batch)
+        if not self._lengths_known and self.steps_per_execution == 1:
+            needed += batch
+        with self._term_log.step(training), compat.after(needed):
             yield
 
     def _forward(self, x: Any, *, training: bool) -> Any:

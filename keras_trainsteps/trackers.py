@@ -17,21 +17,22 @@ class TermTracker(keras.metrics.Mean):
     Sums are kept in float64, where 2**53 pairs can be counted.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, own: bool) -> None:
         super().__init__(name=name, dtype="float64")
         self._direction = "down"  # what callbacks that monitor it take for better
-        self.weighted = self.add_variable(
-            shape=(), initializer="zeros", dtype="float64", name="weighted"
-        )
+        self.weighted = None
+        if own:  # a denominator of its own: `TotalLoss` asks for the weighted value
+            self.weighted = self.add_variable((), "zeros", "float64", name="weighted")
 
     def track(self, total: Any, count: Any, weight: Any = None) -> None:
         """Adds a batch's total and count; `weight` is the term's loss weight."""
         total, count = tf.cast(total, tf.float64), tf.cast(count, tf.float64)
         self.total.assign_add(total)
         self.count.assign_add(count)
-        if weight is not None:
-            total = total * keras.ops.convert_to_tensor(weight, dtype="float64")
-        self.weighted.assign_add(total)
+        if self.weighted is not None:
+            if weight is not None:
+                total = total * keras.ops.convert_to_tensor(weight, dtype="float64")
+            self.weighted.assign_add(total)
 
     def weighted_result(self) -> tf.Tensor:
         """The term's part of the loss, with the weights that were in force."""
@@ -41,7 +42,8 @@ class TermTracker(keras.metrics.Mean):
 
     def reset_state(self) -> None:
         super().reset_state()
-        self.weighted.assign(0)
+        if self.weighted is not None:
+            self.weighted.assign(0)
 
 
 class TotalLoss(keras.metrics.Mean):
@@ -111,10 +113,9 @@ class TermLog:
         for name in names:
             if name not in self.trackers:
                 with tf.init_scope():
-                    self.trackers[name] = TermTracker(name)
-            tracker = self.trackers[name]
-            if name in own and not any(tracker is known for known in self.own):
-                self.own.append(tracker)
+                    self.trackers[name] = TermTracker(name, own=name in own)
+                if name in own:
+                    self.own.append(self.trackers[name])
         self._names[training] = names
         self.hidden |= set(hidden)
 
