@@ -65,6 +65,16 @@ class CompiledLosses:
         readers = [loss for loss in self.objects if isinstance(loss, SideInputLoss)]
         return {name for loss in readers for name in loss.side_inputs}
 
+    @property
+    def weight_variables(self) -> dict[str, keras.Variable]:
+        """The loss weights that are variables, by where they stand in `loss_weights`."""
+        flat = keras.tree.flatten_with_path(self.loss_weights)
+        return {
+            "/".join(map(str, path)): weight
+            for path, weight in flat
+            if isinstance(weight, keras.Variable)
+        }
+
     def weight_of(self, name: str) -> Any:
         """The weight given by name to a logged term, or `None`."""
         weights = self.loss_weights

@@ -239,6 +239,11 @@ class LossAwareModel(EntryPoints):
                 log.end_epoch()
         return {name: value for name, value in result.items() if name not in log.unlogged}
 
+    @property
+    def loss_weight_variables(self) -> dict[str, keras.Variable]:
+        """The variables among `loss_weights`, by name: state of a training beside the weights."""
+        return self._compiled_losses.weight_variables
+
     # The pieces of a step
 
     @contextlib.contextmanager

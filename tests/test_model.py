@@ -279,6 +279,14 @@ def test_names_of_an_earlier_compile_are_gone():
 # Loss weights
 
 
+def test_weights_that_are_variables_are_known_by_name():
+    weight = keras.Variable(0.5)
+    model = linear(Ranker)
+    assert model.loss_weight_variables == {}
+    model.compile("sgd", loss_weights={"pairwise": weight, "squared": 2.0})
+    assert model.loss_weight_variables == {"pairwise": weight}
+
+
 def test_a_variable_weight_can_be_annealed():
     weight = keras.Variable(0.0)
 

@@ -8,8 +8,17 @@ from typing import Any
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import tensorflow as tf
+
+from keras_trainsteps.data.rows import (
+    as_array,
+    as_element,
+    checked_ids,
+    cut_points,
+    require_one_length,
+    rows_of_queries,
+    spec_of,
+)
 
 
 def query_batches(
@@ -76,9 +85,9 @@ def query_batches(
             "the weights as an entry of `x`."
         )
     given = [part for part in (dict(x), y, sample_weight) if part is not None]
-    data = keras.tree.map_structure(_array, tuple(given))
-    _require_one_length(data)
-    rows_of = _rows_of_queries(_ids(data[0][query_ids], query_ids))
+    data = keras.tree.map_structure(as_array, tuple(given))
+    require_one_length(data)
+    rows_of = rows_of_queries(checked_ids(data[0][query_ids], query_ids))
     sizes = np.array([len(rows) for rows in rows_of])
     epoch_seeds = np.random.SeedSequence(seed)
 
@@ -86,69 +95,11 @@ def query_batches(
         order = np.arange(len(sizes))
         if shuffle:
             np.random.default_rng(epoch_seeds.spawn(1)[0]).shuffle(order)
-        for queries in np.split(order, _cuts(sizes[order], batch_size)):
+        for queries in np.split(order, cut_points(sizes[order], batch_size)):
             index = np.concatenate([rows_of[query] for query in queries])
-            yield _element(keras.tree.map_structure(operator.itemgetter(index), data))
+            yield as_element(keras.tree.map_structure(operator.itemgetter(index), data))
 
-    spec = keras.tree.map_structure(_spec, data)
-    dataset = tf.data.Dataset.from_generator(epochs, output_signature=_element(spec))
-    batches = len(_cuts(sizes, batch_size)) + 1
+    spec = keras.tree.map_structure(spec_of, data)
+    dataset = tf.data.Dataset.from_generator(epochs, output_signature=as_element(spec))
+    batches = len(cut_points(sizes, batch_size)) + 1
     return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(2)
-
-
-def _cuts(sizes: npt.NDArray[np.int_], batch_size: int) -> npt.NDArray[np.int_]:
-    """Where to cut queries of these sizes into batches of nearly equal numbers of rows."""
-    batches = min(len(sizes), -(-int(sizes.sum()) // batch_size))
-    ends = np.concatenate([[0], np.cumsum(sizes)])
-    targets = np.arange(1, batches) * ends[-1] / batches
-    above = np.searchsorted(ends, targets)
-    nearest = above - (targets - ends[above - 1] < ends[above] - targets)
-    steps = np.arange(batches - 1)  # at least one query for each batch before and after
-    cuts = np.maximum.accumulate(np.maximum(nearest, 1) - steps) + steps
-    return np.minimum(cuts, len(sizes) - batches + 1 + steps)
-
-
-def _rows_of_queries(ids: npt.NDArray[Any]) -> list[npt.NDArray[np.int_]]:
-    """The rows of each query, queries in the order of their first rows."""
-    _, first, query = np.unique(ids, return_index=True, return_inverse=True)
-    by_query = np.argsort(query, kind="stable")
-    parts = np.split(by_query, np.cumsum(np.bincount(query))[:-1])
-    return [parts[i] for i in np.argsort(first)]
-
-
-def _ids(ids: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    if ids.ndim == 2 and ids.shape[1] == 1:
-        ids = ids[:, 0]
-    if ids.ndim != 1:
-        raise ValueError(f"`x[{name!r}]` must have one id a row. Received: shape {ids.shape}.")
-    if ids.dtype.kind not in "iuOSU":
-        raise TypeError(
-            f"`x[{name!r}]` must be integers or strings: floats cannot hold ids exactly. "
-            f"Received: dtype {ids.dtype}."
-        )
-    return ids
-
-
-def _array(values: Any) -> npt.NDArray[Any]:
-    array = np.asarray(values)
-    if array.dtype.kind == "f":
-        return array.astype(keras.config.floatx())
-    return array
-
-
-def _spec(array: npt.NDArray[Any]) -> tf.TensorSpec:
-    text = array.dtype.kind in "OSU"
-    return tf.TensorSpec((None, *array.shape[1:]), tf.string if text else array.dtype)
-
-
-def _element(parts: tuple[Any, ...]) -> Any:
-    return parts[0] if len(parts) == 1 else parts
-
-
-def _require_one_length(data: Any) -> None:
-    lengths = {len(array) if array.ndim else 0 for array in keras.tree.flatten(data)}
-    if len(lengths) > 1 or 0 in lengths:
-        raise ValueError(
-            "All arrays must have one entry a row, and at least one row. "
-            f"Received: arrays of {sorted(lengths)} rows."
-        )

@@ -126,7 +126,12 @@ def batches(draw):
 @by_rule
 @pytest.mark.parametrize(
     ("pair_weight", "mode"),
-    [("product", "graph"), ("preferred", "graph"), ("product", "xla")],
+    [
+        ("product", "graph"),
+        ("preferred", "graph"),
+        # XLA takes its time to compile; the tests below run it for some kernels by default.
+        pytest.param("product", "xla", marks=pytest.mark.slow),
+    ],
 )
 @settings(max_examples=20, deadline=None, derandomize=True)
 @given(batch=batches())

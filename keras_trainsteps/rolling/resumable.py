@@ -1,0 +1,156 @@
+"""Batches whose i-th element depends on nothing but a seed and i."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+# What keeps queries whole is that of `query_batches`.
+from keras_trainsteps.data.rows import (
+    as_array,
+    as_element,
+    checked_ids,
+    cut_points,
+    require_one_length,
+    rows_of_queries,
+    spec_of,
+)
+
+
+class ResumableBatches:
+    """An endless stream of batches that can start anywhere. See `resumable_batches`.
+
+    Attributes:
+        dataset: The stream, for `fit`; a `ResumableCheckpoint` sets where it starts.
+        steps_per_epoch: Batches of one pass over the data, for `fit`.
+        start: The step that `dataset` starts at when it is next iterated.
+        fingerprint: SHA-256 of data, seed and batch size: what a resumed job must share.
+    """
+
+    def __init__(
+        self, data: tuple[Any, ...], query_ids: str | None, batch_size: int, seed: int
+    ) -> None:
+        self._data, self._seed, self._batch_size = data, seed, batch_size
+        rows = len(keras.tree.flatten(data)[0])
+        if query_ids is None:
+            self._groups: list[npt.NDArray[np.int_]] | None = None
+            self._sizes = np.ones(rows, int)
+        else:
+            self._groups = rows_of_queries(checked_ids(data[0][query_ids], query_ids))
+            self._sizes = np.array([len(group) for group in self._groups])
+        self.steps_per_epoch = len(cut_points(self._sizes, batch_size)) + 1
+        self.start = 0
+        self.fingerprint = _fingerprint(data, query_ids, batch_size, seed)
+        self._pass: tuple[int, list[npt.NDArray[np.int_]]] = (-1, [])
+        self.dataset = self._stream(lambda: self.start)
+
+    @property
+    def fit_arguments(self) -> dict[str, Any]:
+        """What `fit` needs: `model.fit(**batches.fit_arguments, epochs=5)`.
+
+        Keras warns of its own default `shuffle=True` when it is given a dataset.
+        """
+        return {"x": self.dataset, "steps_per_epoch": self.steps_per_epoch, "shuffle": False}
+
+    def from_step(self, step: int) -> tf.data.Dataset:
+        """The stream from its `step`-th element on."""
+        return self._stream(lambda: step)
+
+    def rows(self, step: int) -> npt.NDArray[np.int_]:
+        """The rows of the `step`-th batch."""
+        number, place = divmod(step, self.steps_per_epoch)
+        current, batches = self._pass
+        if current != number:
+            order = np.random.default_rng([self._seed, number]).permutation(len(self._sizes))
+            cuts = cut_points(self._sizes[order], self._batch_size)
+            batches = np.split(order, cuts)
+            self._pass = (number, batches)
+        groups = batches[place]
+        if self._groups is None:
+            return groups
+        return np.concatenate([self._groups[group] for group in groups])
+
+    def _stream(self, start: Any) -> tf.data.Dataset:
+        def elements() -> Iterator[Any]:
+            step = start()
+            while True:
+                rows = self.rows(step)
+                yield as_element(keras.tree.map_structure(lambda array: array[rows], self._data))  # noqa: B023
+                step += 1
+
+        spec = as_element(keras.tree.map_structure(spec_of, self._data))
+        return tf.data.Dataset.from_generator(elements, output_signature=spec).prefetch(2)
+
+
+def resumable_batches(
+    x: Any,
+    y: Any = None,
+    sample_weight: Any = None,
+    *,
+    query_ids: str | None = None,
+    batch_size: int = 1024,
+    seed: int,
+) -> ResumableBatches:
+    """Shuffled batches for a job that can be killed and resumed: see `ResumableCheckpoint`.
+
+    The i-th batch depends on the seed and i alone, so that a resumed job goes on with the
+    very batch it would have had. Every pass over the data draws an order of its own.
+
+    Args:
+        x: An array, or a dict, list or tuple of arrays, of one entry a row.
+        y: Targets, one a row.
+        sample_weight: Weights, one a row.
+        query_ids: The name of the entry of `x` with the query ids; then batches hold whole
+            queries, as by `query_batches`. Default: rows are drawn one by one.
+        batch_size: Rows of a batch; with queries, on average.
+        seed: An integer, not negative. It must be given: without one nothing can be
+            repeated.
+
+    Raises:
+        ValueError: For a bad `batch_size` or `seed`, missing ids, arrays of different
+            lengths.
+
+    Example:
+
+    >>> batches = resumable_batches(np.arange(5), batch_size=2, seed=1)
+    >>> batches.steps_per_epoch
+    3
+    >>> [len(batches.rows(step)) for step in range(3)]
+    [2, 1, 2]
+    """
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be an integer of at least 1. Received: {batch_size!r}."
+        )
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise ValueError(
+            f"`seed` must be an integer, not negative. Received: {seed!r}. Use a fixed "
+            "number, e.g. 7: the resumed job must have the same."
+        )
+    if query_ids is not None and (not isinstance(x, Mapping) or query_ids not in x):
+        raise ValueError(
+            f"`query_ids` must name an entry of the dict `x`. Received: {query_ids!r}."
+        )
+    if y is None and sample_weight is not None:
+        raise ValueError("`sample_weight` weighs targets. Received: weights without `y`.")
+    parts = tuple(part for part in (x, y, sample_weight) if part is not None)
+    data = keras.tree.map_structure(as_array, parts)
+    require_one_length(data)
+    return ResumableBatches(data, query_ids, int(batch_size), int(seed))
+
+
+def _fingerprint(data: Any, query_ids: str | None, batch_size: int, seed: int) -> str:
+    digest = hashlib.sha256(f"{query_ids}|{batch_size}|{seed}".encode())
+    for path, array in keras.tree.flatten_with_path(data):
+        digest.update(f"{path}{array.shape}{array.dtype}".encode())
+        if array.dtype == object:
+            digest.update("\0".join(map(str, array.reshape(-1))).encode())
+        else:
+            digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,46 @@
+"""The registry under SIGKILL, a failing disk, several writers and readers."""
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SCENARIOS = (
+    "kills",
+    "kills_of_the_first_day",
+    "kills_of_a_rollback",
+    "twice_in_a_row",
+    "broken_disk",
+    "full_disk",
+    "read_only",
+    "two_writers",
+    "readers",
+)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_registry_survives(scenario):
+    base = Path(tempfile.mkdtemp())  # not `tmp_path`: another user has to reach it
+    base.chmod(0o755)
+    try:
+        done = subprocess.run(
+            [sys.executable, "registry_faults.py", scenario, str(base / "registry")],
+            cwd=HERE,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    finally:
+        shutil.rmtree(base, ignore_errors=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(done.stdout)
+    if scenario == "kills":
+        assert found["steps"] > 25  # publishing, three aliases, retention
+    if scenario == "readers":
+        assert found["killed"] > 10
+        assert found["read"] > 100

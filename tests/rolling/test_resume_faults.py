@@ -1,0 +1,37 @@
+"""Jobs killed at any moment and resumed, compared to the bit with jobs left alone."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+
+
+def run(tmp_path, *suites):
+    done = subprocess.run(
+        [sys.executable, "resume_faults.py", str(tmp_path), *suites],
+        cwd=HERE,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
+    assert done.returncode == 0, done.stdout[-500:] + done.stderr[-3000:]
+    return json.loads(done.stdout)
+
+
+def test_resumed_jobs_end_as_if_never_killed(tmp_path):
+    # One process for all: TensorFlow is imported once, each job is a fork of it.
+    found = run(tmp_path, "some_cases", "complete", "two_trainers", "some_disk")
+    assert len(found["some_cases"]) == 5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "suite",
+    ["cases", "epoch_ends", "moments", "moments_of_ranking", "twice", "disk", "artefacts"],
+)
+def test_every_kind_of_job_and_moment(tmp_path, suite):
+    run(tmp_path, suite)
