@@ -1,5 +1,6 @@
 """Settings of every test process."""
 
+import itertools
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,8 +19,12 @@ settings.register_profile(
 settings.load_profile("default")
 
 
+_tests = itertools.count(1)
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Every test starts from the same random state and without earlier models."""
-    keras.backend.clear_session(free_memory=False)
+    # Collecting garbage after every test would take as long as the tests.
+    keras.backend.clear_session(free_memory=next(_tests) % 25 == 0)
     keras.utils.set_random_seed(7)

@@ -7,8 +7,11 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import side_inputs
+from keras_trainsteps import compat, side_inputs
+from keras_trainsteps.arguments import require_choice
+from keras_trainsteps.metrics.split_queries import QueryWatch, SplitQueries
 from keras_trainsteps.queries import RankingRows, ranking_rows
+from keras_trainsteps.terms import FAILED
 
 NoRelevant = Literal["zero", "one", "skip"]
 
@@ -17,24 +20,47 @@ class QueryMetric(keras.metrics.Metric):
     """A mean over the queries of an epoch. A subclass fills `query_values`.
 
     The state is a sum and a count, over queries and not over batches, in float64. A query
-    must come whole in one batch (`data.query_batches`): the parts of a query that is cut
-    by a batch border count as queries of their own.
+    must come whole in one batch (`data.query_batches`): by default the parts of a query
+    that is split over batches count as queries of their own.
 
     As one of `metrics=[...]` every query counts the same. As one of
     `weighted_metrics=[...]` a query weighs the mean of its rows' `sample_weight`.
+
+    A query that counts and has a NaN score makes the metric NaN. Labels that are NaN, or
+    otherwise have no meaning (`label_rule`), are refused; under XLA, which cannot raise,
+    they make the metric NaN.
 
     Args:
         query_ids: The name of the side input with the query ids; `None` for padded lists.
         mask: The name of the side input with the mask. Default: none.
         name: Name of the metric.
+        split_queries: `"count_parts"` (default), or `"error"` to refuse a query whose rows
+            are in two batches. The state of this check is of fixed size: it finds a query
+            that goes on in the next batch, and at any distance 4,096 queries of an epoch
+            (all, if there are no more). It needs one device without XLA.
     """
 
-    def __init__(self, query_ids: str | None, *, mask: str | None, name: str) -> None:
+    label_rule = (
+        "`y_true` must hold numbers in every row that is not masked",
+        "Leave unlabelled rows out with the mask.",
+    )
+
+    def __init__(
+        self,
+        query_ids: str | None,
+        *,
+        mask: str | None,
+        name: str,
+        split_queries: SplitQueries = "count_parts",
+    ) -> None:
         super().__init__(name=name, dtype="float64")
+        require_choice("split_queries", split_queries, SplitQueries)
+        self.split_queries = split_queries
         self.query_ids, self.mask = query_ids, mask
         self._direction = "up"  # what callbacks that monitor it take for better
         self.total = self.add_variable((), "zeros", dtype="float64", name="total")
         self.count = self.add_variable((), "zeros", dtype="float64", name="count")
+        self._watch = QueryWatch(self) if split_queries == "error" else None
 
     @property
     def side_inputs(self) -> tuple[str, ...]:
@@ -44,6 +70,10 @@ class QueryMetric(keras.metrics.Metric):
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         """The value of each query, and 1 or 0 for whether the query counts."""
         raise NotImplementedError(f"{type(self).__name__} must define `query_values`.")
+
+    def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
+        """Which labels keep the `label_rule`; one that is NaN never does."""
+        return ~tf.math.is_nan(y_true)
 
     def update_state(
         self,
@@ -62,6 +92,12 @@ class QueryMetric(keras.metrics.Metric):
             sample_weight: Weights, one a row.
             query_ids: Ids, one a row. Default: the side input that the metric names.
             mask: Bool, one a row. Default: the side input that the metric names.
+
+        Raises:
+            TypeError: For ids that are neither integers nor strings.
+            ValueError: For shapes that do not fit each other, a side input that is not
+                there, labels that break the `label_rule`, and, outside a graph, for
+                weights that are negative or not numbers.
         """
         if query_ids is None and self.query_ids is not None:
             query_ids = side_inputs.current(self.query_ids)
@@ -70,8 +106,16 @@ class QueryMetric(keras.metrics.Metric):
         rows = ranking_rows(
             y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
         )
+        rows = self._with_checked_labels(rows)
+        if self._watch is not None and query_ids is not None:
+            self._watch.check(query_ids, rows.query)
         values, counts = self.query_values(rows)
-        counts = tf.cast(counts, tf.float64)
+        # A query with an unknown label counts: whether it has a relevant row is unknown.
+        unlabelled = _any(tf.math.is_nan(rows.y_true), rows)
+        unscored = _any(tf.math.is_nan(rows.y_pred), rows)
+        counts = tf.cast(tf.cast(counts, tf.bool) | unlabelled, tf.float64)
+        nan = tf.constant(float("nan"), tf.float64)
+        values = tf.where(unlabelled | unscored, nan, tf.cast(values, tf.float64))
         if rows.weight is not None:
             weights = tf.math.unsorted_segment_mean(
                 tf.cast(rows.weight, tf.float64), rows.query, rows.num_queries
@@ -79,7 +123,7 @@ class QueryMetric(keras.metrics.Metric):
             counts = counts * weights
         if rows.owned is not None:
             counts = tf.where(rows.owned, counts, 0)
-        values = tf.where(counts > 0, tf.cast(values, tf.float64), 0)
+        values = tf.where(counts > 0, values, tf.zeros_like(values))
         self.total.assign_add(tf.reduce_sum(values * counts))
         self.count.assign_add(tf.reduce_sum(counts))
 
@@ -89,23 +133,35 @@ class QueryMetric(keras.metrics.Metric):
         )
 
     def get_config(self) -> dict[str, Any]:
-        return {"query_ids": self.query_ids, "mask": self.mask, "name": self.name}
+        return {
+            "query_ids": self.query_ids,
+            "mask": self.mask,
+            "split_queries": self.split_queries,
+            "name": self.name,
+        }
+
+    def _with_checked_labels(self, rows: RankingRows) -> RankingRows:
+        labels = rows.y_true
+        broken = (rows.query >= 0) & ~(self.valid_labels(labels) & ~tf.math.is_nan(labels))
+        rule, way_out = self.label_rule
+        if compat.in_xla():
+            nan = tf.constant(float("nan"), labels.dtype)
+            return rows._replace(y_true=tf.where(broken, nan, labels))
+        if tf.executing_eagerly():
+            if bool(tf.reduce_any(broken)):
+                received = float(tf.boolean_mask(labels, broken)[0])
+                raise ValueError(f"{rule}. Received: a label of {received}. {way_out}")
+            return rows
+        message = f"{FAILED}{rule}. Received: another label. {way_out}"
+        with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(broken), [message])]):
+            return rows._replace(y_true=tf.identity(labels))
 
 
 def has_rows(rows: RankingRows) -> tf.Tensor:
     """Whether each query index has a row."""
-    ones = tf.ones_like(rows.query)
-    return tf.math.unsorted_segment_sum(ones, rows.query, rows.num_queries) > 0
+    return _any(tf.ones_like(rows.query, tf.bool), rows)
 
 
-def ranks(key: tf.Tensor, rows: RankingRows) -> tf.Tensor:
-    """The position, from 0, of each row among those of its query by descending `key`.
-
-    Ties keep the order of the rows. Rows of no query get meaningless positions.
-    """
-    count = tf.shape(key)[0]
-    by_key = tf.argsort(key, direction="DESCENDING", stable=True)
-    order = tf.gather(by_key, tf.argsort(tf.gather(rows.query, by_key), stable=True))
-    place = tf.scatter_nd(order[:, None], tf.range(count), tf.shape(key))
-    first = tf.math.unsorted_segment_min(place, rows.query, rows.num_queries)
-    return place - tf.gather(first, tf.maximum(rows.query, 0))
+def _any(condition: tf.Tensor, rows: RankingRows) -> tf.Tensor:
+    found = tf.cast(condition, tf.int32)
+    return tf.math.unsorted_segment_sum(found, rows.query, rows.num_queries) > 0

@@ -1,0 +1,110 @@
+"""Average precision by query."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.arguments import require_choice
+from keras_trainsteps.metrics.query_metric import NoRelevant
+from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at
+from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.split_queries import SplitQueries
+from keras_trainsteps.metrics.tie_runs import tie_runs
+
+MAPNormalize = Literal["relevant", "reachable"]
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class MAP(RankedMetric):
+    """Mean average precision: precision at the rank of each relevant row, over queries.
+
+    A row is relevant if its label is above 0.
+
+    ```
+    AP@k = sum over relevant rows i with rank_i <= k of P@rank_i / R
+    ```
+
+    `P@r` is the share of relevant rows among the first `r`, `R` their number in the query.
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        k: Ranks that count, at least 1. Default `None`: all.
+        mask: The name of the side input with the mask. Default: none.
+        normalize: What the sum is divided by: `"relevant"` (default, as in Keras-RS), all
+            relevant rows, or `"reachable"` (as in LightGBM), at most `k`, so that a best
+            possible ranking has the value 1.
+        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
+            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+        seed: An integer, for random ties. Default 0. Orders differ from batch to batch
+            and repeat when the metric is reset.
+        no_relevant: What a query without a relevant row counts: `"zero"` (default),
+            `"one"` (as in LightGBM), or `"skip"` to leave it out.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"map"`, or `"map@k"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any query, NaN after a NaN score.
+
+    Raises:
+        TypeError: For a `seed` that is no integer.
+        ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
+            labels (under XLA the result is NaN), and as `QueryMetric`.
+
+    Example:
+
+    >>> metric = MAP(query_ids="query_id")
+    >>> metric.update_state([1, 0, 0, 1], [4.0, 3.0, 2.0, 1.0], query_ids=[5, 5, 5, 5])
+    >>> float(metric.result())  # (1 / 1 + 2 / 4) / 2
+    0.75
+
+    Reference:
+        Manning, Raghavan and Schuetze, "Introduction to Information Retrieval", 2008,
+        section 8.4; ties: McSherry and Najork, "Computing information retrieval
+        performance measures efficiently in the presence of tied scores", 2008.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        k: int | None = None,
+        mask: str | None = None,
+        normalize: MAPNormalize = "relevant",
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "count_parts",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=k,
+            mask=mask,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name or name_at("map", k),
+        )
+        require_choice("normalize", normalize, MAPNormalize)
+        self.normalize = normalize
+
+    def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
+        runs = tie_runs(ranked)
+        # Of the rows before it in its run, those expected to be relevant if this one is.
+        earlier = tf.math.divide_no_nan(runs.offset * (runs.relevant - 1), runs.size - 1)
+        precision = (runs.above + earlier + 1) / ranked.rank
+        found = runs.relevant / runs.size * precision * ranked.within(self.k)
+        relevant = ranked.sum(ranked.relevant)
+        best = relevant
+        if self.normalize == "reachable" and self.k is not None:
+            best = tf.minimum(relevant, tf.cast(self.k, relevant.dtype))
+        return tf.math.divide_no_nan(ranked.sum(found), best), relevant > 0
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "normalize": self.normalize}

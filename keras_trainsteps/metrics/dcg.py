@@ -1,0 +1,254 @@
+"""Discounted cumulative gain by query, as it is and normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.arguments import require_choice
+from keras_trainsteps.metrics import gains
+from keras_trainsteps.metrics.query_metric import NoRelevant
+from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at
+from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
+from keras_trainsteps.metrics.split_queries import SplitQueries
+
+Gain = Literal["exponential", "linear"] | Callable[[Any], Any]
+Discount = Literal["log2"] | Callable[[Any], Any]
+
+
+class GainMetric(RankedMetric):
+    """A metric of gains that ranks discount: what `DCG` and `NDCG` have in common."""
+
+    label_rule = (
+        "`y_true` must not be negative or NaN: labels are gains here",
+        "Mark padding with the mask, not with a label of -1.",
+    )
+
+    def __init__(
+        self,
+        query_ids: str | None,
+        *,
+        k: int | None,
+        mask: str | None,
+        gain: Gain,
+        discount: Discount,
+        ties: Ties,
+        seed: int,
+        no_relevant: NoRelevant,
+        split_queries: SplitQueries,
+        name: str,
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=k,
+            mask=mask,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name,
+        )
+        self.gain, self.discount = gain, discount
+        self._gain = gains.as_function("gain", gain, gains.GAINS)
+        self._discount = gains.as_function("discount", discount, gains.DISCOUNTS)
+
+    def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
+        return self.gains_of(y_true) >= 0
+
+    def dcg(self, ranked: RankedRows) -> tf.Tensor:
+        """The discounted gain of each query."""
+        discount = tf.cast(self._discount(ranked.rank), tf.float64) * ranked.within(self.k)
+        return ranked.sum(self.gains_of(ranked.y_true) * ranked.expected(discount))
+
+    def gains_of(self, labels: tf.Tensor) -> tf.Tensor:
+        """The gain of each label, float64."""
+        return tf.cast(self._gain(tf.cast(labels, tf.float64)), tf.float64)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "gain": gains.to_config(self.gain),
+            "discount": gains.to_config(self.discount),
+        }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> GainMetric:
+        keys = {"gain", "discount"} & set(config)
+        functions = {key: gains.from_config(config[key]) for key in keys}
+        return cls(**{**config, **functions})
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class DCG(GainMetric):
+    """Discounted cumulative gain, averaged over queries.
+
+    For what a ranking is worth in the units of the gains; `NDCG` compares it with the
+    best that each query allows.
+
+    ```
+    DCG@k = sum over rows i with rank_i <= k of gain(y_i) * discount(rank_i)
+    ```
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        k: Ranks that count, at least 1. Default `None`: all.
+        mask: The name of the side input with the mask. Default: none.
+        gain: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; or a function of the
+            labels, a float64 tensor, with results that are not negative. A function is
+            saved with the model if it is registered
+            (`keras.saving.register_keras_serializable`).
+        discount: `"log2"` (default), `1 / log2(1 + rank)`, or a function of the ranks, a
+            float64 tensor from 1 up.
+        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
+            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+        seed: An integer, for random ties. Default 0. Orders differ from batch to batch
+            and repeat when the metric is reset.
+        no_relevant: What a query counts whose labels are all 0: `"zero"` (default), or
+            `"skip"` to leave it out.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"dcg@k"`, or `"dcg"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any query, NaN after a NaN score.
+
+    Raises:
+        TypeError: For a `seed` that is no integer.
+        ValueError: For `k` below 1 or an unknown option; from `update_state` for negative
+            gains and NaN labels (under XLA the result is NaN), and as `QueryMetric`.
+
+    Example:
+
+    >>> metric = DCG(query_ids="query_id", k=1, gain="linear")
+    >>> metric.update_state([0.0, 3.0, 1.0], [2.0, 1.0, 3.0], query_ids=[5, 5, 6])
+    >>> float(metric.result())
+    0.5
+
+    Reference:
+        Jaervelin and Kekaelaeinen, "Cumulated gain-based evaluation of IR techniques",
+        2002; exponential gains: Burges et al., "Learning to rank using gradient descent",
+        2005; ties: McSherry and Najork, "Computing information retrieval performance
+        measures efficiently in the presence of tied scores", 2008.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        k: int | None = None,
+        mask: str | None = None,
+        gain: Gain = "exponential",
+        discount: Discount = "log2",
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: Literal["zero", "skip"] = "zero",
+        split_queries: SplitQueries = "count_parts",
+        name: str | None = None,
+    ) -> None:
+        require_choice("no_relevant", no_relevant, Literal["zero", "skip"])
+        super().__init__(
+            query_ids,
+            k=k,
+            mask=mask,
+            gain=gain,
+            discount=discount,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name or name_at("dcg", k),
+        )
+
+    def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
+        return self.dcg(ranked), ranked.sum(self.gains_of(ranked.y_true)) > 0
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class NDCG(GainMetric):
+    """Normalized discounted cumulative gain, averaged over queries.
+
+    ```
+    NDCG@k = DCG@k / IDCG@k
+    DCG@k = sum over rows i with rank_i <= k of gain(y_i) * discount(rank_i)
+    ```
+
+    `IDCG@k` is the DCG@k of the rows in descending order of their gains.
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        k: Ranks that count, at least 1. Default `None`: all.
+        mask: The name of the side input with the mask. Default: none.
+        gain: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; or a function of the
+            labels, a float64 tensor, with results that are not negative. A function is
+            saved with the model if it is registered
+            (`keras.saving.register_keras_serializable`).
+        discount: `"log2"` (default), `1 / log2(1 + rank)`, or a function of the ranks, a
+            float64 tensor from 1 up. It must not grow with the rank.
+        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
+            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+        seed: An integer, for random ties. Default 0. Orders differ from batch to batch
+            and repeat when the metric is reset.
+        no_relevant: What a query counts whose labels are all 0: `"zero"` (default, as in
+            TF-Ranking and Keras-RS), `"one"` (as in XGBoost and LightGBM), or `"skip"` to
+            leave it out.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"ndcg@k"`, or `"ndcg"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any query, NaN after a NaN score.
+
+    Raises:
+        TypeError: For a `seed` that is no integer.
+        ValueError: For `k` below 1 or an unknown option; from `update_state` for negative
+            gains and NaN labels (under XLA the result is NaN), and as `QueryMetric`.
+
+    Example:
+
+    >>> metric = NDCG(query_ids="query_id", k=1)
+    >>> metric.update_state([0.0, 1.0, 1.0], [2.0, 1.0, 3.0], query_ids=[5, 5, 6])
+    >>> float(metric.result())
+    0.5
+
+    Reference:
+        Jaervelin and Kekaelaeinen, "Cumulated gain-based evaluation of IR techniques",
+        2002; exponential gains: Burges et al., "Learning to rank using gradient descent",
+        2005; ties: McSherry and Najork, "Computing information retrieval performance
+        measures efficiently in the presence of tied scores", 2008.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        k: int | None = None,
+        mask: str | None = None,
+        gain: Gain = "exponential",
+        discount: Discount = "log2",
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "count_parts",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=k,
+            mask=mask,
+            gain=gain,
+            discount=discount,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name or name_at("ndcg", k),
+        )
+
+    def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
+        best = self.dcg(rank_rows(ranked, self.gains_of(ranked.y_true)))
+        return tf.math.divide_no_nan(self.dcg(ranked), best), best > 0

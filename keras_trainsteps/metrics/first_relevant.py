@@ -1,0 +1,158 @@
+"""Metrics of where the first relevant row of a query is: MRR and hit rate."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.metrics.query_metric import NoRelevant
+from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at, required_k
+from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.split_queries import SplitQueries
+from keras_trainsteps.metrics.tie_runs import first_relevant
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class MRR(RankedMetric):
+    """Mean reciprocal rank: 1 over the rank of the first relevant row, over queries.
+
+    For queries with one right answer. A row is relevant if its label is above 0.
+
+    ```
+    RR@k = 1 / min(rank_i over rows i with y_i > 0), or 0 if that rank is above k
+    ```
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        k: Ranks that count, at least 1. Default `None`: all.
+        mask: The name of the side input with the mask. Default: none.
+        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
+            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+        seed: An integer, for random ties. Default 0. Orders differ from batch to batch
+            and repeat when the metric is reset.
+        no_relevant: What a query without a relevant row counts: `"zero"` (default),
+            `"one"`, or `"skip"` to leave it out.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"mrr"`, or `"mrr@k"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any query, NaN after a NaN score.
+
+    Raises:
+        TypeError: For a `seed` that is no integer.
+        ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
+            labels (under XLA the result is NaN), and as `QueryMetric`.
+
+    Example:
+
+    >>> metric = MRR(query_ids="query_id")
+    >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 5])
+    >>> float(metric.result())
+    0.5
+
+    Reference:
+        Voorhees, "The TREC-8 question answering track report", 1999; ties: McSherry and
+        Najork, "Computing information retrieval performance measures efficiently in the
+        presence of tied scores", 2008.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        k: int | None = None,
+        mask: str | None = None,
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "count_parts",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=k,
+            mask=mask,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name or name_at("mrr", k),
+        )
+
+    def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
+        chance = first_relevant(ranked) * ranked.within(self.k)
+        return ranked.sum(chance / ranked.rank), ranked.sum(ranked.relevant) > 0
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class HitRateAtK(RankedMetric):
+    """The share of queries with a relevant row among the first `k`.
+
+    Also called hits@k, or success@k. A row is relevant if its label is above 0.
+
+    ```
+    hit@k = 1 if any row i has y_i > 0 and rank_i <= k, else 0
+    ```
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        k: Ranks that count, at least 1. Required.
+        mask: The name of the side input with the mask. Default: none.
+        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
+            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+        seed: An integer, for random ties. Default 0. Orders differ from batch to batch
+            and repeat when the metric is reset.
+        no_relevant: What a query without a relevant row counts: `"zero"` (default),
+            `"one"`, or `"skip"` to leave it out.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"hit_rate@k"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any query, NaN after a NaN score.
+
+    Raises:
+        TypeError: For a `seed` that is no integer.
+        ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
+            labels (under XLA the result is NaN), and as `QueryMetric`.
+
+    Example:
+
+    >>> metric = HitRateAtK(query_ids="query_id", k=1)
+    >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 6])
+    >>> float(metric.result())
+    0.5
+
+    Reference:
+        Deshpande and Karypis, "Item-based top-N recommendation algorithms", 2004.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        k: int,
+        mask: str | None = None,
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "count_parts",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=required_k(k),
+            mask=mask,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name or name_at("hit_rate", k),
+        )
+
+    def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
+        chance = first_relevant(ranked) * ranked.within(self.k)
+        return ranked.sum(chance), ranked.sum(ranked.relevant) > 0

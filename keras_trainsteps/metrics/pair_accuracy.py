@@ -1,0 +1,145 @@
+"""Pairs in the right order, by query: graded, and as the area under the ROC curve."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.metrics.query_metric import QueryMetric
+from keras_trainsteps.metrics.ranked_rows import rank_rows
+from keras_trainsteps.metrics.split_queries import SplitQueries
+from keras_trainsteps.pairs import PairKernel, pair_sums
+from keras_trainsteps.queries import RankingRows
+
+
+def _misordered(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """1 for a pair whose better row has the lower score, 1/2 for equal scores."""
+    wrong = (1 - tf.sign(d)) / 2
+    return wrong, tf.zeros_like(d)
+
+
+MISORDERED = PairKernel("MISORDERED", _misordered)
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class PairAccuracy(QueryMetric):
+    """Share of preference pairs that the scores order correctly, averaged over queries.
+
+    With binary labels it is `QueryAUC`. Queries without such a pair do not count.
+
+    ```
+    accuracy = sum over pairs with y_i > y_j of [s_i > s_j] + [s_i == s_j] / 2
+               divided by the number of these pairs
+    ```
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        mask: The name of the side input with the mask. Default: none.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"pair_accuracy"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any pair, NaN after a query with a pair
+        and a score that is NaN or infinite.
+
+    Raises:
+        ValueError: From `update_state` for NaN labels (under XLA the result is NaN), and
+            as `QueryMetric`.
+
+    Example:
+
+    >>> metric = PairAccuracy(query_ids="query_id")
+    >>> metric.update_state([0, 1, 2], [1.0, 1.0, 3.0], query_ids=[5, 5, 5])
+    >>> round(float(metric.result()), 4)
+    0.8333
+
+    Reference:
+        Herbrich, Graepel and Obermayer, "Large margin rank boundaries for ordinal
+        regression", 2000.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        split_queries: SplitQueries = "count_parts",
+        name: str = "pair_accuracy",
+    ) -> None:
+        super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)
+
+    def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
+        wrong, pairs = pair_sums(
+            MISORDERED,
+            tf.cast(rows.y_true, tf.float64),
+            tf.cast(rows.y_pred, tf.float64),
+            rows.query,
+            rows.num_queries,
+            pairs="preference",
+        )
+        return 1 - tf.math.divide_no_nan(wrong, pairs), pairs > 0
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class QueryAUC(QueryMetric):
+    """The area under the ROC curve of each query, averaged over queries.
+
+    The probability that a relevant row (label above 0) of a query scores above another
+    row of it. Queries where all rows are relevant, or none, do not count.
+    `keras.metrics.AUC` compares rows of different queries as well.
+
+    ```
+    AUC = sum over pairs with y_i > 0 >= y_j of [s_i > s_j] + [s_i == s_j] / 2
+          divided by the number of these pairs
+    ```
+
+    It is computed from ranks, in `rows * log(rows)` time, exactly.
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        mask: The name of the side input with the mask. Default: none.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"query_auc"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any pair, NaN after a NaN score in a
+        query with a pair.
+
+    Raises:
+        ValueError: From `update_state` for NaN labels (under XLA the result is NaN), and
+            as `QueryMetric`.
+
+    Example:
+
+    >>> metric = QueryAUC(query_ids="query_id")
+    >>> metric.update_state([0, 0, 1], [1.0, 2.0, 2.0], query_ids=[5, 5, 5])
+    >>> float(metric.result())
+    0.75
+
+    Reference:
+        Hanley and McNeil, "The meaning and use of the area under a receiver operating
+        characteristic (ROC) curve", 1982.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        split_queries: SplitQueries = "count_parts",
+        name: str = "query_auc",
+    ) -> None:
+        super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)
+
+    def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
+        ranked = rank_rows(rows, rows.y_pred, "average")
+        relevant = ranked.sum(ranked.relevant)
+        pairs = relevant * (ranked.sum(tf.ones_like(ranked.rank)) - relevant)
+        # The ranks of the relevant rows, less what they are if all of these come first.
+        ranks = ranked.sum(ranked.relevant * ranked.expected(ranked.rank))
+        wrong = ranks - relevant * (relevant + 1) / 2
+        return 1 - tf.math.divide_no_nan(wrong, pairs), pairs > 0

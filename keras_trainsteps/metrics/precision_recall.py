@@ -1,0 +1,175 @@
+"""Metrics of how many relevant rows are among the first k: precision and recall."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.arguments import require_choice
+from keras_trainsteps.metrics.query_metric import NoRelevant
+from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at, required_k
+from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.split_queries import SplitQueries
+
+PrecisionNormalize = Literal["k", "rows"]
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class PrecisionAtK(RankedMetric):
+    """The share of relevant rows among the first `k` of a query, averaged over queries.
+
+    A row is relevant if its label is above 0.
+
+    ```
+    P@k = |{i: y_i > 0 and rank_i <= k}| / k
+    ```
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        k: Ranks that count, at least 1. Required.
+        mask: The name of the side input with the mask. Default: none.
+        normalize: What a query of fewer than `k` rows is divided by: `"k"` (default, the
+            published definition), or `"rows"`, their number (as in Keras-RS).
+        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
+            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+        seed: An integer, for random ties. Default 0. Orders differ from batch to batch
+            and repeat when the metric is reset.
+        no_relevant: What a query without a relevant row counts: `"zero"` (default),
+            `"one"`, or `"skip"` to leave it out.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"precision@k"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any query, NaN after a NaN score.
+
+    Raises:
+        TypeError: For a `seed` that is no integer.
+        ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
+            labels (under XLA the result is NaN), and as `QueryMetric`.
+
+    Example:
+
+    >>> metric = PrecisionAtK(query_ids="query_id", k=2)
+    >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 5])
+    >>> float(metric.result())
+    0.5
+
+    Reference:
+        Manning, Raghavan and Schuetze, "Introduction to Information Retrieval", 2008,
+        section 8.4; ties: McSherry and Najork, "Computing information retrieval
+        performance measures efficiently in the presence of tied scores", 2008.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        k: int,
+        mask: str | None = None,
+        normalize: PrecisionNormalize = "k",
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "count_parts",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=required_k(k),
+            mask=mask,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name or name_at("precision", k),
+        )
+        require_choice("normalize", normalize, PrecisionNormalize)
+        self.normalize = normalize
+
+    def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
+        within = ranked.within(self.k)
+        found = ranked.sum(ranked.relevant * ranked.expected(within))
+        rows = tf.cast(self.k, tf.float64) if self.normalize == "k" else ranked.sum(within)
+        return tf.math.divide_no_nan(found, rows), ranked.sum(ranked.relevant) > 0
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "normalize": self.normalize}
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class RecallAtK(RankedMetric):
+    """The share of a query's relevant rows that are among its first `k`, over queries.
+
+    A row is relevant if its label is above 0.
+
+    ```
+    R@k = |{i: y_i > 0 and rank_i <= k}| / |{i: y_i > 0}|
+    ```
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        k: Ranks that count, at least 1. Required.
+        mask: The name of the side input with the mask. Default: none.
+        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
+            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+        seed: An integer, for random ties. Default 0. Orders differ from batch to batch
+            and repeat when the metric is reset.
+        no_relevant: What a query without a relevant row counts: `"zero"` (default),
+            `"one"`, or `"skip"` to leave it out.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"recall@k"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any query, NaN after a NaN score.
+
+    Raises:
+        TypeError: For a `seed` that is no integer.
+        ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
+            labels (under XLA the result is NaN), and as `QueryMetric`.
+
+    Example:
+
+    >>> metric = RecallAtK(query_ids="query_id", k=1)
+    >>> metric.update_state([0, 1, 1], [1.0, 2.0, 3.0], query_ids=[5, 5, 5])
+    >>> float(metric.result())
+    0.5
+
+    Reference:
+        Manning, Raghavan and Schuetze, "Introduction to Information Retrieval", 2008,
+        section 8.4; ties: McSherry and Najork, "Computing information retrieval
+        performance measures efficiently in the presence of tied scores", 2008.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        k: int,
+        mask: str | None = None,
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "count_parts",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=required_k(k),
+            mask=mask,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name or name_at("recall", k),
+        )
+
+    def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
+        found = ranked.sum(ranked.relevant * ranked.expected(ranked.within(self.k)))
+        relevant = ranked.sum(ranked.relevant)
+        return tf.math.divide_no_nan(found, relevant), relevant > 0

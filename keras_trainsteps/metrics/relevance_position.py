@@ -1,0 +1,95 @@
+"""The average position of what is relevant, by query."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.metrics.ranked_metric import RankedMetric
+from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.split_queries import SplitQueries
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class ARP(RankedMetric):
+    """Average relevance position: the mean rank, weighted by label, over queries.
+
+    Lower is better; 1 is the best. A query without a label above 0 has no relevant
+    position and does not count.
+
+    ```
+    ARP = sum_i y_i * rank_i / sum_i y_i
+    ```
+
+    Args:
+        query_ids: The name of the side input with the query ids. Default `"query_id"`.
+            `None` for padded lists.
+        mask: The name of the side input with the mask. Default: none.
+        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
+            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+        seed: An integer, for random ties. Default 0. Orders differ from batch to batch
+            and repeat when the metric is reset.
+        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
+            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        name: Default `"arp"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any query, NaN after a NaN score.
+
+    Raises:
+        TypeError: For a `seed` that is no integer.
+        ValueError: For an unknown `ties`; from `update_state` for labels that are
+            negative or NaN (under XLA the result is NaN), and as `QueryMetric`.
+
+    Example:
+
+    >>> metric = ARP(query_ids="query_id")
+    >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 5])
+    >>> float(metric.result())
+    2.5
+
+    Reference:
+        Joachims, Swaminathan and Schnabel, "Unbiased learning-to-rank with biased
+        feedback", 2017: ranks of the relevant rows; the mean weighted by label is TF-Ranking's.
+    """
+
+    label_rule = (
+        "`y_true` must not be negative or NaN: labels weigh positions here",
+        "Mark padding with the mask, not with a label of -1.",
+    )
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        ties: Ties = "stable",
+        seed: int = 0,
+        split_queries: SplitQueries = "count_parts",
+        name: str = "arp",
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=None,
+            mask=mask,
+            ties=ties,
+            seed=seed,
+            no_relevant="skip",
+            split_queries=split_queries,
+            name=name,
+        )
+        self._direction = "down"
+
+    def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
+        return y_true >= 0
+
+    def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
+        labels = ranked.sum(ranked.y_true)
+        positions = ranked.sum(ranked.y_true * ranked.expected(ranked.rank))
+        return tf.math.divide_no_nan(positions, labels), labels > 0
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        return {key: value for key, value in config.items() if key not in ("k", "no_relevant")}

@@ -1,0 +1,136 @@
+"""Rules for equal scores: all orders by brute force, random orders, zeros of both signs."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_trainsteps import metrics
+from keras_trainsteps.metrics import DCG, MAP, MRR, NDCG
+from tests.reference import ranking
+
+
+def case(build, value, **options):
+    return build, functools.partial(ranking.average, value, **options)
+
+
+CASES = {
+    "dcg@3": case(functools.partial(DCG, k=3), ranking.dcg, k=3),
+    "ndcg": case(NDCG, ranking.ndcg),
+    "ndcg@2": case(functools.partial(NDCG, k=2), ranking.ndcg, k=2),
+    "mrr": case(MRR, ranking.mrr),
+    "mrr@2": case(functools.partial(MRR, k=2), ranking.mrr, k=2),
+    "hit_rate@2": case(functools.partial(metrics.HitRateAtK, k=2), ranking.hit_rate, k=2),
+    "precision@2": case(functools.partial(metrics.PrecisionAtK, k=2), ranking.precision, k=2),
+    "recall@3": case(functools.partial(metrics.RecallAtK, k=3), ranking.recall, k=3),
+    "map": case(MAP, ranking.average_precision),
+    "map@3": case(functools.partial(MAP, k=3), ranking.average_precision, k=3),
+    "arp": case(metrics.ARP, ranking.arp),
+}
+RULES = [build for build, _ in CASES.values()]
+
+
+@st.composite
+def queries(draw):
+    """Queries of at most 5 rows, most of them tied."""
+    sizes = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+    rows = sum(sizes)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    order = rng.permutation(rows)
+    y = rng.integers(0, draw(st.integers(1, 3)), size=rows).astype("float64")
+    s = rng.integers(-1, draw(st.integers(0, 2)), size=rows).astype("float64")
+    return y, s, np.repeat(np.arange(len(sizes)), sizes)[order], rng.random(rows) < 0.9
+
+
+@settings(max_examples=20)
+@given(queries())
+def test_average_is_the_mean_over_all_orders(batch):
+    y, s, ids, mask = batch
+    for name, (build, value) in CASES.items():
+        metric = build("q", ties="average")
+        metric.update_state(y, s, query_ids=ids, mask=mask)
+        expected = ranking.by_query(value, y, s, ids, mask)
+        assert float(metric.result()) == pytest.approx(expected, rel=1e-12, abs=1e-12), name
+
+
+@pytest.mark.parametrize("build", RULES)
+def test_without_ties_the_rules_agree(build):
+    rng = np.random.default_rng(0)
+    batch = (rng.integers(0, 3, size=20), rng.permutation(20).astype("float64"))
+    found = []
+    for ties in ("stable", "average", "random"):
+        metric = build("q", ties=ties)
+        metric.update_state(*batch, query_ids=np.arange(20) % 4)
+        found.append(float(metric.result()))
+    assert found[0] == found[2] == pytest.approx(found[1], rel=1e-14)
+
+
+def test_long_runs_of_ties_stay_exact():
+    rows, relevant = 2000, 3
+    y = np.arange(rows) < relevant
+    # P(the first relevant row is at rank r) by exact integers.
+    orders = [1.0]
+    for rank in range(1, rows):
+        orders.append(orders[-1] * (rows - relevant - rank + 1) / (rows - rank + 1))
+    chances = [left * relevant / (rows - i) for i, left in enumerate(orders)]
+    for metric, expected in (
+        (MRR("q", ties="average"), sum(p / (i + 1) for i, p in enumerate(chances))),
+        (metrics.HitRateAtK("q", k=50, ties="average"), sum(chances[:50])),
+        (metrics.RecallAtK("q", k=50, ties="average"), 50 / rows),
+    ):
+        metric.update_state(y, np.zeros(rows), query_ids=np.zeros(rows, int))
+        assert float(metric.result()) == pytest.approx(expected, rel=1e-12)
+
+
+def hits(seed, updates=1, queries=400, jit_compile=False):
+    """MRR of queries of a relevant and another row of one score: 1 or 1/2 each."""
+    metric = MRR("q", ties="random", seed=seed)
+    update = tf.function(metric.update_state, jit_compile=jit_compile)
+    ids = tf.constant(np.repeat(np.arange(queries), 2))
+    labels = tf.constant(np.arange(2 * queries) % 2)
+    for _ in range(updates):
+        update(labels, tf.zeros(2 * queries), query_ids=ids)
+    return float(metric.result())
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_random_orders_are_fair(jit_compile):
+    found = hits(seed=1, jit_compile=jit_compile)
+    assert found == pytest.approx(0.75, abs=4 * 0.25 / np.sqrt(400))
+    assert found == hits(seed=1, jit_compile=jit_compile)
+
+
+def test_random_orders_repeat_with_the_seed_and_differ_without():
+    assert hits(seed=1) == hits(seed=1)
+    assert len({hits(seed) for seed in (-1, 0, 1, 2)}) > 1
+
+
+def test_random_orders_differ_between_batches_and_repeat_after_a_reset():
+    # Were the order that of the first batch again, the mean would be 1 or 1/2.
+    assert 0.6 < hits(seed=3, updates=100, queries=1) < 0.9
+    metric = metrics.DCG("q", ties="random", k=1)
+    found = []
+    for _ in range(2):
+        metric.reset_state()
+        metric.update_state(np.arange(9), np.zeros(9), query_ids=np.zeros(9, int))
+        metric.update_state(np.arange(9), np.zeros(9), query_ids=np.zeros(9, int))
+        found.append(float(metric.result()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("ties", ["stable", "average"])  # XLA draws other random numbers
+def test_xla_agrees(ties):
+    y = np.array([0.0, 1.0, 2.0, 0.0, 1.0, 0.0])
+    s = np.array([0.0, -0.0, 1.0, 2.0, 2.0, 2.0])  # zeros of both signs are equal
+    ids = np.array([0, 0, 0, 1, 1, 1])
+    for build in (NDCG, MRR, MAP):
+        found = []
+        for jit_compile in (False, True):
+            metric = build("q", ties=ties)
+            update = tf.function(metric.update_state, jit_compile=jit_compile)
+            update(tf.constant(y), tf.constant(s), query_ids=tf.constant(ids))
+            found.append(float(metric.result()))
+        assert found[1] == pytest.approx(found[0], rel=1e-12)
