@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -81,7 +82,7 @@ class ResumableBatches:
             step = start()
             while True:
                 rows = self.rows(step)
-                yield as_element(keras.tree.map_structure(lambda array: array[rows], self._data))  # noqa: B023
+                yield as_element(keras.tree.map_structure(operator.itemgetter(rows), self._data))
                 step += 1
 
         spec = as_element(keras.tree.map_structure(spec_of, self._data))
