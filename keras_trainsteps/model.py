@@ -12,18 +12,17 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import batches, compat, replicas, side_inputs
+from keras_trainsteps.additions import RESERVED, Additions
+from keras_trainsteps.added_parts import AddedParts
 from keras_trainsteps.batches import Batch
 from keras_trainsteps.compiled import CompiledLosses
-from keras_trainsteps.entry_points import EntryPoints
 from keras_trainsteps.objective import LossParts
 from keras_trainsteps.terms import LossTerm, StepTerm, reduce_returned
 from keras_trainsteps.trackers import TermLog, TotalLoss
 
-RESERVED = ("loss", "regularization")
-
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class LossAwareModel(EntryPoints):
+class LossAwareModel(Additions):
     """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
 
     Subclass it and return named losses from `compute_losses`, or compile it with losses
@@ -137,9 +136,7 @@ class LossAwareModel(EntryPoints):
             **kwargs,
         )
         self._compiled_losses = losses
-        self._term_log = TermLog()
-        # Past `__setattr__`, which would list the tracker once more among the metrics.
-        self.__dict__["_loss_tracker"] = TotalLoss(self._term_log)
+        self._start_logs()
         named = [name for metric in given for name in getattr(metric, "side_inputs", ())]
         self._metric_side_inputs = tuple(named)
         readers = [*given, *losses.objects]
@@ -237,7 +234,8 @@ class LossAwareModel(EntryPoints):
             result = super().get_metrics_result()
             if not log.in_step and tf.executing_eagerly():
                 log.end_epoch()
-        return {name: value for name, value in result.items() if name not in log.unlogged}
+        logs = {name: value for name, value in result.items() if name not in log.unlogged}
+        return {**logs, **self._coefficient_logs()} if log.training else logs
 
     @property
     def loss_weight_variables(self) -> dict[str, keras.Variable]:
@@ -284,13 +282,20 @@ class LossAwareModel(EntryPoints):
             rows=batch.rows(y_pred),
             output_names=getattr(self, "output_names", None),
         )
+        rows = batch.rows(y_pred)
+        added = AddedParts.of(self.losses, self._all_added_terms(), rows)
+        taken = {term.name for term in terms} | {*RESERVED, *self._metric_names}
+        taken |= self._own_metric_names()
+        added.require_free(taken)
+        taken |= added.names
         if type(self).compute_losses is not LossAwareModel.compute_losses:
-            taken = {term.name for term in terms}
             terms += self._hook_terms(batch, y_pred, training, taken)
+        weight_of = self._compiled_losses.weight_of
+        terms += [term._replace(weight=weight_of(term.name)) for term in added.terms]
         self._compiled_losses.require_known_weights(
             (term.name for term in terms), getattr(self, "output_names", None)
         )
-        return LossParts.of(terms, self.losses, batch.rows(y_pred))
+        return LossParts.of(added.weigh(terms), added.unnamed, rows, added.metrics)
 
     def _hook_terms(
         self, batch: Batch, y_pred: Any, training: bool, taken: set[str]
@@ -303,8 +308,6 @@ class LossAwareModel(EntryPoints):
                 f"{type(returned).__name__}. Return `{{'my_loss': ...}}`."
             )
         rows = batch.rows(y_pred)
-        taken |= {*RESERVED, *self._metric_names}
-        taken |= {metric.name for metric in super().metrics if metric is not self._loss_tracker}
         terms = []
         for name, value in returned.items():
             _require_free(name, taken)
@@ -316,6 +319,17 @@ class LossAwareModel(EntryPoints):
                 )
             )
         return terms
+
+    def _start_logs(self) -> None:
+        """New trackers: what was logged before may not be logged any more."""
+        self._term_log = TermLog()
+        # Past `__setattr__`, which would list the tracker once more among the metrics.
+        self.__dict__["_loss_tracker"] = TotalLoss(self._term_log)
+
+    def _terms_changed(self) -> None:
+        super()._terms_changed()
+        if self.compiled:
+            self._start_logs()
 
     def _own_metric_names(self) -> set[str]:
         """Names of the metrics that belong to the model and its layers."""

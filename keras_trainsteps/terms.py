@@ -133,6 +133,18 @@ def as_loss(value: tf.Tensor) -> tf.Tensor:
     return tf.cast(value, dtype if dtype.size >= 4 else tf.float32)
 
 
+def named_loss(value: tf.Tensor, name: str) -> tf.Tensor:
+    """A value for `model.losses` that is logged under `name`."""
+    value = tf.identity(value)
+    value._loss_name = name
+    return value
+
+
+def loss_name(value: Any) -> str | None:
+    """The name that one of `model.losses` is logged under; `None` without one."""
+    return getattr(value, "_loss_name", None)
+
+
 def _as_tensor(name: str, returned: Any) -> tf.Tensor:
     try:
         values = tf.convert_to_tensor(returned)
