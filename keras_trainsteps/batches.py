@@ -27,11 +27,6 @@ class Batch(NamedTuple):
         """Unpacks what `fit` hands to a step."""
         return cls(*tensors(keras.utils.unpack_x_y_sample_weight(data)))
 
-    @property
-    def is_checked_by_losses(self) -> bool:
-        """Whether what computes the loss also checks values, which must come before a step."""
-        return isinstance(self.x, Mapping) or keras.tree.is_nested(self.sample_weight)
-
     def rows(self, y_pred: Any) -> tf.Tensor:
         """The number of rows: of the targets, or of the output where there are none.
 

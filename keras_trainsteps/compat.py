@@ -107,6 +107,17 @@ def after(needed: Any) -> Iterator[None]:
         yield
 
 
+def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
+    """Updates weights only once the loss has read them, and checked its inputs.
+
+    The gradient of a factor of a penalty does not depend on the factor. TensorFlow's
+    dependency optimizer then drops the order of its read and its update: now and then the
+    loss, and the gradients of the other weights, see the factor of the next step (seen in
+    2.21, also with stock Keras).
+    """
+    return after([loss])
+
+
 def readable(x: Any) -> Any:
     """Arrays of text as arrays of objects, the only text that Keras reads (seen in 3.15.1)."""
 

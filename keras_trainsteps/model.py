@@ -12,8 +12,8 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import batches, compat, replicas, side_inputs
-from keras_trainsteps.additions import RESERVED, Additions
 from keras_trainsteps.added_parts import AddedParts
+from keras_trainsteps.additions import RESERVED, Additions
 from keras_trainsteps.batches import Batch
 from keras_trainsteps.compiled import CompiledLosses
 from keras_trainsteps.objective import LossParts
@@ -173,7 +173,7 @@ class LossAwareModel(Additions):
             weights = self.trainable_weights
             if weights:
                 gradients = tape.gradient(loss, weights)
-                with compat.after([loss] if batch.is_checked_by_losses else []):
+                with compat.after_loss(loss):
                     self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
             else:
                 warnings.warn("The model does not have any trainable weights.", stacklevel=2)

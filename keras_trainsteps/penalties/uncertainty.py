@@ -72,7 +72,7 @@ class UncertaintyWeighting(Penalty):
                 f"`terms` must name each term to weigh once. Received: {list(self.terms)}."
             )
         self.each = TrainableCoefficient(initial, bounds=bounds)
-        self.coefficients = {term: self.each for term in self.terms}
+        self.coefficients = dict.fromkeys(self.terms, self.each)
 
     def bind(
         self, weights: list[keras.Variable], coefficients: Mapping[str, keras.Variable]
