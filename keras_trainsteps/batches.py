@@ -106,6 +106,15 @@ def require_batch_size(batch_size: Any) -> None:
         )
 
 
+def require_targets_of_weights(y: Any, sample_weight: Any) -> None:
+    """Refuses weights without targets, which Keras drops on the way to the step."""
+    if sample_weight is not None and y is None:
+        raise ValueError(
+            "`sample_weight` weighs the loss of targets. Received: weights without `y`, which "
+            "Keras would drop. Pass the weights as an entry of `x`, and name it in the loss."
+        )
+
+
 def warn_of_cut_queries(name: str, query_ids: Any, batch_size: int, shuffle: bool) -> None:
     """Warns of queries of arrays that `fit` will scatter over several batches."""
     ids = np.asarray(query_ids).reshape(-1)

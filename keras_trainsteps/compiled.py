@@ -20,7 +20,9 @@ from keras_trainsteps.outputs import (
     Output,
     losses_by_output,
     outputs_of,
+    require_one_view,
     sample_weights_by_output,
+    takes_all_outputs,
     targets_by_output,
     term_names,
 )
@@ -53,6 +55,7 @@ class CompiledLosses:
     def __init__(self, loss: Any = None, loss_weights: Any = None) -> None:
         self.loss = keras.tree.map_structure(_loss_object, loss)
         self.loss_weights = loss_weights
+        require_one_view(self.loss)
 
     @property
     def objects(self) -> list[keras.losses.Loss]:
@@ -64,6 +67,11 @@ class CompiledLosses:
         """The side inputs that the losses read."""
         readers = [loss for loss in self.objects if isinstance(loss, SideInputLoss)]
         return {name for loss in readers for name in loss.side_inputs}
+
+    @property
+    def reads_all_outputs(self) -> bool:
+        """Whether the losses take all outputs together, and not one each."""
+        return any(takes_all_outputs(loss) for loss in self.objects)
 
     @property
     def weight_variables(self) -> dict[str, keras.Variable]:
@@ -113,9 +121,13 @@ class CompiledLosses:
         """The terms of one batch, in the order of the outputs."""
         if self.loss is None:
             return []
-        outputs = outputs_of(y_pred, output_names)
-        losses = losses_by_output(self.loss, outputs)
-        targets = targets_by_output(y, outputs, losses)
+        if self.reads_all_outputs:
+            outputs, targets = [Output((), None, y_pred)], [y]
+            losses = losses_by_output(self.loss, outputs)
+        else:
+            outputs = outputs_of(y_pred, output_names)
+            losses = losses_by_output(self.loss, outputs)
+            targets = targets_by_output(y, outputs, losses)
         row_weights = sample_weights_by_output(sample_weight, outputs, targets)
         names = iter(term_names(outputs, losses))
         weights = iter(self._weights(outputs, losses))
@@ -190,6 +202,11 @@ def _term(
         side_inputs.require(x, loss.side_inputs)
         term = loss.term(y_true, y_pred, x, sample_weight)
         return StepTerm(name, term, as_loss(term.value), False, weight, compiled=True)
+    if y_true is None:
+        raise ValueError(
+            f"`y` must be given: the compiled loss {loss.name!r} compares an output with a "
+            "target. Received: a batch without one. Pass `y` to `fit`."
+        )
     y_true, y_pred = _aligned(y_true, y_pred)
     count = _own_count(loss, y_true, y_pred, sample_weight)
     if replicas.num_replicas() == 1:

@@ -51,6 +51,7 @@ class EntryPoints(keras.Model):
     ) -> keras.callbacks.History:
         """As `keras.Model.fit`."""
         batches.require_batch_size(batch_size)
+        batches.require_targets_of_weights(y, kwargs.get("sample_weight"))
         if isinstance(x, tf.data.Dataset) and len(args) < 6:
             kwargs.setdefault("shuffle", False)  # Keras warns of its own default
         if "validation_data" in kwargs:
@@ -76,6 +77,7 @@ class EntryPoints(keras.Model):
     ) -> Any:
         """As `keras.Model.evaluate`; called within `fit`, the epoch's metrics go on after it."""
         batches.require_batch_size(batch_size)
+        batches.require_targets_of_weights(y, kwargs.get("sample_weight"))
         self._guard_against_phantom_steps(x)
         with self._metrics_kept(unless="_use_cached_eval_dataset" in kwargs):
             return super().evaluate(compat.readable(x), y, batch_size, *args, **kwargs)

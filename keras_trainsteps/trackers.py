@@ -61,9 +61,8 @@ class TotalLoss(keras.metrics.Mean):
 
     def result(self) -> tf.Tensor:
         loss = super().result()
-        for tracker in self._own_terms():
-            loss = loss + tf.cast(tracker.weighted_result(), loss.dtype)
-        return loss
+        own = [tracker.weighted_result() for tracker in self._own_terms()]
+        return tf.add_n([tf.cast(loss, tf.float64), *own]) if own else loss
 
 
 class TermLog:
