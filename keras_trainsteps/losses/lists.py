@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
+from keras_trainsteps.arguments import require_positive
 from keras_trainsteps.losses.query_weights import query_weights
 from keras_trainsteps.losses.segments import take
 from keras_trainsteps.queries import owned_term, ranking_rows
@@ -69,8 +70,13 @@ def lists(
     sample_weight: Any,
     query_weight: Any,
     gains: bool,
+    temperature: float = 1.0,
 ) -> Lists:
-    """Checks a batch and groups it. `gains`: whether labels must not be negative."""
+    """Checks a batch and groups it.
+
+    `gains`: whether labels must not be negative; `temperature`: what scores are divided by.
+    """
+    require_positive("temperature", temperature)
     rows = ranking_rows(
         y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
     )
@@ -86,7 +92,7 @@ def lists(
         weight = tf.cast(rows.weight, tf.float64)
     return Lists(
         labels,
-        tf.cast(scores, tf.float64),
+        tf.cast(scores, tf.float64) / tf.constant(temperature, tf.float64),
         rows.query,
         valid,
         tf.where(valid, weight, tf.zeros_like(weight)),
