@@ -30,7 +30,7 @@ from keras_trainsteps.terms import LossTerm, StepTerm, as_loss
 
 
 class FunctionLoss(keras.losses.Loss):
-    """A plain function `(y_true, y_pred)` as a loss."""
+    """A plain function `(y_true, y_pred)` as a loss. Without targets `y_true` is `None`."""
 
     def __init__(self, function: Callable[[Any, Any], Any], name: str) -> None:
         # Keras opens a name scope of that name, which cannot be `<lambda>`.
@@ -39,6 +39,12 @@ class FunctionLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.function(y_true, y_pred)
+
+    def without_target(self) -> FunctionLoss | None:
+        """The loss of the output alone; `None` for a function of Keras, which needs targets."""
+        if getattr(self.function, "__module__", "").split(".")[0] in ("keras", __package__):
+            return None
+        return FunctionLoss(lambda _, y_pred: self.function(None, y_pred), self.name)
 
 
 class CompiledLosses:
@@ -203,10 +209,7 @@ def _term(
         term = loss.term(y_true, y_pred, x, sample_weight)
         return StepTerm(name, term, as_loss(term.value), False, weight, compiled=True)
     if y_true is None:
-        raise ValueError(
-            f"`y` must be given: the compiled loss {loss.name!r} compares an output with a "
-            "target. Received: a batch without one. Pass `y` to `fit`."
-        )
+        loss, y_true = _without_target(loss), y_pred  # Keras takes no `None` for a target
     y_true, y_pred = _aligned(y_true, y_pred)
     count = _own_count(loss, y_true, y_pred, sample_weight)
     if replicas.num_replicas() == 1:
@@ -217,6 +220,17 @@ def _term(
         term = _replica_term(loss, y_true, y_pred, sample_weight, rows, count)
         value = as_loss(term.value)
     return StepTerm(name, term, value, count is None, weight, compiled=True)
+
+
+def _without_target(loss: keras.losses.Loss) -> keras.losses.Loss:
+    alone = loss.without_target() if isinstance(loss, FunctionLoss) else None
+    if alone is None:
+        raise ValueError(
+            f"`y` must be given: the compiled loss {loss.name!r} compares an output with a "
+            "target. Received: a batch without one. Pass `y` to `fit`, or compile with a "
+            "function `(y_true, y_pred)` that takes `None` for `y_true`."
+        )
+    return alone
 
 
 def _aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
