@@ -1,26 +1,9 @@
-"""Hypothesis-made batches of embeddings, and the losses of labelled ones."""
+"""Hypothesis-made batches of labelled embeddings."""
 
-import functools
 from typing import NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
-
-from keras_trainsteps.losses.contrastive import contrastive, margin_loss
-from keras_trainsteps.losses.mined_triplet import mined_triplet
-from keras_trainsteps.losses.multi_similarity import multi_similarity
-from keras_trainsteps.losses.supervised_contrastive import supervised_contrastive
-
-LABEL_LOSSES = {
-    "hard": functools.partial(mined_triplet, mining="hard"),
-    "semihard": functools.partial(mined_triplet, mining="semihard"),
-    "all": functools.partial(mined_triplet, mining="all"),
-    "all soft": functools.partial(mined_triplet, mining="all", soft_margin=True),
-    "contrastive": contrastive,
-    "margin_loss": functools.partial(margin_loss, beta=1.2),
-    "multi_similarity": multi_similarity,
-    "supervised_contrastive": supervised_contrastive,
-}
 
 
 class Batch(NamedTuple):
@@ -30,10 +13,6 @@ class Batch(NamedTuple):
     y_pred: np.ndarray
     mask: np.ndarray
     sample_weight: np.ndarray
-
-    def of(self, rows):
-        """The rows of the given numbers, in their order."""
-        return Batch(*(value[np.asarray(rows, int)] for value in self))
 
 
 @st.composite
