@@ -142,6 +142,11 @@ class LossAwareModel(Additions):
         readers = [*given, *losses.objects]
         ids = [getattr(reader, "query_ids", None) for reader in readers]
         self._query_ids = {name for name in ids if isinstance(name, str)}
+        self._whole_queries = [
+            (metric.query_ids, metric.mask)
+            for metric in given
+            if getattr(metric, "split_queries", None) == "error" and metric.query_ids is not None
+        ]
         self._metric_names = names
 
     def compile_from_config(self, config: dict[str, Any]) -> None:

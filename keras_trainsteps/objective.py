@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import replicas
-from keras_trainsteps.terms import LossTerm, StepTerm, as_loss
+from keras_trainsteps.terms import LossTerm, QueryTerm, StepTerm, as_loss
 from keras_trainsteps.trackers import TermLog
 
 
@@ -108,7 +108,10 @@ class LossParts(NamedTuple):
         for term in self.tracked:
             value = tf.reduce_mean(term.value)  # a loss with `reduction=None` has many
             counted = (value * tf.cast(self.rows, value.dtype), self.rows)
-            log.trackers[term.name].track(*(counted if term.by_rows else term.term), term.weight)
+            tracker = log.trackers[term.name]
+            tracker.track(*(counted if term.by_rows else term.term), term.weight)
+            if isinstance(term.term, QueryTerm):
+                tracker.track_queries(term.term.query_sizes)
         if self.added:
             total = tf.add_n(self.added) * tf.cast(self.rows, self.added[0].dtype)
             log.trackers["regularization"].track(total, self.rows)

@@ -62,6 +62,27 @@ class LossTerm(NamedTuple):
         return self * factor
 
 
+class QueryTerm(LossTerm):
+    """A term that compares the rows of queries, and knows whether there were any to compare.
+
+    Attributes:
+        query_sizes: The number of queries of one row, and of those of more; shape `(2,)`.
+            `None` where it is not known.
+    """
+
+    query_sizes: tf.Tensor | None = None
+
+    @classmethod
+    def of(cls, term: LossTerm, query_sizes: tf.Tensor | None) -> QueryTerm:
+        """`term` with the sizes of its queries."""
+        made = cls(*term)
+        made.query_sizes = query_sizes
+        return made
+
+    def __mul__(self, factor: Any) -> QueryTerm:
+        return QueryTerm.of(super().__mul__(factor), self.query_sizes)
+
+
 class StepTerm(NamedTuple):
     """A named loss of one step, reduced: what the step adds up, trains on and logs.
 
@@ -104,6 +125,8 @@ def reduce_returned(
     """
     if isinstance(returned, LossTerm):
         term = LossTerm(*map(tf.convert_to_tensor, returned))
+        if isinstance(returned, QueryTerm):
+            term = QueryTerm.of(term, returned.query_sizes)
         if not term.total.dtype.is_floating or any(
             part.shape.rank not in (0, None) for part in term
         ):

@@ -23,6 +23,7 @@ class TermTracker(keras.metrics.Mean):
         self.weighted = None
         if own:  # a denominator of its own: `TotalLoss` asks for the weighted value
             self.weighted = self.add_variable((), "zeros", "float64", name="weighted")
+            self.query_sizes = self.add_variable((2,), "zeros", "float64", name="query_sizes")
 
     def track(self, total: Any, count: Any, weight: Any = None) -> None:
         """Adds a batch's total and count; `weight` is the term's loss weight."""
@@ -34,6 +35,19 @@ class TermTracker(keras.metrics.Mean):
                 total = total * keras.ops.convert_to_tensor(weight, dtype="float64")
             self.weighted.assign_add(total)
 
+    def track_queries(self, sizes: tf.Tensor | None) -> None:
+        """Adds how many queries of a batch have one row, and how many more."""
+        if sizes is not None and self.weighted is not None:
+            self.query_sizes.assign_add(sizes)
+
+    @property
+    def has_lone_rows_only(self) -> bool:
+        """Whether there were queries, all of one row, of a loss that compares rows."""
+        if self.weighted is None:
+            return False
+        lone, more = self.query_sizes.numpy()
+        return bool(lone > 0 and more == 0)
+
     def weighted_result(self) -> tf.Tensor:
         """The term's part of the loss, with the weights that were in force."""
         return tf.math.divide_no_nan(
@@ -44,6 +58,7 @@ class TermTracker(keras.metrics.Mean):
         super().reset_state()
         if self.weighted is not None:
             self.weighted.assign(0)
+            self.query_sizes.assign([0, 0])
 
 
 class TotalLoss(keras.metrics.Mean):
@@ -61,9 +76,8 @@ class TotalLoss(keras.metrics.Mean):
 
     def result(self) -> tf.Tensor:
         loss = super().result()
-        for tracker in self._own_terms():
-            loss = loss + tf.cast(tracker.weighted_result(), loss.dtype)
-        return loss
+        own = [tracker.weighted_result() for tracker in self._own_terms()]
+        return tf.add_n([tf.cast(loss, tf.float64), *own]) if own else loss
 
 
 class TermLog:
@@ -125,13 +139,24 @@ class TermLog:
         return self.hidden | (set(self.trackers) - set(self._names.get(self.training, ())))
 
     def end_epoch(self) -> None:
-        """Warns once of each term that had nothing to count in the epoch that ends."""
+        """Warns once of each term that had nothing to count in the epoch that ends.
+
+        Raises:
+            ValueError: In `fit`, for a term that compares rows of a query, where every
+                query of the epoch had one row.
+        """
         if not self.epoch_runs:
             return
         self.epoch_runs = False
         for tracker in self.own:
             if tracker.name not in self._names.get(self.training, ()):
                 continue
+            if self.fitting and self.training and tracker.has_lone_rows_only:
+                raise ValueError(
+                    f"Loss term {tracker.name!r} compares the rows of a query. Received: an "
+                    "epoch in which every query had one row, so that nothing was learned. "
+                    "`query_ids` must be the same for the rows of a query."
+                )
             if tracker.name in self._warned:
                 continue
             if float(tracker.count.numpy()) == 0.0:
