@@ -20,7 +20,7 @@ from keras_trainsteps.penalties.base import Penalty, is_registered
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
 from keras_trainsteps.penalties.not_saved import NotSaved
 from keras_trainsteps.penalties.targets import locate, located, resolve
-from keras_trainsteps.terms import as_loss, named_loss
+from keras_trainsteps.terms import as_loss, named_loss, over_size
 
 Kind = Literal["loss", "metric"]
 
@@ -152,7 +152,7 @@ class AddedTerms(keras.layers.Layer):
         """Passes `outputs` on and takes the values of the tensors of the graph."""
         for name, value in (losses or {}).items():
             value = as_loss(value)
-            value = value if value.shape.rank == 0 else tf.reduce_mean(value)
+            value = value if value.shape.rank == 0 else over_size(value).value
             is_named = self.named(name).is_named
             self.add_loss(named_loss(value, name) if is_named else value)
         self._metric_values.update(metrics or {})

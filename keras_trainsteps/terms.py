@@ -144,10 +144,14 @@ def reduce_returned(
     values = as_loss(values)
     if sample_weight is not None:
         values = values * _row_weights(name, values, as_loss(sample_weight))
-    total = keras.ops.sum(values)
-    count = tf.cast(tf.size(values), total.dtype)
-    value = keras.ops.divide_no_nan(total, count)
-    return StepTerm(name, LossTerm(total, count), value, True, weight)
+    term = over_size(values)
+    return StepTerm(name, term, term.value, True, weight)
+
+
+def over_size(values: tf.Tensor) -> LossTerm:
+    """The mean over all values, as Keras's `sum_over_batch_size` computes it."""
+    total = tf.reduce_sum(values)
+    return LossTerm(total, tf.cast(tf.size(values), total.dtype))
 
 
 def as_loss(value: tf.Tensor) -> tf.Tensor:
