@@ -12,8 +12,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import batches, own_steps, side_inputs
+from keras_trainsteps import batches, own_steps, side_inputs, step_record
 from keras_trainsteps.batches import Batch
+from keras_trainsteps.entry_points import EntryPoints
 from keras_trainsteps.objective import LossParts
 
 
@@ -34,7 +35,17 @@ class Removed:
 
 
 class CompiledLoss:
-    """Keras 2's `model.compiled_loss`: computes the compiled loss, and logs it."""
+    """Keras 2's `model.compiled_loss`: computes the compiled loss, and logs it.
+
+    Example:
+
+    >>> from keras_trainsteps import LossAwareModel
+    >>> inputs = keras.Input((2,))
+    >>> model = LossAwareModel(inputs, keras.layers.Dense(1, kernel_initializer="ones")(inputs))
+    >>> model.compile(loss="mse")
+    >>> float(model.compiled_loss(np.zeros((4, 1)), model(np.ones((4, 2)))))
+    4.0
+    """
 
     def __init__(self, model: Any) -> None:
         self._model = model
@@ -82,7 +93,7 @@ class CompiledLoss:
         log = model._term_log
         parts.declare(log, log.training)
         parts.track(log, model._loss_tracker)
-        own_steps.note_use(model, "loss")
+        step_record.note_use(model, "loss")
         return parts.loss
 
 
@@ -107,7 +118,7 @@ class CompiledMetrics:
             compiled.update_state(y_true, y_pred, sample_weight=sample_weight)
 
 
-class Migration:
+class Migration(EntryPoints):
     """The names of Keras 2 on a model."""
 
     metrics_tensors = Removed(
@@ -117,6 +128,17 @@ class Migration:
     fit_generator = Removed("`model.fit(generator)`")
     evaluate_generator = Removed("`model.evaluate(generator)`")
     predict_generator = Removed("`model.predict(generator)`")
+
+    def reset_metrics(self) -> None:
+        """As in Keras; metrics with `reset_states`, its name in Keras 2, are reset by that.
+
+        Keras 3 sets their variables to 0, whatever `reset_states` would.
+        """
+        super().reset_metrics()
+        for metric in (*self.metrics, *self.compiled_metrics.metrics):
+            by_default = type(metric).reset_state is keras.metrics.Metric.reset_state
+            if by_default and hasattr(metric, "reset_states"):
+                metric.reset_states()
 
     @property
     def compiled_loss(self) -> CompiledLoss:

@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import batches, compat, own_steps, replicas, side_inputs
+from keras_trainsteps import batches, compat, own_steps, replicas, side_inputs, step_record
 from keras_trainsteps.batches import Batch
 from keras_trainsteps.compiled import CompiledLosses
-from keras_trainsteps.entry_points import EntryPoints
 from keras_trainsteps.migration import Migration
 from keras_trainsteps.objective import LossParts
 from keras_trainsteps.terms import LossTerm, StepTerm, reduce_returned
@@ -24,7 +23,7 @@ RESERVED = ("loss", "regularization")
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class LossAwareModel(Migration, EntryPoints):
+class LossAwareModel(Migration):
     """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
 
     Subclass it and return named losses from `compute_losses`, or compile it with losses
@@ -181,10 +180,11 @@ class LossAwareModel(Migration, EntryPoints):
         A subclass may override it, and `test_step`, to do more around `super().train_step`
         or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch:
         each value returned must be the result of a metric in `metrics` that the step
-        updated, or a variable.
+        updated, or a variable. A number given to a `Mean` of the model weighs as the rows
+        of its batch.
         """
         batch = Batch.of(data)
-        own_steps.note_use(self, "step")
+        step_record.note_use(self, "step")
         with self._step(batch, training=True):
             with tf.GradientTape() as tape:
                 y_pred = self._forward(batch.x, training=True)
@@ -203,7 +203,7 @@ class LossAwareModel(Migration, EntryPoints):
     def test_step(self, data: Any) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
         batch = Batch.of(data)
-        own_steps.note_use(self, "step")
+        step_record.note_use(self, "step")
         own_steps.require_loss_of_training(self)
         with self._step(batch, training=False):
             y_pred = self._forward(batch.x, training=False)
@@ -227,7 +227,7 @@ class LossAwareModel(Migration, EntryPoints):
         batch = Batch.of((x, y, sample_weight))
         parts = self._parts(batch, batches.tensors(y_pred), training)
         counted = [term.name for term in parts.terms if not term.by_rows]
-        own_steps.note_use(self, "loss", counted)
+        step_record.note_use(self, "loss", counted)
         return parts.loss
 
     def compute_metrics(

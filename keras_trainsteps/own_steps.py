@@ -3,27 +3,21 @@
 Keras logs, for an epoch, the results of `model.metrics` where the keys match, and else what
 the last batch returned. A step that returns `{"loss": loss}` is so logged as 0, or as its
 last batch. Here every returned value must be the result of a metric that the step updated.
+A number given to a `Mean` of the model weighs as the rows of its batch, as Keras weighs its own
+loss: a mean over batches would count the rows of a short last batch too much.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_trainsteps import replicas, side_inputs
 from keras_trainsteps.batches import Batch
-
-REPLACEMENT = """Delete `{step}` and return the loss from the hook, which is trained on, logged and evaluated:
-
-    def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
-        return {{"my_loss": ...}}
-"""  # noqa: E501
+from keras_trainsteps.step_record import REPLACEMENT, StepRecord, as_running, replaced, running
 
 OF_KERAS_2 = {
     "minimize": "`optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))`",
@@ -35,103 +29,15 @@ OF_KERAS_2 = {
 }
 
 
-_thread = threading.local()  # replicas run in threads of their own
-
-
-class OwnStep:
-    """What a step of a subclass has done so far.
-
-    Attributes:
-        rows: The rows of its batch.
-        used: What of the library it called: "step", "loss", "scale_loss", "apply".
-        log: The log of the model whose step it is.
-        counted: Names of terms in its loss that epochs do not average by rows.
-    """
-
-    def __init__(self, model: Any, rows: tf.Tensor) -> None:
-        self.rows = rows
-        self.used: set[str] = set()
-        self.counted: list[str] = []
-        self.log = model._term_log
-        self._model = model
-        self._known = list(model.metrics)
-        self._updated: set[int] = set()
-        self._results: dict[int, tuple[Any, keras.metrics.Metric]] = {}
-
-    @contextlib.contextmanager
-    def recorded(self) -> Iterator[None]:
-        """Notes which metrics are updated and what their results are."""
-        if replicas.num_replicas() > 1:  # only a step that calls that of the library is allowed
-            yield
-            return
-        with contextlib.ExitStack() as stack:
-            for metric in self._known:
-                for name in ("update_state", "track"):
-                    stack.enter_context(_followed(metric, name, self._update_of(metric)))
-                stack.enter_context(_followed(metric, "result", self._result_of(metric)))
-            stack.enter_context(_followed(self._model, "compute_loss", self._use_of("loss")))
-            for name in ("scale_loss", "apply"):
-                stack.enter_context(_followed(self._model.optimizer, name, self._use_of(name)))
-            yield
-
-    def use(self, what: str) -> None:
-        """Notes what of the library was called."""
-        self.used.add(what)
-
-    def logs(self, step: str, returned: Any) -> dict[str, Any]:
-        """What the step returned, flat, without what it does not log.
-
-        Raises:
-            TypeError: For values that are no results of metrics which the step updated.
-        """
-        if not isinstance(returned, Mapping):
-            raise TypeError(
-                f"`{step}` must return a dict of results of metrics. Received: "
-                f"{type(returned).__name__}. {REPLACEMENT.format(step=step)}"
-            )
-        flat: dict[str, Any] = {}
-        for name, value in returned.items():
-            flat.update(value if isinstance(value, Mapping) else {name: value})
-        flat = {name: value for name, value in flat.items() if name not in self.log.unlogged}
-        for name, value in flat.items():
-            self._require_result(step, name, value)
-        return flat
-
-    def _require_result(self, step: str, name: str, value: Any) -> None:
-        if replicas.num_replicas() > 1 or isinstance(value, keras.Variable | tf.Variable):
-            return
-        created = [metric for metric in self._model.metrics if metric not in self._known]
-        if name in {metric.name for metric in created}:
-            return
-        _, metric = self._results.get(id(value), (None, None))
-        if metric is None:
-            raise TypeError(
-                f"`{step}` must return results of the metrics in `metrics`, which are kept "
-                f"over an epoch. Received: under {name!r} a value of one batch, for which "
-                "Keras would log 0 or the last batch. "
-                f"{REPLACEMENT.format(step=step)}\n"
-                "Or update a metric in `metrics` and return its `result()`."
-            )
-        if id(metric) not in self._updated:
-            raise TypeError(
-                f"`{step}` must update every metric whose result it returns. Received: "
-                f"{name!r}, not updated, which would be logged as 0. "
-                f"{REPLACEMENT.format(step=step)}\n"
-                f"Or call `update_state`, or leave {name!r} out of what `{step}` returns."
-            )
-
-    def _use_of(self, what: str) -> Callable[[Any], None]:
-        return lambda _: self.use(what)
-
-    def _update_of(self, metric: keras.metrics.Metric) -> Callable[[Any], None]:
-        return lambda _: self._updated.add(id(metric))
-
-    def _result_of(self, metric: keras.metrics.Metric) -> Callable[[Any], None]:
-        def note(result: Any) -> None:
-            for leaf in keras.tree.flatten(result):
-                self._results[id(leaf)] = (leaf, metric)  # kept alive, so that ids stay unique
-
-        return note
+@contextlib.contextmanager
+def in_place(model: Any, name: str, of_library: Any) -> Iterator[None]:
+    """While Keras takes the step `name` of `model`: checked, where a subclass overrides it."""
+    step = getattr(model, name)
+    if getattr(step, "__func__", None) is of_library:
+        yield
+        return
+    with replaced(model, name, checked(model, name, step)):
+        yield
 
 
 def checked(model: Any, name: str, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -144,47 +50,16 @@ def checked(model: Any, name: str, step: Callable[[Any], Any]) -> Callable[[Any]
             parts = parts[:-1]
         batch = Batch.of(parts) if len(parts) <= 3 else Batch(parts, None, None)
         with model._step(batch, training=training), side_inputs.visible(batch.x):
-            own = OwnStep(model, batch.rows(None))
-            with _as_running(own), own.recorded(), _explained(name):
+            own = StepRecord(model, batch.rows(None))
+            with as_running(own), own.recorded(), _explained(name):
                 returned = step(parts if isinstance(data, tuple) else data)
             if training:
                 _require_scaled(model.optimizer, own.used)
                 own.log.trains_own_loss = not own.used & {"step", "loss"}
             _require_one_replica(name, own.used)
-            return own.logs(name, returned)
+            return own.require_results(name, returned)
 
     return run
-
-
-@contextlib.contextmanager
-def in_place(model: Any, name: str, of_library: Any) -> Iterator[None]:
-    """While Keras takes the step `name` of `model`: checked, where a subclass overrides it."""
-    step = getattr(model, name)
-    if getattr(step, "__func__", None) is of_library:
-        yield
-        return
-    before = model.__dict__.get(name)
-    model.__dict__[name] = checked(model, name, step)
-    try:
-        yield
-    finally:
-        del model.__dict__[name]
-        if before is not None:
-            model.__dict__[name] = before
-
-
-def running(log: Any) -> OwnStep | None:
-    """The step that a subclass wrote and that runs now, of the model of this log."""
-    step: OwnStep | None = getattr(_thread, "step", None)
-    return step if step is not None and step.log is log else None
-
-
-def note_use(model: Any, what: str, counted: Sequence[str] = ()) -> None:
-    """Tells a running step of a subclass what of the library it has called."""
-    step = running(model._term_log)
-    if step is not None:
-        step.use(what)
-        step.counted += counted
 
 
 def require_listed(model: Any, metric: keras.metrics.Metric) -> None:
@@ -207,37 +82,6 @@ def require_loss_of_training(model: Any) -> None:
             "`train_step` with a loss of its own, beside which `val_loss` would be another "
             f"one. {REPLACEMENT.format(step='train_step')}"
         )
-
-
-@contextlib.contextmanager
-def _as_running(step: OwnStep) -> Iterator[None]:
-    before = getattr(_thread, "step", None)
-    _thread.step = step
-    try:
-        yield
-    finally:
-        _thread.step = before
-
-
-@contextlib.contextmanager
-def _followed(owner: Any, name: str, note: Callable[[Any], None]) -> Iterator[None]:
-    """Calls `note` with what the method `name` of `owner` returns, whenever it is called."""
-    method = getattr(owner, name, None)
-    if method is None:
-        yield
-        return
-
-    @functools.wraps(method)
-    def follow(*args: Any, **kwargs: Any) -> Any:
-        result = method(*args, **kwargs)
-        note(result)
-        return result
-
-    owner.__dict__[name] = follow
-    try:
-        yield
-    finally:
-        del owner.__dict__[name]
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import own_steps
+from keras_trainsteps import step_record
 
 
 class TermTracker(keras.metrics.Mean):
@@ -67,7 +67,9 @@ class TotalLoss(keras.metrics.Mean):
         self._direction = "down"
         # Functions: the terms and the step are not state of this metric.
         self._own_terms: Callable[[], list[TermTracker]] = lambda: log.own
-        self._own_step: Callable[[], own_steps.OwnStep | None] = lambda: own_steps.running(log)
+        self._own_step: Callable[[], step_record.StepRecord | None] = lambda: step_record.running(
+            log
+        )
 
     def track(self, loss: Any, rows: Any) -> None:
         """Adds a batch's loss, of what is averaged by rows."""

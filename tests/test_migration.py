@@ -210,7 +210,7 @@ def test_the_second_step_of_the_seed():
 
 
 def test_results_of_own_metrics_and_variables_are_logged():
-    class Tracked(Own):
+    class Values(Own):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             self.absolute = keras.metrics.Mean(name="absolute")
@@ -219,9 +219,38 @@ def test_results_of_own_metrics_and_variables_are_logged():
             self.absolute.update_state(tf.abs(y - y_pred))
             return {"own": self.absolute.result(), "rate": self.optimizer.learning_rate}
 
-    _, history = fit(Tracked, None, metrics=None, epochs=2, rate=0.0)
+    _, history = fit(Values, None, metrics=None, epochs=2)
     assert history["own"] == pytest.approx([MAE] * 2, rel=1e-6)
     assert history["rate"] == [0.0, 0.0]
+
+
+class Tracked(Own):
+    """A tracker of its own, as in Keras's autoencoder and adversarial examples."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.total = keras.metrics.Mean(name="total_loss")
+
+    @property
+    def metrics(self):
+        return [self.total]
+
+    def finish(self, y, y_pred, loss):
+        self.total.update_state(loss)
+        return {"loss": self.total.result()}
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+def test_2_3_a_mean_of_batches_is_weighed_by_their_rows(run_eagerly):
+    _, history = fit(Tracked, None, metrics=None, epochs=2, run_eagerly=run_eagerly)
+    assert history == {"loss": pytest.approx([MAE] * 2, rel=1e-6)}
+    model = linear(Tracked)
+    model.compile("sgd")
+    model.fit(X, Y, batch_size=4, verbose=0)
+    model.total.reset_state()
+    for value in (1.0, 2.0):
+        model.total.update_state(value)
+    assert float(model.total.result()) == (1.0 + 2.0) / 2  # outside of a step as ever
 
 
 def test_a_step_may_add_to_that_of_the_library():
