@@ -40,7 +40,7 @@ class StepRecord:
         self._model = model
         self._known = list(model.metrics)
         self._updated: set[int] = set()
-        self._results: dict[int, tuple[Any, keras.metrics.Metric]] = {}
+        self._results: dict[int, tuple[Any, keras.metrics.Metric | None]] = {}
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[None]:
@@ -56,6 +56,8 @@ class StepRecord:
                 for name in ("update_state", "track"):
                     stack.enter_context(_followed(metric, name, self._update_of(metric)))
                 stack.enter_context(_followed(metric, "result", self._result_of(metric)))
+            logged = self._result_of(None)  # what the model itself logs beside its metrics
+            stack.enter_context(_followed(self._model, "get_metrics_result", logged))
             stack.enter_context(_followed(self._model, "compute_loss", self._use_of("loss")))
             for name in ("scale_loss", "apply"):
                 stack.enter_context(_followed(self._model.optimizer, name, self._use_of(name)))
@@ -90,8 +92,7 @@ class StepRecord:
         created = [metric for metric in self._model.metrics if metric not in self._known]
         if name in {metric.name for metric in created}:
             return
-        _, metric = self._results.get(id(value), (None, None))
-        if metric is None:
+        if id(value) not in self._results:
             raise TypeError(
                 f"`{step}` must return results of the metrics in `metrics`, which are kept "
                 f"over an epoch. Received: under {name!r} a value of one batch, for which "
@@ -99,7 +100,8 @@ class StepRecord:
                 f"{REPLACEMENT.format(step=step)}\n"
                 "Or update a metric in `metrics` and return its `result()`."
             )
-        if id(metric) not in self._updated:
+        _, metric = self._results[id(value)]
+        if metric is not None and id(metric) not in self._updated:
             raise TypeError(
                 f"`{step}` must update every metric whose result it returns. Received: "
                 f"{name!r}, not updated, which would be logged as 0. "
@@ -124,10 +126,10 @@ class StepRecord:
     def _update_of(self, metric: keras.metrics.Metric) -> Callable[[Any], None]:
         return lambda _: self._updated.add(id(metric))
 
-    def _result_of(self, metric: keras.metrics.Metric) -> Callable[[Any], None]:
+    def _result_of(self, metric: keras.metrics.Metric | None) -> Callable[[Any], None]:
         def note(result: Any) -> None:
-            for leaf in keras.tree.flatten(result):
-                self._results[id(leaf)] = (leaf, metric)  # kept alive, so that ids stay unique
+            for leaf in keras.tree.flatten(result):  # kept alive, so that ids stay unique
+                self._results.setdefault(id(leaf), (leaf, metric))
 
         return note
 

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keras_trainsteps import LossAwareModel, LossTerm
 
@@ -123,6 +125,44 @@ def test_logs_are_the_formulas():
     assert history["loss"][0] == pytest.approx(WEIGHTED, rel=1e-6)
     assert history["mae"][0] == pytest.approx(MAE, rel=1e-6)
     assert history["mse"][0] == pytest.approx(WEIGHTED * 10 / WEIGHT.sum(), rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def of_each_kind():
+    """One compiled model of each kind, to be trained on batches of any size."""
+    models = [linear(cls) for cls in (Weighted, Tracked, LossAwareModel)]
+    for model in models:
+        model.compile(keras.optimizers.SGD(0.0), loss="mse", metrics=["mae"])
+    return models
+
+
+@given(
+    values=st.lists(st.floats(-9, 9, width=16), min_size=1, max_size=12),
+    batch_size=st.integers(1, 7),
+    data=st.data(),
+)
+def test_logs_are_the_formulas_for_any_batches(of_each_kind, values, batch_size, data):
+    rows = len(values)
+    weights = st.lists(st.floats(0, 4, width=16), min_size=rows, max_size=rows)
+    sample_weight = np.array(data.draw(weights), "float32")
+    y = np.array(values, "float32").reshape(-1, 1)
+    x = np.full((rows, 3), 1.5, "float32")
+    error = 4.5 - y[:, 0].astype("float64")
+    keras_2, tracked, own = (
+        model.fit(
+            x,
+            y,
+            sample_weight=sample_weight,
+            batch_size=batch_size,
+            shuffle=False,
+            verbose=0,
+        ).history
+        for model in of_each_kind
+    )
+    assert keras_2["loss"] == pytest.approx([np.mean(sample_weight * error**2)], rel=1e-5)
+    assert keras_2["mae"] == pytest.approx([np.mean(np.abs(error))], rel=1e-5)
+    assert keras_2 == own
+    assert tracked["loss"] == pytest.approx([np.mean(np.abs(error))], rel=1e-5)
 
 
 def test_regularization_is_in_the_loss_and_a_curve():
@@ -263,9 +303,13 @@ def test_a_step_may_add_to_that_of_the_library():
             error = tf.reduce_sum(tf.abs(y - y_pred))
             return {"counted": LossTerm(error, tf.constant(2.0))}
 
+        def get_metrics_result(self):
+            return {**super().get_metrics_result(), "bias": tf.reduce_sum(self.weights[1])}
+
     _, history = fit(Longer, None, metrics=["mse"], validation=True)
     assert history["loss"][0] == pytest.approx(np.abs(ERROR).sum() / 6, rel=1e-6)
     assert history["val_counted"] == history["counted"]
+    assert history["bias"] == [0.0]
 
 
 def test_an_overridden_loss_is_that_of_validation():
