@@ -11,18 +11,19 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import batches, compat, replicas, side_inputs
+from keras_trainsteps import batches, compat, own_steps, replicas, side_inputs, step_record
 from keras_trainsteps.added_parts import AddedParts
 from keras_trainsteps.additions import RESERVED, Additions
 from keras_trainsteps.batches import Batch
 from keras_trainsteps.compiled import CompiledLosses
+from keras_trainsteps.migration import Migration
 from keras_trainsteps.objective import LossParts
 from keras_trainsteps.terms import LossTerm, StepTerm, reduce_returned
 from keras_trainsteps.trackers import TermLog, TotalLoss
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class LossAwareModel(Additions):
+class LossAwareModel(Additions, Migration):
     """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
 
     Subclass it and return named losses from `compute_losses`, or compile it with losses
@@ -166,9 +167,27 @@ class LossAwareModel(Additions):
             kwargs = {**kwargs, "inputs": self._network_inputs(kwargs["inputs"])}
         return super().__call__(*args, **kwargs)
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Creates the function that `fit` runs; a `train_step` of a subclass is checked."""
+        with own_steps.in_place(self, "train_step", LossAwareModel.train_step):
+            return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Creates the function that `evaluate` runs; a `test_step` of a subclass is checked."""
+        with own_steps.in_place(self, "test_step", LossAwareModel.test_step):
+            return super().make_test_function(force)
+
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One optimizer step on a batch."""
+        """One optimizer step on a batch.
+
+        A subclass may override it, and `test_step`, to do more around `super().train_step`
+        or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch:
+        each value returned must be the result of a metric in `metrics` that the step
+        updated, or a variable. A number given to a `Mean` of the model weighs as the rows
+        of its batch.
+        """
         batch = Batch.of(data)
+        step_record.note_use(self, "step")
         with self._step(batch, training=True):
             with tf.GradientTape() as tape:
                 y_pred = self._forward(batch.x, training=True)
@@ -187,6 +206,8 @@ class LossAwareModel(Additions):
     def test_step(self, data: Any) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
         batch = Batch.of(data)
+        step_record.note_use(self, "step")
+        own_steps.require_loss_of_training(self)
         with self._step(batch, training=False):
             y_pred = self._forward(batch.x, training=False)
             self._track_loss(batch, y_pred, training=False)
@@ -207,7 +228,10 @@ class LossAwareModel(Additions):
         on and logged as `loss`, and terms are not logged one by one.
         """
         batch = Batch.of((x, y, sample_weight))
-        return self._parts(batch, batches.tensors(y_pred), training).loss
+        parts = self._parts(batch, batches.tensors(y_pred), training)
+        counted = [term.name for term in parts.terms if not term.by_rows]
+        step_record.note_use(self, "loss", counted)
+        return parts.loss
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -215,6 +239,7 @@ class LossAwareModel(Additions):
         """Updates the compiled metrics, which may read side inputs, and returns the logs."""
         if self._compile_metrics is not None:
             batches.require_one_target(y, y_pred)
+            own_steps.require_listed(self, self._compile_metrics)
         side_inputs.require(x, self._metric_side_inputs)
         with side_inputs.visible(x):
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -267,10 +292,11 @@ class LossAwareModel(Additions):
     def _track_loss(self, batch: Batch, y_pred: Any, *, training: bool) -> tf.Tensor:
         """This replica's share of the loss, to train on; the trackers are updated."""
         rows = batch.rows(y_pred)
+        own_steps.require_listed(self, self._loss_tracker)
         if type(self).compute_loss is not LossAwareModel.compute_loss:
             loss = self._overridden_loss(batch, y_pred, training)
             local = loss * tf.cast(replicas.num_replicas(), loss.dtype)
-            self._loss_tracker.update_state(local, sample_weight=rows)
+            self._loss_tracker.track(local, rows)
             return loss
         parts = self._parts(batch, y_pred, training)
         parts.declare(self._term_log, training)
@@ -279,21 +305,14 @@ class LossAwareModel(Additions):
 
     def _parts(self, batch: Batch, y_pred: Any, training: bool) -> LossParts:
         """The terms of a batch and `self.losses`."""
-        terms = self._compiled_losses.terms(
-            batch.x,
-            batch.y,
-            y_pred,
-            batch.sample_weight,
-            rows=batch.rows(y_pred),
-            output_names=getattr(self, "output_names", None),
-        )
+        terms = self._compiled_terms(batch, y_pred)
         rows = batch.rows(y_pred)
         added = AddedParts.of(self.losses, self._all_added_terms(), rows)
         taken = {term.name for term in terms} | {*RESERVED, *self._metric_names}
         taken |= self._own_metric_names()
         added.require_free(taken)
         taken |= added.names
-        if type(self).compute_losses is not LossAwareModel.compute_losses:
+        if self._fills_hook:
             terms += self._hook_terms(batch, y_pred, training, taken)
         weight_of = self._compiled_losses.weight_of
         terms += [term._replace(weight=weight_of(term.name)) for term in added.terms]
@@ -301,6 +320,20 @@ class LossAwareModel(Additions):
             (term.name for term in terms), getattr(self, "output_names", None)
         )
         return LossParts.of(added.weigh(terms), added.unnamed, rows, added.metrics)
+
+    @property
+    def _fills_hook(self) -> bool:
+        return type(self).compute_losses is not LossAwareModel.compute_losses
+
+    def _compiled_terms(self, batch: Batch, y_pred: Any) -> list[StepTerm]:
+        return self._compiled_losses.terms(
+            batch.x,
+            batch.y,
+            y_pred,
+            batch.sample_weight,
+            rows=batch.rows(y_pred),
+            output_names=getattr(self, "output_names", None),
+        )
 
     def _hook_terms(
         self, batch: Batch, y_pred: Any, training: bool, taken: set[str]

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_trainsteps import replicas
 from keras_trainsteps.terms import LossTerm, QueryTerm, StepTerm, as_loss
-from keras_trainsteps.trackers import TermLog
+from keras_trainsteps.trackers import TermLog, TotalLoss
 
 
 class LossParts(NamedTuple):
@@ -94,7 +94,7 @@ class LossParts(NamedTuple):
         names += self.metrics
         log.declare(names, own, training, hidden=own if single else ())
 
-    def track(self, log: TermLog, loss_tracker: keras.metrics.Mean) -> None:
+    def track(self, log: TermLog, loss_tracker: TotalLoss) -> None:
         """Enters the values of this batch into the trackers.
 
         What is averaged by rows is one running mean, updated as Keras updates its own.
@@ -104,7 +104,7 @@ class LossParts(NamedTuple):
             local = self.loss
         else:
             local = _sum([term.weigh(term.value) for term in by_rows], self.added)
-        loss_tracker.update_state(local, sample_weight=self.rows)
+        loss_tracker.track(local, self.rows)
         for term in self.tracked:
             value = tf.reduce_mean(term.value)  # a loss with `reduction=None` has many
             counted = (value * tf.cast(self.rows, value.dtype), self.rows)
