@@ -284,12 +284,13 @@ class AddedTerms(keras.layers.Layer):
             store[weight.name] = weight.numpy()
 
     def load_own_variables(self, store: Any) -> None:
-        expected = {weight.name for weight in self.weights}
-        if set(store.keys()) != expected:
+        expected, found = {weight.name for weight in self.weights}, set(store.keys())
+        if found != expected:
             raise ValueError(
                 "Trainable coefficients are loaded by name, and the names must be the same. "
-                f"Received: {sorted(store.keys())} in the file for {sorted(expected)} of the "
-                "model. Add the losses under the names they were saved with."
+                f"Received: a file without {sorted(expected - found)} and with "
+                f"{sorted(found - expected)}. Add the losses under the names they were saved "
+                "with."
             )
         for weight in self.weights:
             weight.assign(store[weight.name])
@@ -328,10 +329,12 @@ def _require_gradients(
     name: str, function: Callable[[], Any], weights: list[keras.Variable]
 ) -> None:
     """Refuses a penalty that would leave some of its weights alone."""
+    strategy = tf.distribute.get_strategy()
+    read = [strategy.experimental_local_results(weight.value)[0] for weight in weights]
     with tf.GradientTape() as tape:
-        tape.watch([weight.value for weight in weights])
+        tape.watch(read)
         value = _scalar(name, as_loss(tf.convert_to_tensor(function())))
-    gradients = tape.gradient(value, [weight.value for weight in weights])
+    gradients = tape.gradient(value, read)
     without = [w.path for w, gradient in zip(weights, gradients, strict=True) if gradient is None]
     if without:
         raise ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -159,7 +160,20 @@ class Additions(EntryPoints):
         # A graph, and a sequence of layers, hold the layer of the terms themselves.
         if self._added_terms is not None and "layers" not in config:
             config["added_terms"] = self._added_terms.get_config()["terms"]
+        self.__dict__["_config_was_read"] = True
         return config
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """As in Keras, which asks for it right after `get_config`, to save or to clone."""
+        if self._added_terms is not None and not self.__dict__.pop("_config_was_read", False):
+            warnings.warn(
+                f"Added terms {[term.name for term in self._added_terms.terms]} are not saved: "
+                f"`{type(self).__name__}.get_config` leaves out what `super().get_config()` "
+                "gives. Begin it with that; a constructor that adds them itself still may.",
+                stacklevel=2,
+            )
+        build_config: dict[str, Any] | None = super().get_build_config()
+        return build_config
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Additions:

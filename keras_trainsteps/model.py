@@ -420,6 +420,9 @@ class LossAwareModel(Additions, Migration):
 class LossAwareSequential(LossAwareModel, keras.Sequential):
     """A `keras.Sequential` that is a `LossAwareModel`.
 
+    `keras.models.clone_model` gives a plain `keras.Sequential`, as for every subclass of it;
+    `LossAwareSequential.from_config(model.get_config())` is a copy of this class.
+
     Example:
 
     >>> model = LossAwareSequential([keras.layers.Dense(1)])

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_trainsteps import LossAwareModel, LossAwareSequential, losses, metrics
+from keras_trainsteps import LossAwareModel, LossAwareSequential, losses, metrics, penalties
 from tests.models import Ranker, linear, ranking_batch
 
 X, Y = ranking_batch()
@@ -53,13 +53,31 @@ def called():
     return model
 
 
+def with_additions():
+    inputs = keras.Input((3,), name="features")
+    hidden = keras.layers.Dense(4, name="first")(inputs)
+    model = Ranker(inputs, keras.layers.Dense(1, name="last")(hidden))
+    penalty = penalties.WeightPenalty(
+        penalties.sum_of_norms,
+        of=["first/kernel", "last/kernel"],
+        coefficient=penalties.TrainableCoefficient(0.5, bounds=(0.1, 2.0)),
+    )
+    model.add_loss(penalty, name="norms")
+    model.add_loss(0.1 * keras.ops.square(hidden), name="activity")
+    model.add_metric(keras.ops.abs(hidden), name="size")
+    weighting = penalties.UncertaintyWeighting(["pairwise", "squared"])
+    model.add_loss(weighting, name="weighting")
+    model.compile(keras.optimizers.Adam(0.1), loss_weights={"norms": 0.1})
+    return model
+
+
 def sequential():
     model = LossAwareSequential([keras.layers.Dense(1)])
     model.compile("adam", loss=losses.PairwiseLogistic("query_id"))
     return model
 
 
-BUILDS = [compiled_ranker, hooked, called, sequential]
+BUILDS = [compiled_ranker, hooked, called, with_additions, sequential]
 
 
 def fit(model, epochs):
@@ -121,6 +139,7 @@ def test_models_load_and_train_on_in_a_fresh_process(tmp_path):
     for build, imports in (
         (compiled_ranker, "import keras_trainsteps"),
         (called, "import tests.test_saving"),
+        (with_additions, "import tests.test_saving"),
     ):
         model = build()
         fit(model, 1)

@@ -27,7 +27,7 @@ STRATEGY = {
 
 import keras  # noqa: E402
 
-from keras_trainsteps import LossAwareModel, losses, metrics  # noqa: E402
+from keras_trainsteps import LossAwareModel, losses, metrics, penalties  # noqa: E402
 from keras_trainsteps.data import query_batches  # noqa: E402
 
 ROWS = 11
@@ -69,6 +69,24 @@ def compiled(split, cls, **options):
     return model
 
 
+def added(split):
+    """Named and unnamed added losses, a trained factor at its bound, and a metric."""
+    inputs = keras.Input((3,), name="features")
+    hidden = keras.layers.Dense(8, "tanh", name="first")(inputs)
+    model = Both(inputs, keras.layers.Dense(1, name="last")(hidden))
+    kernels = ["first/kernel", "last/kernel"]
+    factor = penalties.TrainableCoefficient(0.4, bounds=(0.3, 1.0))
+    norms = penalties.WeightPenalty(penalties.sum_of_norms, of=kernels, coefficient=factor)
+    model.add_loss(norms, name="norms")
+    model.add_loss(lambda: 0.1 * keras.ops.max(model.get_layer("last").kernel))
+    model.add_loss(keras.ops.square(hidden), name="activity")
+    model.add_metric(keras.ops.abs(hidden), name="size")
+    weighting = penalties.UncertaintyWeighting(["squared", "pairwise"])
+    model.add_loss(weighting, name="weighting")
+    model.compile(keras.optimizers.SGD(0.1))
+    return model
+
+
 def masked():
     """A sequence model under Keras's implicit mask."""
     inputs = keras.Input((4,), dtype="int32")
@@ -82,6 +100,7 @@ def masked():
 
 
 MODELS = {
+    "added": added,
     "hook": lambda split: compiled(split, Both, loss_weights={"pairwise": 2.0}),
     "compiled mse": lambda split: compiled(split, LossAwareModel, loss="mse"),
     "compiled sum": lambda split: compiled(
