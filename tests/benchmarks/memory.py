@@ -1,6 +1,6 @@
 """Peak memory of each loss against the length of its lists, beside the Keras-RS losses.
 
-    python -m tests.benchmarks.memory           # about four minutes
+    python -m tests.benchmarks.memory           # some minutes
     python -m tests.benchmarks.memory softmax   # what has this in its name
 
 Every figure is the growth of the peak resident memory, in MiB, over a process that has

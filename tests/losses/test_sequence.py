@@ -228,7 +228,7 @@ def test_bad_input_is_refused():
         ((y[0], z), {}, r"`y_true` must have one class number a token.*\(3,\)"),
         ((y[:, :2], z), {}, r"`y_true` must have one class number a token.*\(2, 2\)"),
         ((y + 4, z), {}, "`y_true` must hold class numbers from 0 to 3"),
-        ((y - 1, z), {}, "values from -1 to -1. Leave other tokens out with `mask`"),
+        ((y - 1, z), {}, r"a class of -1\. Leave other tokens out with `mask`"),
         ((y, z), {"mask": np.ones(2)}, "`mask` must have one entry a token"),
         ((y, z), {"mask": np.ones((2, 4))}, "`mask` must have one entry a token"),
         ((y, z), {"sample_weight": np.ones(3)}, "`sample_weight` must have one entry"),
