@@ -228,8 +228,8 @@ def pairwise_soft_zero_one(
 ) -> LossTerm:
     """Soft zero-one loss: `sum of w_ij * sigmoid(-d)` over pairs with `y_i > y_j`.
 
-    A smooth count of misordered pairs. Arguments, result and errors are those of
-    `pairwise_logistic`; every pair is visited.
+    A smooth count of misordered pairs, as in RAX, TF-Ranking and Keras-RS. Arguments,
+    result and errors are those of `pairwise_logistic`; every pair is visited.
 
     Example:
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_trainsteps import losses
-from keras_trainsteps.terms import QueryTerm
+from keras_trainsteps.terms import LossTerm, QueryTerm
 from tests.losses.check import assert_same
 from tests.losses.every_loss import (
     CLASSES,
@@ -293,7 +293,11 @@ def test_which_terms_compare_rows(case):
         assert isinstance(term, QueryTerm) == compares
         if compares:
             np.testing.assert_array_equal(term.query_sizes, [0, 3])
+    both = case.term(batch) + case.term(batch)
+    assert isinstance(both, QueryTerm) == compares
+    assert not isinstance(case.term(batch) + LossTerm(1.0, 1.0), QueryTerm)
     if compares:
+        np.testing.assert_array_equal(both.query_sizes, [0, 6])
         lone = case.term(batch | {"query_ids": np.arange(10), "query_weight": np.ones(10)})
         np.testing.assert_array_equal(lone.query_sizes, [9, 0])
 
