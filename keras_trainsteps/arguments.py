@@ -1,4 +1,4 @@
-"""Arguments of losses and metrics: one of several choices, positive numbers, exact floats."""
+"""Arguments of losses and metrics: choices, positive numbers, exact floats, refused values."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from typing import Any, get_args
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_trainsteps import compat
+from keras_trainsteps.terms import FAILED
 
 
 def require_choice(name: str, value: Any, choices: Any) -> None:
@@ -29,3 +32,22 @@ def as_float(value: Any, dtype: tf.DType) -> tf.Tensor:
     if isinstance(value, (int, float, list, tuple)):
         value = np.asarray(value)
     return tf.cast(tf.convert_to_tensor(value), dtype)
+
+
+def refuse(value: tf.Tensor, broken: tf.Tensor, what: str, rule: str, way_out: str) -> tf.Tensor:
+    """Numbers, refused where they are `broken`: at once if they can be seen, else when run.
+
+    XLA cannot refuse: there floats become NaN, so that what is made of them shows it.
+    """
+    if compat.in_xla():
+        if value.dtype.is_floating:
+            value = tf.where(broken, tf.constant(float("nan"), value.dtype), value)
+        return value
+    if tf.executing_eagerly():
+        if bool(tf.reduce_any(broken)):
+            received = tf.boolean_mask(value, broken)[0].numpy()
+            raise ValueError(f"{rule}. Received: a {what} of {received}. {way_out}")
+        return value
+    message = f"{FAILED}{rule}. Received: another {what}. {way_out}"
+    with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(broken), [message])]):
+        return tf.identity(value)

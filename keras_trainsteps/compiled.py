@@ -42,7 +42,8 @@ class FunctionLoss(keras.losses.Loss):
 
     def without_target(self) -> FunctionLoss | None:
         """The loss of the output alone; `None` for a function of Keras, which needs targets."""
-        if getattr(self.function, "__module__", "").split(".")[0] in ("keras", __package__):
+        module = getattr(self.function, "__module__", None) or ""
+        if module.split(".")[0] in ("keras", __package__):
             return None
         return FunctionLoss(lambda _, y_pred: self.function(None, y_pred), self.name)
 

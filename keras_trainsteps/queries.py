@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.arguments import as_float
+from keras_trainsteps.arguments import as_float, refuse
 from keras_trainsteps.terms import FAILED, LossTerm
 
 
@@ -59,8 +59,8 @@ def ranking_rows(
 
     Raises:
         TypeError: For ids that are neither integers nor strings.
-        ValueError: For shapes that do not fit each other, and, where values can be seen
-            (outside a graph), for weights that are negative or not numbers.
+        ValueError: For shapes that do not fit each other, and, but for XLA, for weights
+            that are negative or not numbers.
     """
     y_pred = widen(tf.convert_to_tensor(y_pred))
     y_true = as_float(y_true, y_pred.dtype)
@@ -78,8 +78,8 @@ def ranking_rows(
         flat["mask"] = _like_labels(tf.cast(mask, tf.bool), shape, "mask", fits)
     if sample_weight is not None:
         weight = as_float(sample_weight, y_pred.dtype)
-        flat["sample_weight"] = _like_labels(weight, shape, "sample_weight", fits)
-        require_weights(weight)
+        weight = _like_labels(weight, shape, "sample_weight", fits)
+        flat["sample_weight"] = checked_weights(weight)
     flat = {name: _rows(value, name, fits) for name, value in flat.items()}
     flat = _of_one_length(flat)
 
@@ -155,16 +155,23 @@ def widen(value: tf.Tensor) -> tf.Tensor:
     return tf.cast(value, tf.float32)
 
 
-def require_weights(weight: tf.Tensor, name: str = "sample_weight") -> None:
-    """Refuses weights that are negative or not numbers, where values can be seen."""
-    if not tf.executing_eagerly() or compat.in_xla():
-        return
-    if not bool(tf.reduce_all(weight >= 0)):
-        raise ValueError(
-            f"`{name}` must be numbers that are not negative. "
-            f"Received: a smallest value of {float(tf.reduce_min(weight))}. "
-            "To leave a row out, give it a weight of 0."
-        )
+def checked_weights(weight: tf.Tensor, name: str = "sample_weight") -> tf.Tensor:
+    """Weights, refused where they are negative or not numbers."""
+    rule = f"`{name}` must be numbers that are not negative"
+    way_out = "To leave a row out, give it a weight of 0."
+    return refuse(weight, ~(weight >= 0), "weight", rule, way_out)
+
+
+def checked_labels(rows: RankingRows, *, gains: bool) -> tf.Tensor:
+    """The labels, 0 where masked, refused where they are NaN, or negative gains."""
+    labels = tf.where(rows.query >= 0, rows.y_true, tf.zeros_like(rows.y_true))
+    unknown = tf.math.is_nan(labels)
+    if gains:
+        rule = "`y_true` must not be negative or NaN in a row that counts: labels are gains here"
+        way_out = "Mark padding with `mask`, not with a label of -1."
+        return refuse(labels, unknown | (labels < 0), "label", rule, way_out)
+    rule = "`y_true` must hold numbers in every row that is not masked"
+    return refuse(labels, unknown, "label", rule, "Leave unlabelled rows out with `mask`.")
 
 
 def _ids(query_ids: Any) -> tf.Tensor:

@@ -79,6 +79,13 @@ class QueryTerm(LossTerm):
         made.query_sizes = query_sizes
         return made
 
+    def __add__(self, other: Any) -> LossTerm:
+        term = super().__add__(other)
+        sizes = self.query_sizes, getattr(other, "query_sizes", None)
+        if sizes[0] is None or sizes[1] is None:
+            return term  # the other may well learn from single rows
+        return QueryTerm.of(term, sizes[0] + sizes[1])
+
     def __mul__(self, factor: Any) -> QueryTerm:
         return QueryTerm.of(super().__mul__(factor), self.query_sizes)
 

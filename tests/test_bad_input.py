@@ -278,6 +278,23 @@ def test_an_epoch_whose_queries_have_one_row_each(by_hook):
     model.fit(x, y, batch_size=24, verbose=0)
 
 
+@pytest.mark.parametrize(
+    ("loss", "bad", "match"),
+    [
+        (losses.Softmax("query_id"), -1.0, "`y_true` must not be negative or NaN.*`mask`"),
+        (losses.PairwiseHinge("query_id"), np.nan, "`y_true` must hold numbers in every row"),
+        (losses.PairwiseHinge("query_id", query_weight="w"), 1.0, "`query_weight` must be numb"),
+    ],
+)
+def test_labels_and_weights_that_a_loss_cannot_take(loss, bad, match):
+    x, y = ranking_batch()
+    x["w"] = np.full(24, -1.0)
+    y[3] = bad
+    model = linear()
+    model.compile("sgd", loss=loss)
+    raises_unchanged(model, match, x, y, batch_size=24)
+
+
 @pytest.mark.parametrize("loss", ["mse", keras.losses.MeanSquaredError()])
 def test_a_loss_of_keras_without_targets(loss):
     model = linear()

@@ -62,7 +62,7 @@ def approx_ndcg(
     Raises:
         TypeError: For ids that are neither integers nor strings.
         ValueError: For shapes that do not fit, a `temperature` that is not positive, an
-            unknown option, and, outside a graph, for labels or weights that are NaN or
+            unknown option, and, except under XLA, for labels or weights that are NaN or
             negative.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 

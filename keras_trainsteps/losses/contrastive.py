@@ -56,7 +56,7 @@ def contrastive(
     Raises:
         TypeError: For labels that are no labels.
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
-            positive, and, outside a graph, for NaN labels and for weights that are NaN
+            positive, and, except under XLA, for NaN labels and for weights that are NaN
             or negative.
 
     Example:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.arguments import as_float
-from keras_trainsteps.queries import owned_term, require_weights, widen
+from keras_trainsteps.arguments import as_float, refuse
+from keras_trainsteps.queries import checked_weights, owned_term, widen
 from keras_trainsteps.terms import LossTerm
 
 
@@ -86,7 +86,12 @@ def embeddings(labels: Any, values: Any, *, mask: Any, sample_weight: Any) -> Em
     labels = one_a_row("y_true", as_labels("y_true", labels), values)
     valid, weight = mask_and_weight(values, mask, sample_weight)
     labels = tf.where(valid, labels, tf.zeros_like(labels))
-    _require_labels(labels)
+    if labels.dtype.is_floating:
+        rule = "`y_true` must hold labels in every row that is not masked"
+        unknown = tf.math.is_nan(labels)
+        labels = refuse(labels, unknown, "label", rule, "Leave unlabelled rows out with `mask`.")
+        nan = tf.constant(float("nan"), values.dtype)
+        values = tf.where(unknown[:, None], nan, values)
     return gathered(values, labels, valid, weight)
 
 
@@ -117,8 +122,7 @@ def mask_and_weight(
         valid = one_a_row("mask", tf.cast(mask, tf.bool), values)
     if sample_weight is not None:
         weight = as_float(sample_weight, values.dtype)
-        weight = one_a_row("sample_weight", weight, values)
-        require_weights(weight)
+        weight = checked_weights(one_a_row("sample_weight", weight, values))
     return valid, tf.where(valid, weight, tf.zeros_like(weight))
 
 
@@ -175,13 +179,3 @@ def as_labels(name: str, labels: Any) -> tf.Tensor:
             f"2**24) or float64. Received: dtype {labels.dtype.name}."
         )
     return labels
-
-
-def _require_labels(labels: tf.Tensor) -> None:
-    if not tf.executing_eagerly() or not labels.dtype.is_floating:
-        return
-    if bool(tf.reduce_any(tf.math.is_nan(labels))):
-        raise ValueError(
-            "`y_true` must hold labels in every row that is not masked. Received: NaN. "
-            "Leave unlabelled rows out with `mask`."
-        )

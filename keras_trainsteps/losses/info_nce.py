@@ -7,7 +7,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from keras_trainsteps import replicas
-from keras_trainsteps.arguments import as_float, require_choice, require_positive
+from keras_trainsteps.arguments import as_float, refuse, require_choice, require_positive
 from keras_trainsteps.losses.embeddings import (
     as_labels,
     gathered,
@@ -68,7 +68,7 @@ def info_nce(
     Raises:
         TypeError: For ids that are no ids.
         ValueError: For shapes that do not fit, an unknown option, a temperature that is
-            not positive, and, outside a graph, for a probability that is not in (0, 1]
+            not positive, and, except under XLA, for a probability that is not in (0, 1]
             and for weights that are NaN or negative.
 
     Example:
@@ -111,9 +111,7 @@ def _log_probability(value: Any, anchors: tf.Tensor, valid: tf.Tensor) -> tf.Ten
     given = as_float(value, anchors.dtype)
     given = one_a_row("sampling_probability", given, anchors)
     given = tf.where(valid, given, tf.ones_like(given))
-    if tf.executing_eagerly() and not bool(tf.reduce_all((given > 0) & (given <= 1))):
-        raise ValueError(
-            "`sampling_probability` must be in (0, 1]. Received: values from "
-            f"{float(tf.reduce_min(given))} to {float(tf.reduce_max(given))}."
-        )
+    broken = ~((given > 0) & (given <= 1))
+    rule, way_out = "`sampling_probability` must be in (0, 1]", "Leave rows out with `mask`."
+    given = refuse(given, broken, "probability", rule, way_out)
     return replicas.gather_rows(tf.math.log(given))

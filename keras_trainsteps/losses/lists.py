@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_trainsteps.arguments import require_positive
 from keras_trainsteps.losses.query_weights import query_weights
 from keras_trainsteps.losses.segments import take
-from keras_trainsteps.queries import owned_term, query_sizes, ranking_rows
+from keras_trainsteps.queries import checked_labels, owned_term, query_sizes, ranking_rows
 from keras_trainsteps.terms import LossTerm, QueryTerm
 
 Normalize = Literal["queries", "lists", "rows"]
@@ -84,8 +84,7 @@ def lists(
         y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
     )
     valid = rows.query >= 0
-    labels = tf.cast(tf.where(valid, rows.y_true, tf.zeros_like(rows.y_true)), tf.float64)
-    require_labels(labels, gains)
+    labels = tf.cast(checked_labels(rows, gains=gains), tf.float64)
     scores = tf.where(valid, rows.y_pred, tf.zeros_like(rows.y_pred))
     # An infinite score must not pass for a perfect one, nor a NaN label for a low one.
     whole = tf.math.is_finite(scores) & tf.math.is_finite(labels)
@@ -105,20 +104,3 @@ def lists(
         rows.y_pred.dtype,
         query_sizes(rows),
     )
-
-
-def require_labels(labels: tf.Tensor, gains: bool) -> None:
-    """Refuses labels that are NaN, or negative gains, where values can be seen."""
-    if not tf.executing_eagerly():
-        return
-    if bool(tf.reduce_any(tf.math.is_nan(labels))):
-        raise ValueError(
-            "`y_true` must hold numbers in every row that is not masked. Received: NaN. "
-            "Leave unlabelled rows out with `mask`."
-        )
-    if gains and bool(tf.reduce_any(labels < 0)):
-        raise ValueError(
-            "`y_true` must not be negative: labels are gains here. "
-            f"Received: a smallest label of {float(tf.reduce_min(labels))}. "
-            "Mark padding with `mask`, not with a label of -1."
-        )

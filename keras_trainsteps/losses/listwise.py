@@ -72,7 +72,7 @@ def softmax(
     Raises:
         TypeError: For ids that are neither integers nor strings.
         ValueError: For shapes that do not fit, an unknown option, a `temperature` that is
-            not positive, and, outside a graph, for labels or weights that are NaN or
+            not positive, and, except under XLA, for labels or weights that are NaN or
             negative.
 
     Example:

@@ -67,7 +67,7 @@ def mined_triplet(
     Raises:
         TypeError: For labels that are no labels.
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
-            positive or comes with `soft_margin`, and, outside a graph, for NaN labels and
+            positive or comes with `soft_margin`, and, except under XLA, for NaN labels and
             for weights that are NaN or negative.
         NotImplementedError: For the second derivative of `"all"` with `soft_margin`.
 

@@ -58,8 +58,8 @@ def multi_similarity(
 
     Raises:
         TypeError: For labels that are no labels.
-        ValueError: For shapes that do not fit, numbers that are not positive, and, outside
-            a graph, for NaN labels and for weights that are NaN or negative.
+        ValueError: For shapes that do not fit, numbers that are not positive, and, except
+            under XLA, for NaN labels and for weights that are NaN or negative.
 
     Example:
 

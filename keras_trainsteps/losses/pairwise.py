@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.arguments import require_choice, require_positive
 from keras_trainsteps.losses.lambda_weights import LambdaWeight
-from keras_trainsteps.losses.lists import require_labels
 from keras_trainsteps.losses.query_weights import query_weights
 from keras_trainsteps.pairs import (
     HINGE,
@@ -19,7 +19,13 @@ from keras_trainsteps.pairs import (
     PairKernel,
     pair_sums,
 )
-from keras_trainsteps.queries import RankingRows, owned_term, query_sizes, ranking_rows
+from keras_trainsteps.queries import (
+    RankingRows,
+    checked_labels,
+    owned_term,
+    query_sizes,
+    ranking_rows,
+)
 from keras_trainsteps.terms import LossTerm, QueryTerm
 
 Pairs = Literal["preference", "all"]
@@ -88,9 +94,8 @@ def pairwise_logistic(
     Raises:
         TypeError: For ids that are neither integers nor strings.
         ValueError: For shapes that do not fit, unknown options, a temperature that is not
-            positive, and, outside a graph, for labels or weights that are NaN, for negative
+            positive, and, except under XLA, for labels or weights that are NaN, for negative
             weights, and for negative labels where a `lambda_weight` takes them for gains.
-            Within a graph a label that is NaN makes the scores of its row NaN.
 
     Example:
 
@@ -223,8 +228,8 @@ def pairwise_soft_zero_one(
 ) -> LossTerm:
     """Soft zero-one loss: `sum of w_ij * sigmoid(-d)` over pairs with `y_i > y_j`.
 
-    A smooth count of misordered pairs. Arguments, result and errors are those of
-    `pairwise_logistic`; every pair is visited.
+    A smooth count of misordered pairs, as in RAX, TF-Ranking and Keras-RS. Arguments,
+    result and errors are those of `pairwise_logistic`; every pair is visited.
 
     Example:
 
@@ -318,7 +323,7 @@ def _pairwise(
         y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
     )
     gains = lambda_weight is not None and lambda_weight.gains
-    rows = _with_checked_labels(rows, masked=mask is not None, gains=gains)
+    rows = _with_checked_labels(rows, gains=gains)
     totals, counts = pair_sums(
         kernel,
         rows.y_true,
@@ -333,7 +338,7 @@ def _pairwise(
     )
     if normalize == "queries":
         totals = tf.math.divide_no_nan(totals, counts)
-        counts = tf.cast(counts > 0, totals.dtype)
+        counts = tf.cast(counts != 0, totals.dtype)  # NaN stays in sight
     elif normalize == "rows":
         ones = tf.ones_like(rows.y_pred)
         counts = tf.math.unsorted_segment_sum(ones, rows.query, rows.num_queries)
@@ -349,16 +354,13 @@ def _pairwise(
     return QueryTerm.of(term, query_sizes(rows))
 
 
-def _with_checked_labels(rows: RankingRows, *, masked: bool, gains: bool) -> RankingRows:
+def _with_checked_labels(rows: RankingRows, *, gains: bool) -> RankingRows:
     """The rows with numbers alone in what is masked, and NaN scores for NaN labels."""
-    y_true, y_pred = rows.y_true, rows.y_pred
+    y_true = checked_labels(rows, gains=gains)
     zeros = tf.zeros_like(y_true)
-    if masked:  # what is masked may be NaN, which sorting would trip over
-        y_true, y_pred = (tf.where(rows.query >= 0, part, zeros) for part in (y_true, y_pred))
-    require_labels(y_true, gains)
-    # A NaN label is in no pair: where it cannot be refused it must not be hidden.
-    unknown = tf.math.is_nan(y_true)
-    return rows._replace(
-        y_true=tf.where(unknown, zeros, y_true),
-        y_pred=tf.where(unknown, tf.constant(float("nan"), y_pred.dtype), y_pred),
-    )
+    y_pred = tf.where(rows.query >= 0, rows.y_pred, zeros)  # sorting would trip over a NaN
+    if compat.in_xla():  # a NaN label is in no pair: what cannot be refused must not be hidden
+        unknown = tf.math.is_nan(y_true)
+        y_true = tf.where(unknown, zeros, y_true)
+        y_pred = tf.where(unknown, tf.constant(float("nan"), y_pred.dtype), y_pred)
+    return rows._replace(y_true=y_true, y_pred=y_pred)

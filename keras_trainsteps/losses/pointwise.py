@@ -56,7 +56,7 @@ def sigmoid_crossentropy(
     Raises:
         TypeError: For ids that are neither integers nor strings.
         ValueError: For shapes that do not fit, `normalize="queries"` with flat rows and
-            no `query_ids`, and, outside a graph, for labels or weights that are NaN, and
+            no `query_ids`, and, except under XLA, for labels or weights that are NaN, and
             negative weights.
 
     Example:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_trainsteps import replicas
 from keras_trainsteps.arguments import as_float
 from keras_trainsteps.losses.segments import take
-from keras_trainsteps.queries import RankingRows, require_weights
+from keras_trainsteps.queries import RankingRows, checked_weights
 
 
 def query_weights(
@@ -35,8 +35,7 @@ def query_weights(
             f"Received: shape {tuple(weight.shape)} for scores of shape "
             f"{tuple(y_pred.shape)}."
         )
-    require_weights(weight, "query_weight")
-    weight = tf.reshape(weight, (-1,))
+    weight = tf.reshape(checked_weights(weight, "query_weight"), (-1,))
     if padded:
         weight = tf.repeat(weight, tf.shape(y_pred)[1])
     weight = replicas.gather_rows(weight)

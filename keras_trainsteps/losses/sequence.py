@@ -62,7 +62,7 @@ def masked_crossentropy(
     Raises:
         TypeError: For targets or a `pad_id` that are not numbers of classes.
         ValueError: For shapes that do not fit, a `label_smoothing` outside [0, 1), an
-            unknown `normalize`, and, outside a graph, for targets that are no class and
+            unknown `normalize`, and, except under XLA, for targets that are no class and
             for weights that are NaN or negative.
         NotImplementedError: For a second derivative with `from_logits`.
 

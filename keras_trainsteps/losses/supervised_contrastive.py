@@ -55,7 +55,7 @@ def supervised_contrastive(
     Raises:
         TypeError: For labels that are no labels.
         ValueError: For shapes that do not fit, a temperature that is not positive, and,
-            outside a graph, for NaN labels and for weights that are NaN or negative.
+            except under XLA, for NaN labels and for weights that are NaN or negative.
 
     Example:
 
@@ -110,7 +110,7 @@ def nt_xent(
 
     Raises:
         ValueError: For shapes that do not fit, a temperature that is not positive, and,
-            outside a graph, for weights that are NaN or negative.
+            except under XLA, for weights that are NaN or negative.
 
     Example:
 

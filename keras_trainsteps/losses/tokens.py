@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from keras_trainsteps.arguments import as_float
-from keras_trainsteps.queries import require_weights, widen
+from keras_trainsteps import compat
+from keras_trainsteps.arguments import as_float, refuse
+from keras_trainsteps.queries import checked_weights, widen
 
 
 class Tokens(NamedTuple):
@@ -57,17 +58,25 @@ def tokens(
             raise TypeError(f"`pad_id` must be an integer or None. Received: {pad_id!r}.")
         kept &= y_true != tf.cast(pad_id, y_true.dtype)
     y_true = tf.where(kept, y_true, tf.zeros_like(y_true))
-    _require_classes(y_true, y_pred)
+    classes = y_pred.shape[2]
+    last = "the last" if classes is None else str(classes - 1)
+    rule = f"`y_true` must hold class numbers from 0 to {last}, the classes of `y_pred`"
+    outside = (y_true < 0) | (y_true >= tf.cast(tf.shape(y_pred)[2], y_true.dtype))
+    # What is left out is 0 here, which is no class where there are none.
+    outside &= kept
+    way_out = "Leave other tokens out with `mask` or `pad_id`."
+    y_true = refuse(y_true, outside, "class", rule, way_out)
     weight = tf.cast(kept, y_pred.dtype)
     sequence_weight = tf.ones((tf.shape(y_true)[0],), y_pred.dtype)
     if sample_weight is not None:
-        given = as_float(sample_weight, y_pred.dtype)
-        require_weights(given)
+        given = checked_weights(as_float(sample_weight, y_pred.dtype))
         if _one_a_sequence(given, y_true.shape):
             sequence_weight = tf.reshape(given, (-1,))
             given = sequence_weight[:, None]
         # A weight that is not a number must show only where it counts.
         weight = tf.where(kept, given * tf.ones_like(weight), tf.zeros_like(weight))
+    if compat.in_xla():  # what could not be refused must not be hidden
+        weight = tf.where(outside, tf.constant(float("nan"), weight.dtype), weight)
     return Tokens(y_true, y_pred, kept, weight, sequence_weight)
 
 
@@ -113,15 +122,3 @@ def _one_a_sequence(weight: tf.Tensor, targets: tf.TensorShape) -> bool:
         f"shape (batch,) or (batch, 1). Received: shape {tuple(weight.shape)} for targets "
         f"of shape {tuple(targets)}."
     )
-
-
-def _require_classes(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
-    if not tf.executing_eagerly() or tf.size(y_true) == 0:
-        return
-    low, high = int(tf.reduce_min(y_true)), int(tf.reduce_max(y_true))
-    if low < 0 or high >= y_pred.shape[2]:
-        raise ValueError(
-            f"`y_true` must hold class numbers from 0 to {y_pred.shape[2] - 1}, the "
-            f"classes of `y_pred`. Received: values from {low} to {high}. "
-            "Leave other tokens out with `mask` or `pad_id`."
-        )

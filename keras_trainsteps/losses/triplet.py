@@ -66,7 +66,7 @@ def triplet(
 
     Raises:
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
-            positive or comes with `soft_margin`, and, outside a graph, for weights that
+            positive or comes with `soft_margin`, and, except under XLA, for weights that
             are NaN or negative.
 
     Example:

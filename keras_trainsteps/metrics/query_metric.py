@@ -7,11 +7,10 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat, side_inputs
-from keras_trainsteps.arguments import require_choice
+from keras_trainsteps import side_inputs
+from keras_trainsteps.arguments import refuse, require_choice
 from keras_trainsteps.metrics.split_queries import QueryWatch, SplitQueries
 from keras_trainsteps.queries import RankingRows, ranking_rows
-from keras_trainsteps.terms import FAILED
 
 NoRelevant = Literal["zero", "one", "skip"]
 
@@ -99,7 +98,7 @@ class QueryMetric(keras.metrics.Metric):
             TypeError: For ids that are neither integers nor strings.
             ValueError: For shapes that do not fit each other, a side input that is not
                 there, labels that break the `label_rule`, a query of an earlier batch
-                (see `split_queries`), and, outside a graph, for weights that are negative
+                (see `split_queries`), and, except under XLA, for weights that are negative
                 or not numbers.
         """
         if query_ids is None and self.query_ids is not None:
@@ -149,19 +148,10 @@ class QueryMetric(keras.metrics.Metric):
     def _with_checked_labels(self, rows: RankingRows) -> RankingRows:
         labels = rows.y_true
         broken = (rows.query >= 0) & ~(self.valid_labels(labels) & ~tf.math.is_nan(labels))
-        rule, way_out = self.label_rule
-        if compat.in_xla():
-            nan = tf.constant(float("nan"), labels.dtype)
-            return rows._replace(y_true=tf.where(broken, nan, labels))
-        if tf.executing_eagerly():
-            if bool(tf.reduce_any(broken)):
-                received = float(tf.boolean_mask(labels, broken)[0])
-                raise ValueError(f"{rule}. Received: a label of {received}. {way_out}")
-            return rows
-        message = f"{FAILED}{rule}. Received: another label. {way_out}"
-        with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(broken), [message])]):
-            # Nothing that follows, state of the metric included, runs before the check.
-            return rows._replace(y_true=tf.identity(labels), query=tf.identity(rows.query))
+        labels = refuse(labels, broken, "label", *self.label_rule)
+        # Nothing that follows, state of the metric included, runs before the check.
+        with tf.control_dependencies([labels]):
+            return rows._replace(y_true=labels, query=tf.identity(rows.query))
 
 
 def has_rows(rows: RankingRows) -> tf.Tensor:

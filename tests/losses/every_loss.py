@@ -123,6 +123,12 @@ def of_outputs(function, cls, ulps=1.0, *, adds_up=False):
     return Case(function, cls, {}, "outputs", outputs(cls.takes), adds_up, adds_up, ulps)
 
 
+def by_token(**options):
+    function, cls = losses.masked_crossentropy, losses.MaskedCrossentropy
+    # 4 ulps of the largest logit, 5, a token: what the fused op itself loses.
+    return Case(function, cls, options, "sequences", sequences(), True, True, ulps=320.0)
+
+
 def without_ties(batch):
     """Ranks by score, which lambda weights use, depend on the order of rows where it ties."""
     return batch | {"y_pred": batch["y_pred"] + np.pi / 7 * np.arange(rows_of(batch))}
@@ -143,6 +149,13 @@ CASES = {
     ),
     "pairwise_logistic, by query": pairwise(
         losses.pairwise_logistic, losses.PairwiseLogistic, normalize="queries"
+    ),
+    "pairwise_logistic, by row": pairwise(
+        losses.pairwise_logistic,
+        losses.PairwiseLogistic,
+        normalize="rows",
+        pair_weight="preferred",
+        temperature=2.0,
     ),
     "pairwise_logistic, NDCG weights": lambda_rank._replace(
         batches=lambda_rank.batches.map(without_ties)
@@ -179,17 +192,8 @@ CASES = {
     "mean_squared_error": by_query(
         losses.mean_squared_error, losses.MeanSquaredError, frequency=True
     ),
-    # 4 ulps of the largest logit, 5, a token: what the fused op itself loses.
-    "masked_crossentropy": Case(
-        losses.masked_crossentropy,
-        losses.MaskedCrossentropy,
-        {"label_smoothing": 0.1},
-        "sequences",
-        sequences(),
-        True,
-        True,
-        ulps=320.0,
-    ),
+    "masked_crossentropy": by_token(label_smoothing=0.1),
+    "masked_crossentropy, by sequence": by_token(normalize="sequences")._replace(frequency=False),
     "triplet": of_outputs(losses.triplet, losses.Triplet, ulps=40.0, adds_up=True),
     # Cosines are rounded to 4 ulps of 1, and multiplied by 1 / temperature = 10 or beta = 50.
     "info_nce": of_outputs(losses.info_nce, losses.InfoNCE, ulps=320.0),

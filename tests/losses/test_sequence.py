@@ -96,36 +96,6 @@ def test_what_is_masked_or_padded_does_not_exist(batch, smoothing):
     assert np.count_nonzero(slope) == np.count_nonzero(inside)
 
 
-@few
-@given(batch=sequence_batches(), normalize=st.sampled_from(["tokens", "sequences"]))
-def test_a_batch_is_the_sum_of_its_sequences_in_any_order(batch, normalize):
-    y, z, mask, weight = batch
-    parts = [
-        masked_crossentropy(
-            y[b : b + 1],
-            z[b : b + 1],
-            mask=mask[b : b + 1],
-            sample_weight=weight[b : b + 1],
-            normalize=normalize,
-        )
-        for b in reversed(range(len(y)))
-    ]
-    together = masked_crossentropy(y, z, mask=mask, sample_weight=weight, normalize=normalize)
-    for name in ("total", "count"):
-        alone = sum(float(getattr(part, name)) for part in parts)
-        np.testing.assert_allclose(getattr(together, name), alone, rtol=1e-12)
-
-
-@few
-@given(batch=sequence_batches())
-def test_a_weight_of_two_is_a_sequence_twice(batch):
-    y, z, mask, weight = batch
-    twice = [np.concatenate([value, value]) for value in (y, z, mask, weight)]
-    doubled = masked_crossentropy(y, z, mask=mask, sample_weight=2 * weight)
-    repeated = masked_crossentropy(twice[0], twice[1], mask=twice[2], sample_weight=twice[3])
-    np.testing.assert_allclose(doubled, repeated, rtol=1e-12, atol=1e-12)
-
-
 @pytest.mark.parametrize("normalize", ["tokens", "sequences"])
 def test_nothing_valid_is_zero(normalize):
     for b, t in ((0, 2), (2, 0), (2, 2)):
@@ -138,12 +108,7 @@ def test_nothing_valid_is_zero(normalize):
         assert not slope.any()
 
 
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_predictions_that_are_not_finite_are_not_hidden(bad):
-    for entry in range(2):
-        z = np.zeros((1, 1, 2))
-        z[0, 0, entry] = bad
-        assert not np.isfinite(masked_crossentropy([[0]], z).value)
+def test_a_target_of_probability_0_has_an_infinite_loss():
     impossible = masked_crossentropy([[0]], [[[0.0, 1.0]]], from_logits=False)
     assert float(impossible.value) == np.inf
 
@@ -198,26 +163,6 @@ def test_eager_graph_of_unknown_size_and_xla_agree():
     ]
     assert_same(tf.function(step, input_signature=unknown)(y, z), expected)
     assert_same(tf.function(step, jit_compile=True)(tf.constant(y), tf.constant(z)), expected)
-
-
-@pytest.mark.parametrize("dtype", [tf.float16, tf.bfloat16])
-def test_narrow_floats_are_computed_in_float32(dtype):
-    z = tf.cast(np.random.default_rng(0).normal(size=(2, 3, 5)), dtype)
-    narrow = masked_crossentropy([[1, 2, 3], [4, 0, 1]], z)
-    wide = masked_crossentropy([[1, 2, 3], [4, 0, 1]], tf.cast(z, tf.float32))
-    assert narrow.total.dtype == narrow.count.dtype == tf.float32
-    assert float(narrow.total) == float(wide.total)
-
-
-@few
-@given(batch=sequence_batches())
-def test_float32_is_float64_within_ulps(batch):
-    y, z, mask, weight = batch
-    single = masked_crossentropy(y, z.astype(np.float32), mask=mask, sample_weight=weight)
-    double = masked_crossentropy(y, z, mask=mask, sample_weight=weight)
-    # 4 ulps of the largest logit, 5, a token: what the fused op itself loses.
-    bound = 4 * 5 * 2.0**-23 * max(1.0, float(double.count))
-    assert abs(float(single.total) - float(double.total)) <= bound
 
 
 def test_targets_may_be_floats_and_columns_but_not_narrow():
@@ -283,7 +228,7 @@ def test_bad_input_is_refused():
         ((y[0], z), {}, r"`y_true` must have one class number a token.*\(3,\)"),
         ((y[:, :2], z), {}, r"`y_true` must have one class number a token.*\(2, 2\)"),
         ((y + 4, z), {}, "`y_true` must hold class numbers from 0 to 3"),
-        ((y - 1, z), {}, "values from -1 to -1. Leave other tokens out with `mask`"),
+        ((y - 1, z), {}, r"a class of -1\. Leave other tokens out with `mask`"),
         ((y, z), {"mask": np.ones(2)}, "`mask` must have one entry a token"),
         ((y, z), {"mask": np.ones((2, 4))}, "`mask` must have one entry a token"),
         ((y, z), {"sample_weight": np.ones(3)}, "`sample_weight` must have one entry"),
