@@ -19,7 +19,7 @@ def test_each_group_is_a_run_of_the_order(query):
         np.testing.assert_array_equal(rows, np.flatnonzero(query == group))
 
 
-def test_groups_can_be_taken():
-    groups = group_rows(tf.constant([1, 0, 1, 2]), tf.constant(3))
-    taken = groups.take(tf.constant([2, 1]))
-    np.testing.assert_array_equal(taken.sizes, [1, 2])
+def test_groups_by_size():
+    groups = group_rows(tf.constant([1, 0, 1, 2, 1, 2]), tf.constant(3)).by_size()
+    np.testing.assert_array_equal(groups.sizes, [3, 2, 1])
+    np.testing.assert_array_equal(groups.order.numpy()[groups.starts.numpy()], [0, 3, 1])
