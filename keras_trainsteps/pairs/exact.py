@@ -12,119 +12,93 @@ that: there the number of TensorFlow ops is what costs.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import tensorflow as tf
 
 from .groups import Groups
 from .rules import PairRows, PairRule
-from .tile import TileSums, tile_sums
+from .tile import tile_sums
 
 _TILE_PAIRS = 2**17  # 1 MB a float64 tensor: a tile stays in the cache of a core
 _SMALL_PAIRS = 2**15  # what is cheaper to compute padded than to split
 _SIMILAR = 0.7
 
 
-def exact_sums(
-    rule: PairRule, rows: PairRows, groups: Groups
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Terms, counts and gradient of each row over the pairs of its group.
+Sums = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+"""Total and count of each group, `(groups,)`, and the slope of each row, `(rows,)`: the
+derivative of the sum of all totals with respect to the row's score, 0 for rows of no
+group. All float64."""
 
-    Returns:
-        Three float64 tensors of shape `(rows,)`: what the pairs that a row comes first
-        in sum up to, what they weigh, and the derivative of the sum of all terms with
-        respect to the row's score. 0 for rows of no group.
-    """
-    packed, order = _padded(rows, groups.order)
-    longest = tf.maximum(tf.reduce_max(groups.sizes), 0)  # there may be no group
-    padded_pairs = tf.cast(tf.size(groups.sizes), tf.float32) * tf.cast(longest, tf.float32) ** 2
-    tiles = _Tiles(rule, rows, packed, order)
-    sums = tf.cond(
-        padded_pairs <= _SMALL_PAIRS,
-        lambda: tiles.one(groups, longest),
-        lambda: tiles.by_size(groups.by_size()),
+
+def exact_sums(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
+    """The sums over the pairs of each group."""
+    longest = tf.cast(tf.maximum(tf.reduce_max(groups.sizes), 0), tf.float32)  # maybe no group
+    totals, counts, slope = tf.cond(
+        tf.cast(tf.size(groups.sizes), tf.float32) * longest**2 <= _SMALL_PAIRS,
+        lambda: _in_one_tile(rule, rows, groups),
+        lambda: _by_size(rule, rows, groups),
     )
-    terms, counts, slope = tf.unstack(sums[:-1], axis=1)
-    return terms, counts, slope
+    return totals, counts, slope
 
 
-class _Tiles(NamedTuple):
-    """Tiles of padded groups.
+def _in_one_tile(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
+    """All groups side by side."""
+    length = tf.maximum(tf.reduce_max(groups.sizes), 0)
+    column = tf.range(length)
+    filled = column < groups.sizes[:, None]
+    packed, order = _padded(rows, groups.order)
+    position = tf.where(filled, groups.starts[:, None] + column, tf.size(order) - 1)
+    tile = tf.gather(packed, tf.gather(order, position))
+    allowed = column[:, None] != column if rule.ties else None
+    sums = tile_sums(rule, rows.unpack(tile), rows.unpack(tile), allowed)
+    # What is filled lies in `order`, group by group.
+    slope = tf.gather_nd(sums.gradient_i + sums.gradient_j, tf.where(filled))
+    slope = tf.scatter_nd(groups.order[:, None], slope, tf.shape(rows.score))
+    return tf.reduce_sum(sums.terms_i, 1), tf.reduce_sum(sums.counts_i, 1), slope
 
-    Attributes:
-        rule: What is summed.
-        rows: The rows.
-        packed: The packed rows, with a row of padding at the end.
-        order: Row numbers, group by group, with that of the padding at the end.
-    """
 
-    rule: PairRule
-    rows: PairRows
-    packed: tf.Tensor
-    order: tf.Tensor
+def _by_size(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
+    """Tile after tile, from the largest groups to the smallest."""
+    packed, order = _padded(rows, groups.order)
+    padding = tf.size(order) - 1
+    largest_first = tf.argsort(groups.sizes, direction="DESCENDING")
+    starts, sizes = (tf.gather(x, largest_first) for x in (groups.starts, groups.sizes))
+    with_pairs = tf.reduce_sum(tf.cast(sizes > 1, tf.int32))
 
-    def one(self, groups: Groups, length: tf.Tensor) -> tf.Tensor:
-        """Terms, counts and slope of each packed row, all groups in one tile."""
-        index, _, tile = self._sums(groups, length)
-        sums = tf.stack([tile.terms_i, tile.counts_i, tile.gradient_i + tile.gradient_j], axis=-1)
-        return tf.scatter_nd(index[..., None], sums, (tf.shape(self.packed)[0], 3))
+    def unfinished(group: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
+        return group < with_pairs
 
-    def by_size(self, groups: Groups) -> tf.Tensor:
-        """Terms, counts and slope of each packed row, groups being sorted by size."""
-        with_pairs = tf.reduce_sum(tf.cast(groups.sizes > 1, tf.int32))
-
-        def unfinished(group: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
-            return group < with_pairs
-
-        def add_tile(
-            group: tf.Tensor, row: tf.Tensor, sums: tf.Tensor
-        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            length = groups.sizes[group]
-            end = group + _groups_of_tile(groups.sizes[group:with_pairs])
-            taken = groups._replace(
-                starts=groups.starts[group:end], sizes=groups.sizes[group:end]
-            )
-            height = tf.minimum(tf.maximum(_TILE_PAIRS // length, 1), length - row)
-            index_j, index_i, tile = self._sums(taken, length, row, height)
-            of_i = tf.stack([tile.terms_i, tile.counts_i, tile.gradient_i], axis=-1)
-            nothing = tf.zeros_like(tile.gradient_j)
-            of_j = tf.stack([nothing, nothing, tile.gradient_j], axis=-1)
-            sums = tf.tensor_scatter_nd_add(sums, index_i[..., None], of_i)
-            sums = tf.tensor_scatter_nd_add(sums, index_j[..., None], of_j)
-            row += height
-            done = row >= length
-            return tf.where(done, end, group), tf.where(done, 0, row), sums
-
-        sums = tf.zeros((tf.shape(self.packed)[0], 3), tf.float64)
-        return tf.while_loop(unfinished, add_tile, (tf.constant(0), tf.constant(0), sums))[-1]
-
-    def _sums(
-        self,
-        groups: Groups,
-        length: tf.Tensor,
-        row: tf.Tensor | None = None,
-        height: tf.Tensor | None = None,
-    ) -> tuple[tf.Tensor, tf.Tensor, TileSums]:
-        """Row numbers of a tile's columns and rows, and its sums: `height` rows from `row`."""
+    def add_tile(
+        group: tf.Tensor, row: tf.Tensor, by_group: tf.Tensor, slope: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        length = sizes[group]
+        end = group + _groups_of_tile(sizes[group:with_pairs])
+        height = tf.minimum(tf.maximum(_TILE_PAIRS // length, 1), length - row)
         column = tf.range(length)
-        starts, sizes = groups.starts[:, None], groups.sizes[:, None]
-        padding = tf.size(self.order) - 1
-        position = tf.where(column < sizes, starts + column, padding)
-        index_j = tf.gather(self.order, position)
-        j = tf.gather(self.packed, index_j)
-        index_i, i, first = index_j, j, column
-        if row is not None:
-            index_i, i, first = (
-                index_j[:, row : row + height],
-                j[:, row : row + height],
-                column[row : row + height],
-            )
-        allowed = first[:, None] != column if self.rule.ties else None
-        return (
-            index_j,
-            index_i,
-            tile_sums(self.rule, self.rows.unpack(i), self.rows.unpack(j), allowed),
-        )
+        filled = column < sizes[group:end, None]
+        position = tf.where(filled, starts[group:end, None] + column, padding)
+        index = tf.gather(order, position)
+        tile = tf.gather(packed, index)
+        allowed = None
+        if rule.ties:
+            allowed = column[row : row + height, None] != column
+        first, second = rows.unpack(tile[:, row : row + height]), rows.unpack(tile)
+        sums = tile_sums(rule, first, second, allowed)
+
+        added = tf.stack([tf.reduce_sum(x, 1) for x in (sums.terms_i, sums.counts_i)], axis=1)
+        places = largest_first[group:end, None]
+        by_group = tf.tensor_scatter_nd_add(by_group, places, added)
+        around = [[0, 0], [row, length - row - height]]
+        gradient = sums.gradient_j + tf.pad(sums.gradient_i, around)
+        slope = tf.tensor_scatter_nd_add(slope, index[..., None], gradient)
+        row += height
+        done = row >= length
+        return tf.where(done, end, group), tf.where(done, 0, row), by_group, slope
+
+    by_group = tf.zeros((tf.size(sizes), 2), tf.float64)
+    slope = tf.zeros((tf.size(rows.score) + 1,), tf.float64)
+    start = (tf.constant(0), tf.constant(0), by_group, slope)
+    _, _, by_group, slope = tf.while_loop(unfinished, add_tile, start)
+    return by_group[:, 0], by_group[:, 1], slope[:-1]
 
 
 def _groups_of_tile(sizes: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from .reduce import count_by_group, take
+from .reduce import take
 
 
 class Groups(NamedTuple):
@@ -22,14 +22,14 @@ class Groups(NamedTuple):
     starts: tf.Tensor
     sizes: tf.Tensor
 
-    def by_size(self) -> Groups:
-        """The groups from the largest to the smallest."""
-        index = tf.argsort(self.sizes, direction="DESCENDING")
-        return Groups(self.order, tf.gather(self.starts, index), tf.gather(self.sizes, index))
 
+def group_rows(query: tf.Tensor, sizes: tf.Tensor) -> Groups:
+    """Groups rows by query index.
 
-def group_rows(query: tf.Tensor, num_queries: tf.Tensor) -> Groups:
-    """Groups rows by query index; rows of index -1 are in no group."""
+    Args:
+        query: Query of each row, int32 `(rows,)`; -1 for none.
+        sizes: How many rows each query has, as `count_by_group` gives it.
+    """
     order = tf.where(query >= 0)
     grouped = tf.gather_nd(query, order)
     order = tf.cast(order[:, 0], tf.int32)
@@ -39,5 +39,4 @@ def group_rows(query: tf.Tensor, num_queries: tf.Tensor) -> Groups:
         lambda: order,
         lambda: take(order, tf.argsort(grouped, stable=True)),
     )
-    sizes = count_by_group(query, num_queries)
     return Groups(order, tf.cumsum(sizes, exclusive=True), sizes)

@@ -87,10 +87,15 @@ Gives the total of each group, float64 `(groups,)`, the slope of each row, float
 
 
 class Left(NamedTuple):
-    """The groups that are left to the exact path: group of each row, -1 for none."""
+    """What is left to the exact path.
+
+    Attributes:
+        group: The group that each row is left in, -1 for none.
+        query: The query of each of these groups.
+    """
 
     group: tf.Tensor
-    number: tf.Tensor
+    query: tf.Tensor
 
 
 def sum_by_levels(
@@ -132,7 +137,7 @@ def sum_by_levels(
         sums: tf.Tensor,
         slope: tf.Tensor,
         left: tf.Tensor,
-        num_left: tf.Tensor,
+        left_query: tf.Tensor,
     ) -> tuple[Any, ...]:
         level = tf.cond(one_digit, lambda: rank, lambda: (rank // scale) % LEVELS)
         levels = _levels(fields, group, tf.size(group_query), level)
@@ -149,26 +154,26 @@ def sum_by_levels(
 
         def next_digit() -> tuple[tf.Tensor, ...]:
             finer, parent = _refined(group, level)
-            number = tf.size(parent)
-            small = take(count_by_group(finer, number) < smallest, finer)
+            finer_query = tf.gather(group_query, parent)
+            small = take(count_by_group(finer, tf.size(parent)) < smallest, finer)
             leaving, staying = tf.where(small), tf.where(~small)
             now_left = tf.tensor_scatter_nd_update(
                 left,
                 tf.gather_nd(place, leaving)[:, None],
-                num_left + tf.gather_nd(finer, leaving),
+                tf.size(left_query) + tf.gather_nd(finer, leaving),
             )
             stay = [tf.gather_nd(x, staying) for x in (place, rank, finer, *fields)]
-            return *stay, tf.gather(group_query, parent), now_left, num_left + number
+            return *stay, finer_query, now_left, tf.concat([left_query, finer_query], axis=0)
 
         def no_digit() -> tuple[tf.Tensor, ...]:
-            return place, rank, group, *fields, group_query, left, num_left
+            return place, rank, group, *fields, group_query, left, left_query
 
-        place, rank, group, *fields, group_query, left, num_left = tf.cond(
+        place, rank, group, *fields, group_query, left, left_query = tf.cond(
             scale > 1, next_digit, no_digit
         )
         return (
             *(scale // LEVELS, place, rank, fields, group),
-            *(group_query, sums, slope, left, num_left),
+            *(group_query, sums, slope, left, left_query),
         )
 
     start = (
@@ -181,9 +186,9 @@ def sum_by_levels(
         tf.zeros((3, num_queries), tf.float64),
         tf.zeros_like(rows.score),
         tf.fill(tf.shape(query), -1),
-        tf.constant(0),
+        tf.zeros((0,), tf.int32),
     )
-    *_, sums, slope, left, num_left = tf.while_loop(
+    *_, sums, slope, left, left_query = tf.while_loop(
         lambda scale, place, *_: (scale >= 1) & (tf.size(place) > 0),
         add_digit,
         start,
@@ -191,7 +196,7 @@ def sum_by_levels(
             lambda x: tf.TensorShape([None] * x.shape.rank), start
         ),
     )
-    return sums[0], sums[1], sums[2] > 0, slope, Left(left, num_left)
+    return sums[0], sums[1], sums[2] > 0, slope, Left(left, left_query)
 
 
 def label_ranks(label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from .exact import exact_sums
+from .exact import Sums, exact_sums
 from .groups import group_rows
 from .hinge import HingeSums
 from .kernels import HINGE, LOGISTIC, SQUARED_ERROR, SQUARED_HINGE
@@ -57,7 +57,7 @@ def linear_sums(
     *,
     smallest: int,
     precision: tf.DType,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> Sums:
     """The total and the count of each query and the slope of each row, float64.
 
     Args:
@@ -81,16 +81,18 @@ def linear_sums(
 
     def nothing() -> tuple[tf.Tensor, ...]:
         zeros = tf.zeros((num_queries,), tf.float64)
-        return zeros, zeros, tf.zeros_like(rows.score), query, num_queries, tf.constant(True)
+        everything = tf.constant(True)
+        return zeros, zeros, tf.zeros_like(rows.score), query, tf.range(num_queries), everything
 
-    totals, counts, slope, group, number, rest = tf.cond(
+    totals, counts, slope, group, group_query, rest = tf.cond(
         tf.reduce_any(chosen), by_levels, nothing
     )
 
-    def with_the_rest() -> tuple[tf.Tensor, ...]:
-        terms, weights, exact_slope = exact_sums(rule, rows, group_rows(group, number))
-        exact_totals = sum_by_group(terms, query, num_queries)
-        exact_counts = sum_by_group(weights, query, num_queries)
+    def with_the_rest() -> Sums:
+        groups = group_rows(group, count_by_group(group, tf.size(group_query)))
+        exact_totals, exact_counts, exact_slope = exact_sums(rule, rows, groups)
+        exact_totals = sum_by_group(exact_totals, group_query, num_queries)
+        exact_counts = sum_by_group(exact_counts, group_query, num_queries)
         return totals + exact_totals, counts + exact_counts, slope + exact_slope
 
     totals, counts, slope = tf.cond(rest, with_the_rest, lambda: (totals, counts, slope))
@@ -110,7 +112,7 @@ def _chosen_by_levels(
 
     Returns:
         Totals, counts, slopes; the group in which each row is to be summed exactly, -1 for
-        none; a number above every group; and whether there is such a row.
+        none; the query of each group; and whether there is such a row.
     """
     num_queries = tf.size(sizes)
     everything = tf.equal(tf.reduce_sum(tf.where(chosen, sizes, 0)), tf.size(query))
@@ -146,11 +148,12 @@ def _chosen_by_levels(
             tf.tensor_scatter_nd_update(query, place[:, None], some_group),
         )
 
-    rest = ~everything | tf.reduce_any(failed) | (left.number > 0)
+    rest = ~everything | tf.reduce_any(failed) | (tf.size(left.query) > 0)
     totals, counts, slope, group = tf.cond(
         rest, with_the_rest, lambda: (totals, counts, some_slope, query)
     )
-    return totals, counts, slope, group, num_queries + left.number, rest
+    group_query = tf.concat([tf.range(num_queries), left.query], axis=0)
+    return totals, counts, slope, group, group_query, rest
 
 
 def _level_sums(rule: PairRule, precision: tf.DType) -> LevelSums:

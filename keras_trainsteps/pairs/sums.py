@@ -8,12 +8,12 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 
-from .exact import exact_sums
+from .exact import Sums, exact_sums
 from .groups import group_rows
 from .invalid import Invalid
 from .kernels import PairKernel
 from .linear import crossover, has_linear_method, linear_sums
-from .reduce import of_rows, sum_by_group
+from .reduce import count_by_group, of_rows
 from .rules import PairFactor, PairRows, PairRule
 from .static import static_sums
 
@@ -122,17 +122,14 @@ def _sums(
     num_queries: tf.Tensor,
     method: Method,
     precision: tf.DType,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> Sums:
     """Totals and counts of each query, and the slope of each row, all float64."""
     if not compat.in_xla() and method != "exact" and has_linear_method(rule, precision):
         smallest = crossover(rule) if method == "auto" else 2
         return linear_sums(rule, rows, query, num_queries, smallest=smallest, precision=precision)
     if compat.in_xla():
-        terms, weights, slope = static_sums(rule, rows, query)
-    else:
-        terms, weights, slope = exact_sums(rule, rows, group_rows(query, num_queries))
-    totals = sum_by_group(terms, query, num_queries)
-    return totals, sum_by_group(weights, query, num_queries), slope
+        return static_sums(rule, rows, query, num_queries)
+    return exact_sums(rule, rows, group_rows(query, count_by_group(query, num_queries)))
 
 
 def _once(

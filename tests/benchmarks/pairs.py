@@ -27,6 +27,7 @@ import tensorflow as tf
 
 from keras_trainsteps.pairs import LOGISTIC, pair_sums
 
+BLOCK = 0.05
 PEER_ROWS = 8192  # beyond this the quadratic ones need gigabytes
 
 
@@ -132,18 +133,28 @@ def contenders(name: str, quick: bool) -> dict:
     return found
 
 
-def medians(functions: dict, seconds: float = 2.0) -> dict[str, float]:
-    """Milliseconds, interleaved: each round runs every function once."""
+def medians(functions: dict, seconds: float = 3.0) -> dict[str, float]:
+    """Milliseconds. In each round every function runs for `BLOCK` seconds, at least once.
+
+    Rounds, so that noise of the machine falls on all alike; blocks, so that a short run
+    is not measured by the caches that a long one has left behind.
+    """
     for run in functions.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in functions}
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until or len(next(iter(times.values()))) < 5:
+    rounds, until = 0, time.perf_counter() + seconds
+    while time.perf_counter() < until or rounds < 5:
+        rounds += 1
         for name, run in functions.items():
-            start = time.perf_counter()
-            result = run()
-            result[0].numpy()
-            times[name].append(1e3 * (time.perf_counter() - start))
+            end_of_block = time.perf_counter() + BLOCK
+            while True:
+                start = time.perf_counter()
+                result = run()
+                result[0].numpy()
+                end = time.perf_counter()
+                times[name].append(1e3 * (end - start))
+                if end > end_of_block:
+                    break
     return {name: float(np.median(values)) for name, values in times.items()}
 
 

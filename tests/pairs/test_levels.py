@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps.pairs.levels import LEVELS, label_ranks, sum_by_levels
+from keras_trainsteps.pairs.levels import label_ranks, sum_by_levels
 from keras_trainsteps.pairs.rules import PairRows
 
 
