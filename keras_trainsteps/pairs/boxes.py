@@ -11,6 +11,11 @@ its nodes with the weights `w L_p(s)`, `L_p` being the Lagrange polynomials:
 `(4 pi / WIDTH)**-P`: `P` = 6 gives 1e-8 of the kernel, `P` = 11 gives 1e-15. It stays
 relative where the kernel decays as `exp(-d)`, since over a box it varies by little.
 
+What is done for each row costs more than all that is done for nodes, so rows see shorter
+polynomials: a box has `PARTS` parts, in each of which a polynomial of `T` < `P` terms does
+as well (`T` = 4 gives 1e-7, `T` = 7 gives 1e-14), and a constant matrix leads from the
+terms of the parts to the nodes of the box.
+
 Nodes lie at the same places in every segment, so the matrix of `phi(z_p - z_q)` is one
 for all segments (`node_kernels.py`) and the sum over nodes is one product of matrices.
 """
@@ -26,6 +31,7 @@ from .reduce import take
 
 WIDTH = 0.5
 BOXES = 64  # in a segment
+PARTS = 4  # of a box
 SEGMENT = WIDTH * BOXES
 
 
@@ -38,7 +44,7 @@ class Boxes(NamedTuple):
         segment: The segment of each block, float64 `(blocks,)`.
         block: The block of each row, int32 `(rows,)`.
         local: The score of each row less the beginning of its segment.
-        box: The box of each row in its segment, int32.
+        part: The part of a box of each row, counted from where its segment begins, int32.
         number: How many boxes of a segment are in use.
     """
 
@@ -46,7 +52,7 @@ class Boxes(NamedTuple):
     segment: tf.Tensor
     block: tf.Tensor
     local: tf.Tensor
-    box: tf.Tensor
+    part: tf.Tensor
     number: tf.Tensor
 
 
@@ -57,8 +63,8 @@ def sort_into_boxes(score: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor) -
 
     def one_segment() -> tuple[tf.Tensor, ...]:
         block_segment = tf.zeros((num_groups,), tf.float64)
-        box = tf.cast(shifted * (1.0 / WIDTH), tf.int32)
-        return tf.range(num_groups), block_segment, group, shifted, box
+        part = tf.cast(shifted * (PARTS / WIDTH), tf.int32)
+        return tf.range(num_groups), block_segment, group, shifted, part
 
     def many_segments() -> tuple[tf.Tensor, ...]:
         segment = tf.floor(shifted * (1.0 / SEGMENT))
@@ -66,43 +72,47 @@ def sort_into_boxes(score: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor) -
         # Of a score beyond 2**53 segments not even the segment is known; what is left of
         # it is kept in the segment.
         local = tf.clip_by_value(shifted - segment * SEGMENT, 0.0, SEGMENT)
-        box = tf.minimum(tf.cast(local * (1.0 / WIDTH), tf.int32), BOXES - 1)
-        return block_group, block_segment, block, local, box
+        part = tf.minimum(tf.cast(local * (PARTS / WIDTH), tf.int32), PARTS * BOXES - 1)
+        return block_group, block_segment, block, local, part
 
     near = tf.reduce_max(score) - low < SEGMENT
-    block_group, block_segment, block, local, box = tf.cond(near, one_segment, many_segments)
-    return Boxes(block_group, block_segment, block, local, box, tf.reduce_max(box) + 1)
+    block_group, block_segment, block, local, part = tf.cond(near, one_segment, many_segments)
+    number = tf.reduce_max(part) // PARTS + 1
+    return Boxes(block_group, block_segment, block, local, part, number)
 
 
-def chebyshev(boxes: Boxes, nodes: int) -> list[tf.Tensor]:
-    """The Chebyshev polynomials of each row's place in its box, float64 `(rows,)` each.
+def chebyshev(boxes: Boxes, terms: int) -> list[tf.Tensor]:
+    """The Chebyshev polynomials of each row's place in its part, float64 `(rows,)` each.
 
     From the first on: the one before it is 1 everywhere.
     """
-    x = (2.0 / WIDTH) * boxes.local - (2.0 * tf.cast(boxes.box, tf.float64) + 1.0)
+    x = (2.0 * PARTS / WIDTH) * boxes.local - (2.0 * tf.cast(boxes.part, tf.float64) + 1.0)
     twice = 2.0 * x
     values = [x, twice * x - 1.0]
-    while len(values) < nodes - 1:
+    while len(values) < terms - 1:
         values.append(twice * values[-1] - values[-2])
     return values
 
 
-def node_weights(moments: list[tf.Tensor]) -> tf.Tensor:
-    """The weight of each node, `(number, nodes)`.
+def node_weights(moments: list[tf.Tensor], nodes: int) -> tf.Tensor:
+    """The weight of each node, `(boxes, nodes)`.
 
     Args:
-        moments: For each box the sums of its rows' weights times each polynomial.
+        moments: For each part of a box the sums of its rows' weights times each polynomial.
+        nodes: Nodes a box.
     """
-    return tf.matmul(tf.stack(moments, axis=-1), _lagrange(len(moments)))
+    matrix = _nodes_by_terms(nodes, len(moments))
+    return tf.matmul(tf.reshape(tf.stack(moments, axis=-1), (-1, matrix.shape[0])), matrix)
 
 
 def at_rows(by_node: tf.Tensor, polynomials: list[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
-    """A function given at the nodes, `(number, nodes)`, at the rows in boxes `index`."""
-    lagrange = _lagrange(len(polynomials) + 1)
-    coefficients = take(tf.matmul(by_node, lagrange, transpose_b=True), index)
-    constant, *others = tf.unstack(coefficients, axis=-1)
-    terms = [c * p for c, p in zip(others, polynomials, strict=True)]
-    return tf.add_n([constant, *terms])
+    """A function given at the nodes, `(boxes, nodes)`, at the rows in parts `index`."""
+    terms = len(polynomials) + 1
+    matrix = _nodes_by_terms(by_node.shape[1], terms)
+    by_part = tf.reshape(tf.matmul(by_node, matrix, transpose_b=True), (-1, terms))
+    # One by one: rows side by side would be taken apart again, which costs more.
+    constant, *others = (take(values, index) for values in tf.unstack(by_part, axis=1))
+    return tf.add_n([constant, *(c * p for c, p in zip(others, polynomials, strict=True))])
 
 
 def node_places(nodes: int, number: tf.Tensor) -> tf.Tensor:
@@ -113,14 +123,26 @@ def node_places(nodes: int, number: tf.Tensor) -> tf.Tensor:
 
 def node_places_in_box(nodes: int) -> np.ndarray:
     """Where the nodes of a box lie, from where it begins."""
-    return 0.5 * WIDTH * (1.0 + np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes))
+    return 0.5 * WIDTH * (1.0 + _chebyshev_nodes(nodes))
 
 
-def _lagrange(nodes: int) -> np.ndarray:
+def _nodes_by_terms(nodes: int, terms: int) -> np.ndarray:
+    """`C` with `L_p(x) = sum_k C[part * terms + k, p] T_k(x)` in each part of a box."""
+    begin = np.arange(PARTS)[:, None]
+    x = 2.0 * (begin + 0.5 * (1.0 + _chebyshev_nodes(terms))) / PARTS - 1.0  # in the box
+    lagrange = np.cos(np.arccos(x)[..., None] * np.arange(nodes)) @ _from_nodes(nodes)
+    return np.reshape(_from_nodes(terms) @ lagrange, (PARTS * terms, nodes))
+
+
+def _from_nodes(nodes: int) -> np.ndarray:
     """`C` with `L_p(x) = sum_k C[k, p] T_k(x)`."""
     k = np.arange(nodes)[:, None]
-    values = np.cos(k * np.pi * (np.arange(nodes) + 0.5) / nodes)
+    values = np.cos(k * np.arccos(_chebyshev_nodes(nodes)))
     return np.where(k == 0, 1.0, 2.0) / nodes * values
+
+
+def _chebyshev_nodes(nodes: int) -> np.ndarray:
+    return np.cos(np.pi * (np.arange(nodes) + 0.5) / nodes)
 
 
 def _blocks(group: tf.Tensor, segment: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:

@@ -32,6 +32,7 @@ from .squared import SquaredErrorSums, all_squared_errors
 CROSSOVER = 64  # rows a query from which on the linear method is faster, as measured
 HINGE_CROSSOVER = 256
 _NODES = {tf.float32: 6, tf.float64: 11}  # one more for ties, whose slopes may be small
+_TERMS = {tf.float32: 4, tf.float64: 7}  # likewise
 _TOLERANCE = {tf.float32: 5e-7, tf.float64: 5e-13}
 
 
@@ -158,7 +159,8 @@ def _chosen_by_levels(
 
 def _level_sums(rule: PairRule, precision: tf.DType) -> LevelSums:
     if rule.kernel == LOGISTIC:
-        return LogisticSums(_NODES[precision] + rule.ties, rule.ties)
+        more = int(rule.ties)
+        return LogisticSums(_NODES[precision] + more, _TERMS[precision] + more, rule.ties)
     if rule.kernel == SQUARED_ERROR:
         return SquaredErrorSums(_TOLERANCE[precision])
     return HingeSums(squared=rule.kernel == SQUARED_HINGE)

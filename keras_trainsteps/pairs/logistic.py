@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from .boxes import Boxes, at_rows, chebyshev, node_places, node_weights, sort_into_boxes
+from .boxes import PARTS, Boxes, at_rows, chebyshev, node_places, node_weights, sort_into_boxes
 from .levels import Levels
 from .logistic_far import far_sums
 from .node_kernels import apply_kernels
@@ -39,11 +39,13 @@ class LogisticSums:
     """The sums over the pairs of different levels; see `levels.LevelSums`.
 
     Attributes:
-        nodes: Nodes a box: what decides the accuracy.
+        nodes: Nodes a box.
+        terms: Terms of the polynomials of a row. Both decide the accuracy.
         ties: Whether each pair counts twice and pairs of one label once in each order.
     """
 
     nodes: int
+    terms: int
     ties: bool
 
     def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -66,10 +68,11 @@ class LogisticSums:
         return totals, slope, failed
 
     def _in_boxes(self, levels: Levels, boxes: Boxes) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        index = (boxes.block * levels.number + levels.level) * boxes.number + boxes.box
+        parts = boxes.number * PARTS
+        index = (boxes.block * levels.number + levels.level) * parts + boxes.part
         shape = (tf.size(boxes.group), levels.number, boxes.number * self.nodes)
-        number = shape[0] * levels.number * boxes.number
-        polynomials = chebyshev(boxes, self.nodes)
+        number = shape[0] * levels.number * parts
+        polynomials = chebyshev(boxes, self.terms)
         if levels.weight is None:
             moments = [tf.cast(count_by_group(index, number), tf.float64)]
             weighted = polynomials
@@ -77,7 +80,7 @@ class LogisticSums:
             moments = [sum_by_group(levels.weight, index, number)]
             weighted = [levels.weight * value for value in polynomials]
         moments += [sum_by_group(values, index, number) for values in weighted]
-        weights = tf.reshape(node_weights(moments), shape)
+        weights = tf.reshape(node_weights(moments, self.nodes), shape)
         tied = weights
         if levels.tied is not None:
             tied *= tf.gather(levels.tied, boxes.group)[..., None]

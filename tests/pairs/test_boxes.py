@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_trainsteps.pairs.boxes import (
+    PARTS,
     SEGMENT,
     at_rows,
     chebyshev,
@@ -15,21 +16,21 @@ from keras_trainsteps.pairs.boxes import (
 from keras_trainsteps.pairs.reduce import sum_by_group
 
 
-@pytest.mark.parametrize(("nodes", "limit"), [(6, 1e-7), (11, 1e-13)])
-def test_a_decaying_kernel_is_met_to_its_own_size(nodes, limit):
+@pytest.mark.parametrize(("nodes", "terms", "limit"), [(6, 4, 1e-7), (11, 7, 1e-13)])
+def test_a_decaying_kernel_is_met_to_its_own_size(nodes, terms, limit):
     rng = np.random.default_rng(0)
     score = tf.constant(rng.uniform(0, 20, 500))
     group = tf.zeros((500,), tf.int32)
     boxes = sort_into_boxes(score, group, tf.constant(1))
-    polynomials = chebyshev(boxes, nodes)
+    polynomials = chebyshev(boxes, terms)
     origin = tf.reduce_min(score)
     values = tf.exp(-node_places(nodes, boxes.number))
     by_node = tf.reshape(values, (-1, nodes))
-    got = at_rows(by_node, polynomials, boxes.box)
+    got = at_rows(by_node, polynomials, boxes.part)
     np.testing.assert_allclose(got, tf.exp(origin - score), rtol=limit)
     moments = [tf.ones_like(score), *polynomials]
-    moments = [sum_by_group(values, boxes.box, boxes.number) for values in moments]
-    weights = node_weights(moments)
+    moments = [sum_by_group(values, boxes.part, boxes.number * PARTS) for values in moments]
+    weights = node_weights(moments, nodes)
     total = tf.reduce_sum(weights * by_node)
     np.testing.assert_allclose(total, tf.reduce_sum(tf.exp(origin - score)), rtol=limit)
 
