@@ -43,16 +43,16 @@ class Boxes(NamedTuple):
             group; blocks are sorted by group, then by segment.
         segment: The segment of each block, float64 `(blocks,)`.
         block: The block of each row, int32 `(rows,)`.
-        local: The score of each row less the beginning of its segment.
         part: The part of a box of each row, counted from where its segment begins, int32.
+        place: Where in its part each row lies: -1/2 where it begins, 1/2 where it ends.
         number: How many boxes of a segment are in use.
     """
 
     group: tf.Tensor
     segment: tf.Tensor
     block: tf.Tensor
-    local: tf.Tensor
     part: tf.Tensor
+    place: tf.Tensor
     number: tf.Tensor
 
 
@@ -63,8 +63,7 @@ def sort_into_boxes(score: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor) -
 
     def one_segment() -> tuple[tf.Tensor, ...]:
         block_segment = tf.zeros((num_groups,), tf.float64)
-        part = tf.cast(shifted * (PARTS / WIDTH), tf.int32)
-        return tf.range(num_groups), block_segment, group, shifted, part
+        return tf.range(num_groups), block_segment, group, *_in_parts(shifted)
 
     def many_segments() -> tuple[tf.Tensor, ...]:
         segment = tf.floor(shifted * (1.0 / SEGMENT))
@@ -72,47 +71,41 @@ def sort_into_boxes(score: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor) -
         # Of a score beyond 2**53 segments not even the segment is known; what is left of
         # it is kept in the segment.
         local = tf.clip_by_value(shifted - segment * SEGMENT, 0.0, SEGMENT)
-        part = tf.minimum(tf.cast(local * (PARTS / WIDTH), tf.int32), PARTS * BOXES - 1)
-        return block_group, block_segment, block, local, part
+        return block_group, block_segment, block, *_in_parts(local)
 
     near = tf.reduce_max(score) - low < SEGMENT
-    block_group, block_segment, block, local, part = tf.cond(near, one_segment, many_segments)
+    block_group, block_segment, block, part, place = tf.cond(near, one_segment, many_segments)
     number = tf.reduce_max(part) // PARTS + 1
-    return Boxes(block_group, block_segment, block, local, part, number)
+    return Boxes(block_group, block_segment, block, part, place, number)
 
 
-def chebyshev(boxes: Boxes, terms: int) -> list[tf.Tensor]:
-    """The Chebyshev polynomials of each row's place in its part, float64 `(rows,)` each.
-
-    From the first on: the one before it is 1 everywhere.
-    """
-    x = (2.0 * PARTS / WIDTH) * boxes.local - (2.0 * tf.cast(boxes.part, tf.float64) + 1.0)
-    twice = 2.0 * x
-    values = [x, twice * x - 1.0]
-    while len(values) < terms - 1:
-        values.append(twice * values[-1] - values[-2])
-    return values
+def place_powers(boxes: Boxes, terms: int) -> list[tf.Tensor]:
+    """Each row's place in its part to the powers from 1 to `terms - 1`."""
+    powers = [boxes.place]
+    while len(powers) < terms - 1:
+        powers.append(powers[-1] * boxes.place)
+    return powers
 
 
 def node_weights(moments: list[tf.Tensor], nodes: int) -> tf.Tensor:
     """The weight of each node, `(boxes, nodes)`.
 
     Args:
-        moments: For each part of a box the sums of its rows' weights times each polynomial.
+        moments: For each part of a box the sums of its rows' weights times each power.
         nodes: Nodes a box.
     """
     matrix = _nodes_by_terms(nodes, len(moments))
     return tf.matmul(tf.reshape(tf.stack(moments, axis=-1), (-1, matrix.shape[0])), matrix)
 
 
-def at_rows(by_node: tf.Tensor, polynomials: list[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
+def at_rows(by_node: tf.Tensor, powers: list[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
     """A function given at the nodes, `(boxes, nodes)`, at the rows in parts `index`."""
-    terms = len(polynomials) + 1
+    terms = len(powers) + 1
     matrix = _nodes_by_terms(by_node.shape[1], terms)
     by_part = tf.reshape(tf.matmul(by_node, matrix, transpose_b=True), (-1, terms))
     # One by one: rows side by side would be taken apart again, which costs more.
     constant, *others = (take(values, index) for values in tf.unstack(by_part, axis=1))
-    return tf.add_n([constant, *(c * p for c, p in zip(others, polynomials, strict=True))])
+    return tf.add_n([constant, *(c * p for c, p in zip(others, powers, strict=True))])
 
 
 def node_places(nodes: int, number: tf.Tensor) -> tf.Tensor:
@@ -126,19 +119,21 @@ def node_places_in_box(nodes: int) -> np.ndarray:
     return 0.5 * WIDTH * (1.0 + _chebyshev_nodes(nodes))
 
 
+def _in_parts(local: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    scaled = local * (PARTS / WIDTH)
+    part = tf.minimum(tf.cast(scaled, tf.int32), PARTS * BOXES - 1)
+    return part, (scaled - 0.5) - tf.cast(part, tf.float64)
+
+
 def _nodes_by_terms(nodes: int, terms: int) -> np.ndarray:
-    """`C` with `L_p(x) = sum_k C[part * terms + k, p] T_k(x)` in each part of a box."""
-    begin = np.arange(PARTS)[:, None]
-    x = 2.0 * (begin + 0.5 * (1.0 + _chebyshev_nodes(terms))) / PARTS - 1.0  # in the box
-    lagrange = np.cos(np.arccos(x)[..., None] * np.arange(nodes)) @ _from_nodes(nodes)
-    return np.reshape(_from_nodes(terms) @ lagrange, (PARTS * terms, nodes))
-
-
-def _from_nodes(nodes: int) -> np.ndarray:
-    """`C` with `L_p(x) = sum_k C[k, p] T_k(x)`."""
-    k = np.arange(nodes)[:, None]
-    values = np.cos(k * np.arccos(_chebyshev_nodes(nodes)))
-    return np.where(k == 0, 1.0, 2.0) / nodes * values
+    """`C` with `L_p = sum_k C[part * terms + k, p] place**k` in each part of a box."""
+    place = 0.5 * _chebyshev_nodes(terms)
+    in_box = 2.0 * (np.arange(PARTS)[:, None] + 0.5 + place) / PARTS - 1.0
+    k = np.arange(nodes)
+    to_values = np.cos(k * np.arccos(_chebyshev_nodes(nodes))[:, None])
+    lagrange = np.cos(np.arccos(in_box)[..., None] * k) @ np.linalg.inv(to_values)
+    powers = place[:, None] ** np.arange(terms)
+    return np.reshape(np.linalg.inv(powers) @ lagrange, (PARTS * terms, nodes))
 
 
 def _chebyshev_nodes(nodes: int) -> np.ndarray:

@@ -147,8 +147,8 @@ def sum_by_levels(
         added = totals, _counts(levels), tf.cast(failed, tf.float64)
         sums += tf.stack([sum_by_group(x, group_query, num_queries) for x in added])
         slope = tf.cond(
-            tf.equal(tf.size(added_slope), tf.size(slope)),
-            lambda: slope + added_slope,
+            tf.equal(tf.size(slope), 0),  # the first round: every row is there
+            lambda: added_slope,
             lambda: tf.tensor_scatter_nd_add(slope, place[:, None], added_slope),
         )
 
@@ -184,7 +184,7 @@ def sum_by_levels(
         query,
         tf.range(num_queries),
         tf.zeros((3, num_queries), tf.float64),
-        tf.zeros_like(rows.score),
+        tf.zeros((0,), tf.float64),
         tf.fill(tf.shape(query), -1),
         tf.zeros((0,), tf.int32),
     )

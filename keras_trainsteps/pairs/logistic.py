@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from .boxes import PARTS, Boxes, at_rows, chebyshev, node_places, node_weights, sort_into_boxes
+from .boxes import PARTS, Boxes, at_rows, node_places, node_weights, place_powers, sort_into_boxes
 from .levels import Levels
 from .logistic_far import far_sums
 from .node_kernels import apply_kernels
@@ -40,7 +40,7 @@ class LogisticSums:
 
     Attributes:
         nodes: Nodes a box.
-        terms: Terms of the polynomials of a row. Both decide the accuracy.
+        terms: Terms of the powers of a row. Both decide the accuracy.
         ties: Whether each pair counts twice and pairs of one label once in each order.
     """
 
@@ -72,13 +72,13 @@ class LogisticSums:
         index = (boxes.block * levels.number + levels.level) * parts + boxes.part
         shape = (tf.size(boxes.group), levels.number, boxes.number * self.nodes)
         number = shape[0] * levels.number * parts
-        polynomials = chebyshev(boxes, self.terms)
+        powers = place_powers(boxes, self.terms)
         if levels.weight is None:
             moments = [tf.cast(count_by_group(index, number), tf.float64)]
-            weighted = polynomials
+            weighted = powers
         else:
             moments = [sum_by_group(levels.weight, index, number)]
-            weighted = [levels.weight * value for value in polynomials]
+            weighted = [levels.weight * value for value in powers]
         moments += [sum_by_group(values, index, number) for values in weighted]
         weights = tf.reshape(node_weights(moments, self.nodes), shape)
         tied = weights
@@ -89,7 +89,7 @@ class LogisticSums:
         totals = sum_by_group(total, boxes.group, levels.num_groups)
         if levels.tied is not None:
             totals -= np.log(2.0) * levels.sum_tied()
-        slope = at_rows(tf.reshape(slope, (-1, self.nodes)), polynomials, index)
+        slope = at_rows(tf.reshape(slope, (-1, self.nodes)), powers, index)
         if levels.weight is not None:
             slope *= levels.weight
         return totals, slope, tf.zeros_like(totals, tf.bool)

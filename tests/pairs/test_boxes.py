@@ -8,9 +8,9 @@ from keras_trainsteps.pairs.boxes import (
     PARTS,
     SEGMENT,
     at_rows,
-    chebyshev,
     node_places,
     node_weights,
+    place_powers,
     sort_into_boxes,
 )
 from keras_trainsteps.pairs.reduce import sum_by_group
@@ -22,13 +22,13 @@ def test_a_decaying_kernel_is_met_to_its_own_size(nodes, terms, limit):
     score = tf.constant(rng.uniform(0, 20, 500))
     group = tf.zeros((500,), tf.int32)
     boxes = sort_into_boxes(score, group, tf.constant(1))
-    polynomials = chebyshev(boxes, terms)
+    powers = place_powers(boxes, terms)
     origin = tf.reduce_min(score)
     values = tf.exp(-node_places(nodes, boxes.number))
     by_node = tf.reshape(values, (-1, nodes))
-    got = at_rows(by_node, polynomials, boxes.part)
+    got = at_rows(by_node, powers, boxes.part)
     np.testing.assert_allclose(got, tf.exp(origin - score), rtol=limit)
-    moments = [tf.ones_like(score), *polynomials]
+    moments = [tf.ones_like(score), *powers]
     moments = [sum_by_group(values, boxes.part, boxes.number * PARTS) for values in moments]
     weights = node_weights(moments, nodes)
     total = tf.reduce_sum(weights * by_node)
