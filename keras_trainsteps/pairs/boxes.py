@@ -8,12 +8,12 @@ its nodes with the weights `w L_p(s)`, `L_p` being the Lagrange polynomials:
     sum_j w_j phi(s_i - s_j)  =  sum_p L_p(s_i) sum_q phi(z_p - z_q) (sum_j w_j L_q(s_j))
 
 `log(1 + exp(-d))` has its nearest singularities at `d = +-i pi`, so the error falls as
-`(4 pi / WIDTH)**-P`: `P` = 6 gives 1e-8 of the kernel, `P` = 11 gives 1e-15. It stays
+`(4 pi / WIDTH)**-P`: `P` = 8 gives 1e-8 of the kernel, `P` = 13 gives 1e-14. It stays
 relative where the kernel decays as `exp(-d)`, since over a box it varies by little.
 
 What is done for each row costs more than all that is done for nodes, so rows see shorter
 polynomials: a box has `PARTS` parts, in each of which a polynomial of `T` < `P` terms does
-as well (`T` = 4 gives 1e-7, `T` = 7 gives 1e-14), and a constant matrix leads from the
+as well (`T` = 5 gives 1e-8, `T` = 8 gives 1e-14), and a constant matrix leads from the
 terms of the parts to the nodes of the box.
 
 Nodes lie at the same places in every segment, so the matrix of `phi(z_p - z_q)` is one
@@ -29,8 +29,8 @@ import tensorflow as tf
 
 from .reduce import take
 
-WIDTH = 0.5
-BOXES = 64  # in a segment
+WIDTH = 1.0
+BOXES = 32  # in a segment
 PARTS = 4  # of a box
 SEGMENT = WIDTH * BOXES
 
@@ -94,17 +94,19 @@ def node_weights(moments: list[tf.Tensor], nodes: int) -> tf.Tensor:
         moments: For each part of a box the sums of its rows' weights times each power.
         nodes: Nodes a box.
     """
-    matrix = _nodes_by_terms(nodes, len(moments))
-    return tf.matmul(tf.reshape(tf.stack(moments, axis=-1), (-1, matrix.shape[0])), matrix)
+    matrices = _nodes_by_terms(nodes, len(moments))
+    by_box = [tf.reshape(moment, (-1, PARTS)) for moment in moments]
+    return tf.add_n([tf.matmul(m, c) for m, c in zip(by_box, matrices, strict=True)])
 
 
 def at_rows(by_node: tf.Tensor, powers: list[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
     """A function given at the nodes, `(boxes, nodes)`, at the rows in parts `index`."""
-    terms = len(powers) + 1
-    matrix = _nodes_by_terms(by_node.shape[1], terms)
-    by_part = tf.reshape(tf.matmul(by_node, matrix, transpose_b=True), (-1, terms))
-    # One by one: rows side by side would be taken apart again, which costs more.
-    constant, *others = (take(values, index) for values in tf.unstack(by_part, axis=1))
+    matrices = _nodes_by_terms(by_node.shape[1], len(powers) + 1)
+    # Term by term: terms side by side would be taken apart again, which costs more.
+    constant, *others = (
+        take(tf.reshape(tf.matmul(by_node, matrix, transpose_b=True), (-1,)), index)
+        for matrix in matrices
+    )
     return tf.add_n([constant, *(c * p for c, p in zip(others, powers, strict=True))])
 
 
@@ -126,14 +128,14 @@ def _in_parts(local: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _nodes_by_terms(nodes: int, terms: int) -> np.ndarray:
-    """`C` with `L_p = sum_k C[part * terms + k, p] place**k` in each part of a box."""
+    """`C` with `L_p = sum_k C[k, part, p] place**k` in each part of a box."""
     place = 0.5 * _chebyshev_nodes(terms)
     in_box = 2.0 * (np.arange(PARTS)[:, None] + 0.5 + place) / PARTS - 1.0
     k = np.arange(nodes)
     to_values = np.cos(k * np.arccos(_chebyshev_nodes(nodes))[:, None])
     lagrange = np.cos(np.arccos(in_box)[..., None] * k) @ np.linalg.inv(to_values)
     powers = place[:, None] ** np.arange(terms)
-    return np.reshape(np.linalg.inv(powers) @ lagrange, (PARTS * terms, nodes))
+    return np.swapaxes(np.linalg.inv(powers) @ lagrange, 0, 1)
 
 
 def _chebyshev_nodes(nodes: int) -> np.ndarray:

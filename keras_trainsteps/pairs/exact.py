@@ -18,7 +18,7 @@ from .groups import Groups
 from .rules import PairRows, PairRule
 from .tile import tile_sums
 
-_TILE_PAIRS = 2**17  # 1 MB a float64 tensor: a tile stays in the cache of a core
+_TILE_PAIRS = 2**15  # 256 KB a float64 tensor: a tile stays in the cache of a core
 _SMALL_PAIRS = 2**15  # what is cheaper to compute padded than to split
 _SIMILAR = 0.7
 

@@ -31,8 +31,8 @@ from .squared import SquaredErrorSums, all_squared_errors
 
 CROSSOVER = 64  # rows a query from which on the linear method is faster, as measured
 HINGE_CROSSOVER = 256
-_NODES = {tf.float32: 6, tf.float64: 11}  # one more for ties, whose slopes may be small
-_TERMS = {tf.float32: 4, tf.float64: 7}  # likewise
+_NODES = {tf.float32: 8, tf.float64: 13}  # one more for ties, whose slopes may be small
+_TERMS = {tf.float32: 5, tf.float64: 8}  # likewise
 _TOLERANCE = {tf.float32: 5e-7, tf.float64: 5e-13}
 
 

@@ -19,6 +19,7 @@ rows, the groups are reported as failed, to be summed exactly.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,7 +28,7 @@ import tensorflow as tf
 from .boxes import PARTS, Boxes, at_rows, node_places, node_weights, place_powers, sort_into_boxes
 from .levels import Levels
 from .logistic_far import far_sums
-from .node_kernels import apply_kernels
+from .node_kernels import apply_kernel
 from .reduce import count_by_group, sum_by_group
 
 _NODES_A_ROW = 64
@@ -121,15 +122,12 @@ class LogisticSums:
         ones = tf.ones((tf.shape(weights)[1],) * 2, tf.float64)
         not_higher, not_lower = tf.linalg.band_part(ones, -1, 0), tf.linalg.band_part(ones, 0, -1)
         below, above = tf.matmul(ones - not_lower, others), tf.matmul(ones - not_higher, others)
-        shift = -step
-        kernels = ("softplus(-d)", "sigmoid(-d)")
-        potential, pull = apply_kernels(kernels, below, self.nodes, shift=shift)
-        (push,) = apply_kernels(("sigmoid(d)",), above, self.nodes, shift=shift)
-        slope = push - pull
+        kernel = functools.partial(apply_kernel, nodes=self.nodes, shift=-step)
+        potential = kernel("softplus(-d)", below)
+        slope = kernel("sigmoid(d)", above) - kernel("sigmoid(-d)", below)
         if self.ties:
-            kernels = ("log(2 cosh(d/2))", "tanh(d/2)")
-            even, odd = apply_kernels(kernels, tied, self.nodes, shift=shift)
-            potential, slope = 2.0 * potential + even, 2.0 * slope + odd
+            potential = 2.0 * potential + kernel("log(2 cosh(d/2))", tied)
+            slope = 2.0 * slope + kernel("tanh(d/2)", tied)
         return tf.reduce_sum(weights * potential, axis=(1, 2)), slope
 
 

@@ -8,7 +8,7 @@ for each pair of places, computed once in NumPy. No `exp` is left to be done for
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -24,37 +24,28 @@ KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def apply_kernels(
-    names: Sequence[str], values: tf.Tensor, nodes: int, *, shift: int = 0
-) -> list[tf.Tensor]:
-    """`sum_q phi(z_p - z_q) values_q` at all nodes `p`, for each kernel.
+def apply_kernel(name: str, values: tf.Tensor, nodes: int, *, shift: int = 0) -> tf.Tensor:
+    """`sum_q phi(z_p - z_q) values_q` at all nodes `p`, of the shape of `values`.
 
     Args:
-        names: Keys of `KERNELS`.
+        name: A key of `KERNELS`.
         values: One value a node, `(blocks, levels, boxes * nodes)`.
         nodes: Nodes a box.
         shift: How many segments the nodes `p` lie above the nodes `q`: -1, 0 or 1.
-
-    Returns:
-        For each kernel a tensor of the shape of `values`.
     """
     shape = tf.shape(values)
     number = shape[2] // nodes
     box = tf.range(number)
     apart = box[None, :] - box[:, None] + ((shift + 2) * BOXES - 1)
-    # (from box, to box, from node, kernel, to node)
-    entries = tf.gather(_table(tuple(names), nodes), apart)
-    matrix = tf.transpose(entries, (0, 2, 3, 1, 4))
-    matrix = tf.reshape(matrix, (shape[2], len(names) * shape[2]))
-    product = tf.matmul(tf.reshape(values, (-1, shape[2])), matrix)
-    product = tf.reshape(product, (shape[0], shape[1], len(names), shape[2]))
-    return tf.unstack(product, axis=2)
+    # (from box, to box, from node, to node)
+    entries = tf.gather(_table(name, nodes), apart)
+    matrix = tf.reshape(tf.transpose(entries, (0, 2, 1, 3)), (shape[2], shape[2]))
+    return tf.reshape(tf.matmul(tf.reshape(values, (-1, shape[2])), matrix), shape)
 
 
 @functools.cache
-def _table(names: tuple[str, ...], nodes: int) -> np.ndarray:
-    """`(boxes apart, from node, kernel, to node)`, from `1 - 2 * BOXES` boxes apart on."""
+def _table(name: str, nodes: int) -> np.ndarray:
+    """`(boxes apart, from node, to node)`, from `1 - 2 * BOXES` boxes apart on."""
     boxes = np.arange(1 - 2 * BOXES, 2 * BOXES)
     place = node_places_in_box(nodes)
-    d = WIDTH * boxes[:, None, None] + place[None, None, :] - place[None, :, None]
-    return np.stack([KERNELS[name](d) for name in names], axis=2)
+    return KERNELS[name](WIDTH * boxes[:, None, None] + place[None, :] - place[:, None])

@@ -6,7 +6,8 @@
 
 Every figure is loss and gradient of the logistic loss in milliseconds: medians of
 interleaved runs, so that noise of the machine falls on all alike. `seed` is the formula
-of seed 000, over all ordered pairs of rows.
+of seed 000, over all ordered pairs of rows. The last table is a `fit` with each loss
+(`pairs_training.py`).
 """
 
 from __future__ import annotations
@@ -248,7 +249,13 @@ def main() -> None:
             print(f"  n = {rows:<8} {ratio:.2f}")
     print("\npeak memory above a warm small batch, bytes a row")
     for name in ("log-normal", "1 x 65536", "1 x 1048576"):
-        print(f"  {name:<14} {peak_memory(name):.0f}", flush=True)
+        several = sorted(peak_memory(name) for _ in range(3))
+        print(f"  {name:<14} {several[1]:.0f} ({several[0]:.0f} to {several[2]:.0f})", flush=True)
+
+    from .pairs_training import main as training
+
+    print()
+    training()
 
 
 if __name__ == "__main__":
