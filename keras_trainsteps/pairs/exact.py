@@ -4,9 +4,10 @@ Groups are taken from the largest to the smallest. Those at least `_SIMILAR` tim
 long as the largest one left are padded to its length and form one tile
 `(groups, length, length)`, as many as `_TILE_PAIRS` allows; a group too long for that is
 cut into blocks of rows, each against the whole group. So work follows the sum of squared
-group sizes, and no tensor is larger than a tile or a row times its group. Where all that
-is left is small, one tile takes it all: for tiny batches the number of TensorFlow ops is
-what costs.
+group sizes, and no tensor is larger than a tile or a row times its group.
+
+A batch that is small even when padded to its longest group is one tile, without any of
+that: there the number of TensorFlow ops is what costs.
 """
 
 from __future__ import annotations
@@ -17,74 +18,95 @@ from .groups import Groups
 from .rules import PairRows, PairRule
 from .tile import tile_sums
 
-_TILE_PAIRS = 2**17  # 1 MB a float64 tensor: a tile stays in the cache of a core
+_TILE_PAIRS = 2**15  # 256 KB a float64 tensor: a tile stays in the cache of a core
 _SMALL_PAIRS = 2**15  # what is cheaper to compute padded than to split
 _SIMILAR = 0.7
 
 
-def exact_sums(
-    rule: PairRule, rows: PairRows, groups: Groups
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Terms, counts and gradient of each row over the pairs of its group.
+Sums = tuple[tf.Tensor, tf.Tensor, tf.Tensor]
+"""Total and count of each group, `(groups,)`, and the slope of each row, `(rows,)`: the
+derivative of the sum of all totals with respect to the row's score, 0 for rows of no
+group. All float64."""
 
-    Returns:
-        Three float64 tensors of shape `(rows,)`: what the pairs that a row comes first
-        in sum up to, what they weigh, and the derivative of the sum of all terms with
-        respect to the row's score. 0 for rows of no group.
-    """
+
+def exact_sums(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
+    """The sums over the pairs of each group."""
+    longest = tf.cast(tf.maximum(tf.reduce_max(groups.sizes), 0), tf.float32)  # maybe no group
+    totals, counts, slope = tf.cond(
+        tf.cast(tf.size(groups.sizes), tf.float32) * longest**2 <= _SMALL_PAIRS,
+        lambda: _in_one_tile(rule, rows, groups),
+        lambda: _by_size(rule, rows, groups),
+    )
+    return totals, counts, slope
+
+
+def _in_one_tile(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
+    """All groups side by side."""
+    length = tf.maximum(tf.reduce_max(groups.sizes), 0)
+    column = tf.range(length)
+    filled = column < groups.sizes[:, None]
     packed, order = _padded(rows, groups.order)
-    padding = tf.shape(packed)[0] - 1
-    groups = groups.take(tf.argsort(groups.sizes, direction="DESCENDING"))
-    with_pairs = tf.reduce_sum(tf.cast(groups.sizes > 1, tf.int32))
+    position = tf.where(filled, groups.starts[:, None] + column, tf.size(order) - 1)
+    tile = tf.gather(packed, tf.gather(order, position))
+    allowed = column[:, None] != column if rule.ties else None
+    sums = tile_sums(rule, rows.unpack(tile), rows.unpack(tile), allowed)
+    # What is filled lies in `order`, group by group.
+    slope = tf.gather_nd(sums.gradient_i + sums.gradient_j, tf.where(filled))
+    slope = tf.scatter_nd(groups.order[:, None], slope, tf.shape(rows.score))
+    return tf.reduce_sum(sums.terms_i, 1), tf.reduce_sum(sums.counts_i, 1), slope
+
+
+def _by_size(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
+    """Tile after tile, from the largest groups to the smallest."""
+    packed, order = _padded(rows, groups.order)
+    padding = tf.size(order) - 1
+    largest_first = tf.argsort(groups.sizes, direction="DESCENDING")
+    starts, sizes = (tf.gather(x, largest_first) for x in (groups.starts, groups.sizes))
+    with_pairs = tf.reduce_sum(tf.cast(sizes > 1, tf.int32))
 
     def unfinished(group: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         return group < with_pairs
 
     def add_tile(
-        group: tf.Tensor, row: tf.Tensor, sums: tf.Tensor, gradient: tf.Tensor
+        group: tf.Tensor, row: tf.Tensor, by_group: tf.Tensor, slope: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        length = groups.sizes[group]
-        taken = _groups_of_tile(groups.sizes[group:with_pairs])
+        length = sizes[group]
+        end = group + _groups_of_tile(sizes[group:with_pairs])
         height = tf.minimum(tf.maximum(_TILE_PAIRS // length, 1), length - row)
-        starts = groups.starts[group : group + taken, None]
-        sizes = groups.sizes[group : group + taken, None]
-
         column = tf.range(length)
-        position = tf.where(column < sizes, starts + column, padding)
-        index_j = tf.gather(order, position)
-        index_i = index_j[:, row : row + height]
-        tile_j = tf.gather(packed, index_j)
-        tile_i = tile_j[:, row : row + height]
+        filled = column < sizes[group:end, None]
+        position = tf.where(filled, starts[group:end, None] + column, padding)
+        index = tf.gather(order, position)
+        tile = tf.gather(packed, index)
         allowed = None
         if rule.ties:
             allowed = column[row : row + height, None] != column
-        tile = tile_sums(rule, rows.unpack(tile_i), rows.unpack(tile_j), allowed)
+        first, second = rows.unpack(tile[:, row : row + height]), rows.unpack(tile)
+        sums = tile_sums(rule, first, second, allowed)
 
-        added = tf.stack([tile.terms_i, tile.counts_i, tile.gradient_i], axis=-1)
-        sums = tf.tensor_scatter_nd_add(sums, index_i[..., None], added)
-        gradient = tf.tensor_scatter_nd_add(gradient, index_j[..., None], tile.gradient_j)
+        added = tf.stack([tf.reduce_sum(x, 1) for x in (sums.terms_i, sums.counts_i)], axis=1)
+        places = largest_first[group:end, None]
+        by_group = tf.tensor_scatter_nd_add(by_group, places, added)
+        around = [[0, 0], [row, length - row - height]]
+        gradient = sums.gradient_j + tf.pad(sums.gradient_i, around)
+        slope = tf.tensor_scatter_nd_add(slope, index[..., None], gradient)
         row += height
         done = row >= length
-        group = tf.where(done, group + taken, group)
-        return group, tf.where(done, 0, row), sums, gradient
+        return tf.where(done, end, group), tf.where(done, 0, row), by_group, slope
 
-    sums = tf.zeros((padding + 1, 3), tf.float64)
-    gradient = tf.zeros((padding + 1,), tf.float64)
-    start = (tf.constant(0), tf.constant(0), sums, gradient)
-    _, _, sums, gradient = tf.while_loop(unfinished, add_tile, start)
-    sums, gradient = sums[:-1], gradient[:-1]
-    return sums[:, 0], sums[:, 1], sums[:, 2] + gradient
+    by_group = tf.zeros((tf.size(sizes), 2), tf.float64)
+    slope = tf.zeros((tf.size(rows.score) + 1,), tf.float64)
+    start = (tf.constant(0), tf.constant(0), by_group, slope)
+    _, _, by_group, slope = tf.while_loop(unfinished, add_tile, start)
+    return by_group[:, 0], by_group[:, 1], slope[:-1]
 
 
 def _groups_of_tile(sizes: tf.Tensor) -> tf.Tensor:
     """How many of the groups left, largest first, one tile takes."""
-    left = tf.size(sizes)
     length = sizes[0]
-    fitting = _TILE_PAIRS // length // length
     similar = tf.cast(tf.cast(length, tf.float32) * _SIMILAR, tf.int32)
     alike = tf.reduce_sum(tf.cast(sizes >= similar, tf.int32))
-    wanted = tf.where(left <= _SMALL_PAIRS // length // length, left, alike)
-    return tf.maximum(tf.minimum(wanted, fitting), 1)
+    return tf.maximum(tf.minimum(alike, _TILE_PAIRS // length // length), 1)
 
 
 def _padded(rows: PairRows, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from .reduce import count_by_group
+from .reduce import take
 
 
 class Groups(NamedTuple):
     """Groups of rows, each a run of `order`.
 
     Attributes:
-        order: Row numbers, group by group, int32.
+        order: Numbers of the rows that have a group, group by group, int32.
         starts: Where in `order` each group begins, int32, `(groups,)`.
         sizes: How many rows each group has, int32, `(groups,)`.
     """
@@ -22,24 +22,21 @@ class Groups(NamedTuple):
     starts: tf.Tensor
     sizes: tf.Tensor
 
-    def take(self, groups: tf.Tensor) -> Groups:
-        """Some of the groups, by index or by bool mask."""
-        if groups.dtype == tf.bool:
-            groups = tf.cast(tf.where(groups)[:, 0], tf.int32)
-        return Groups(self.order, tf.gather(self.starts, groups), tf.gather(self.sizes, groups))
 
+def group_rows(query: tf.Tensor, sizes: tf.Tensor) -> Groups:
+    """Groups rows by query index.
 
-def group_rows(query: tf.Tensor, num_queries: tf.Tensor) -> Groups:
-    """Groups rows by query index; rows of index -1 are in no group."""
-    rows = tf.shape(query)[0]
+    Args:
+        query: Query of each row, int32 `(rows,)`; -1 for none.
+        sizes: How many rows each query has, as `count_by_group` gives it.
+    """
+    order = tf.where(query >= 0)
+    grouped = tf.gather_nd(query, order)
+    order = tf.cast(order[:, 0], tf.int32)
     # Rows that come query by query are sorted already; a sort costs more than all else.
-    is_sorted = tf.reduce_all(query[1:] >= query[:-1])
     order = tf.cond(
-        is_sorted,
-        lambda: tf.range(rows),
-        lambda: tf.cast(tf.argsort(query, stable=True), tf.int32),
+        tf.reduce_all(grouped[1:] >= grouped[:-1]),
+        lambda: order,
+        lambda: take(order, tf.argsort(grouped, stable=True)),
     )
-    # Masked rows, index -1, are sorted to the front.
-    sizes = count_by_group(query, num_queries)
-    masked = rows - tf.reduce_sum(sizes)
-    return Groups(order, masked + tf.cumsum(sizes, exclusive=True), sizes)
+    return Groups(order, tf.cumsum(sizes, exclusive=True), sizes)

@@ -27,7 +27,6 @@ import tensorflow as tf
 
 from .levels import Levels
 from .reduce import count_by_group, sum_by_group
-from .rules import PairRows
 
 _TOLERANCE = 5e-7
 
@@ -36,20 +35,13 @@ _TOLERANCE = 5e-7
 class HingeSums:
     """The sums over the pairs of different levels; see `levels.LevelSums`."""
 
-    rows: PairRows
     squared: bool
 
     def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The total of each group, the slope of each row, and which groups failed."""
-        number = tf.shape(levels.weights)[0]
-        active = tf.where(levels.group >= 0)[:, 0]
-        group = tf.gather(levels.group, active)
-        level = tf.gather(levels.level, active)
-        given = tf.gather(self.rows.score, active)
+        number, group, level = levels.num_groups, levels.group, levels.level
+        given, weight = levels.score, levels.row_weights()
         score = _centred(given, group, number)
-        weight = tf.ones_like(score)
-        if self.rows.weight is not None:
-            weight = tf.gather(self.rows.weight, active)
 
         order = _order(group, given)
         powers = [weight, weight * score, weight * score * score]
@@ -87,9 +79,7 @@ class HingeSums:
         errors = sum_by_group(weight * terms_error, group, number)
         failures = sum_by_group(tf.cast(failed, tf.float64), group, number)
         failed = (failures > 0) | (errors > _TOLERANCE * tf.abs(totals))
-        shape = tf.shape(levels.group, out_type=tf.int64)
-        slope = tf.scatter_nd(active[:, None], weight * slope, shape)
-        return totals, slope, failed
+        return totals, weight * slope, failed
 
 
 class _Run(NamedTuple):

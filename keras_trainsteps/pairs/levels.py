@@ -9,18 +9,18 @@ round and n different labels `log n / log LEVELS` rounds. All sums are over term
 same sign: no difference of two large sums is taken, so small losses are as accurate as
 large ones.
 
-Groups become smaller with every digit. Those that are small enough for the exact path
-leave and are summed there, all together, at the end.
+Groups become smaller with every digit. The rows of those that are small enough for the
+exact path leave and are summed there, all together, at the end.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from .reduce import count_by_group, sum_by_group
+from .reduce import count_by_group, sum_by_group, take
 from .rules import PairRows
 
 LEVELS = 8
@@ -30,7 +30,10 @@ class Levels(NamedTuple):
     """Rows in groups, each at a level.
 
     Attributes:
-        group: Group of each row, int32 `(rows,)`; -1 for rows to be left out.
+        score: Score of each row, float64 `(rows,)`.
+        weight: Weight of each row, or `None` for 1 each.
+        label: Label of each row.
+        group: Group of each row, int32 `(rows,)`; there is no row without one.
         level: Level of each row, int32 `(rows,)`.
         weights: What the rows of each group and level weigh, float64 `(groups, levels)`.
         tied: 1 for the groups and levels in which there are pairs of equal labels that
@@ -38,6 +41,9 @@ class Levels(NamedTuple):
             row alone in its level is no pair: rounding must put nothing there.
     """
 
+    score: tf.Tensor
+    weight: tf.Tensor | None
+    label: tf.Tensor
     group: tf.Tensor
     level: tf.Tensor
     weights: tf.Tensor
@@ -45,18 +51,32 @@ class Levels(NamedTuple):
 
     @property
     def key(self) -> tf.Tensor:
-        """Group and level of each row as one index into the flat `weights`; -1 for none."""
-        return tf.where(self.group < 0, -1, self.group * self.number + self.level)
+        """Group and level of each row as one index into the flat `weights`."""
+        return self.group * self.number + self.level
 
     @property
     def number(self) -> tf.Tensor:
         """The number of levels."""
         return tf.shape(self.weights)[1]
 
-    def sum_tied(self, values: tf.Tensor) -> tf.Tensor:
-        """The sum over each group of `values` `(rows,)` in levels that count ties."""
+    @property
+    def num_groups(self) -> tf.Tensor:
+        """The number of groups."""
+        return tf.shape(self.weights)[0]
+
+    def row_weights(self) -> tf.Tensor:
+        """The weight of each row, 1 each where there are none."""
+        return tf.ones_like(self.score) if self.weight is None else self.weight
+
+    def by_level(self, values: tf.Tensor) -> tf.Tensor:
+        """The sums of `values` `(rows,)` over each group and level."""
         sums = sum_by_group(values, self.key, tf.size(self.weights))
-        return tf.reduce_sum(self.tied * tf.reshape(sums, tf.shape(self.weights)), axis=1)
+        return tf.reshape(sums, tf.shape(self.weights))
+
+    def sum_tied(self) -> tf.Tensor:
+        """The sum of squared weights over each group, in levels that count ties."""
+        squares = self.weights if self.weight is None else self.by_level(tf.square(self.weight))
+        return tf.reduce_sum(self.tied * squares, axis=1)
 
 
 LevelSums = Callable[[Levels], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]
@@ -67,10 +87,15 @@ Gives the total of each group, float64 `(groups,)`, the slope of each row, float
 
 
 class Left(NamedTuple):
-    """The groups that are left to the exact path: group of each row, -1 for none."""
+    """What is left to the exact path.
+
+    Attributes:
+        group: The group that each row is left in, -1 for none.
+        query: The query of each of these groups.
+    """
 
     group: tf.Tensor
-    number: tf.Tensor
+    query: tf.Tensor
 
 
 def sum_by_levels(
@@ -86,8 +111,8 @@ def sum_by_levels(
 
     Args:
         level_sums: The sums over the pairs of different levels.
-        rows: The rows.
-        query: The large queries, int32 `(rows,)`; -1 for all other rows.
+        rows: The rows; none has a label that is not a number.
+        query: Query of each row, int32 `(rows,)`; there is no row without one.
         num_queries: A number above every query.
         ties: Whether each pair counts twice and pairs of one label once in each order.
         smallest: Groups of fewer rows than this are left to the exact path.
@@ -96,65 +121,90 @@ def sum_by_levels(
         The total and the count of each query, whether they are to be discarded because a
         group of the query failed, the slope of each row, and what is left.
     """
-    rank, distinct = label_ranks(rows.label, query >= 0)
+    rank, distinct = label_ranks(rows.label)
+    one_digit = distinct <= LEVELS
+    fields = [rows.label, rows.score]
+    if rows.weight is not None:
+        fields.append(rows.weight)
 
     def add_digit(
         scale: tf.Tensor,
+        place: tf.Tensor,
+        rank: tf.Tensor,
+        fields: list[tf.Tensor],
         group: tf.Tensor,
         group_query: tf.Tensor,
         sums: tf.Tensor,
         slope: tf.Tensor,
         left: tf.Tensor,
-        num_left: tf.Tensor,
-    ) -> tuple[tf.Tensor, ...]:
-        level = (rank // scale) % LEVELS
-        levels = _levels(rows, group, tf.size(group_query), level)
+        left_query: tf.Tensor,
+    ) -> tuple[Any, ...]:
+        level = tf.cond(one_digit, lambda: rank, lambda: (rank // scale) % LEVELS)
+        levels = _levels(fields, group, tf.size(group_query), level)
         if ties:
             levels = _with_ties(levels, tf.equal(scale, 1))
         totals, added_slope, failed = level_sums(levels)
-        added = totals, _counts(rows, levels), tf.cast(failed, tf.float64)
+        added = totals, _counts(levels), tf.cast(failed, tf.float64)
         sums += tf.stack([sum_by_group(x, group_query, num_queries) for x in added])
+        slope = tf.cond(
+            tf.equal(tf.size(slope), 0),  # the first round: every row is there
+            lambda: added_slope,
+            lambda: tf.tensor_scatter_nd_add(slope, place[:, None], added_slope),
+        )
 
         def next_digit() -> tuple[tf.Tensor, ...]:
             finer, parent = _refined(group, level)
-            number = tf.size(parent)
-            small = tf.gather(count_by_group(finer, number) < smallest, finer)
-            kept = tf.where(small | (group < 0), -1, finer)
-            leaves = small & (group >= 0)
-            now_left = tf.where(leaves, num_left + finer, left)
-            return kept, tf.gather(group_query, parent), now_left, num_left + number
+            finer_query = tf.gather(group_query, parent)
+            small = take(count_by_group(finer, tf.size(parent)) < smallest, finer)
+            leaving, staying = tf.where(small), tf.where(~small)
+            now_left = tf.tensor_scatter_nd_update(
+                left,
+                tf.gather_nd(place, leaving)[:, None],
+                tf.size(left_query) + tf.gather_nd(finer, leaving),
+            )
+            stay = [tf.gather_nd(x, staying) for x in (place, rank, finer, *fields)]
+            return *stay, finer_query, now_left, tf.concat([left_query, finer_query], axis=0)
 
-        group, group_query, left, num_left = tf.cond(
-            scale > 1, next_digit, lambda: (group, group_query, left, num_left)
+        def no_digit() -> tuple[tf.Tensor, ...]:
+            return place, rank, group, *fields, group_query, left, left_query
+
+        place, rank, group, *fields, group_query, left, left_query = tf.cond(
+            scale > 1, next_digit, no_digit
         )
-        slope += added_slope
-        return scale // LEVELS, group, group_query, sums, slope, left, num_left
+        return (
+            *(scale // LEVELS, place, rank, fields, group),
+            *(group_query, sums, slope, left, left_query),
+        )
 
     start = (
         _leading_scale(distinct),
+        tf.range(tf.size(query)),
+        rank,
+        fields,
         query,
         tf.range(num_queries),
         tf.zeros((3, num_queries), tf.float64),
-        tf.zeros_like(rows.score),
+        tf.zeros((0,), tf.float64),
         tf.fill(tf.shape(query), -1),
-        tf.constant(0),
+        tf.zeros((0,), tf.int32),
     )
-    _, _, _, sums, slope, left, num_left = tf.while_loop(
-        lambda scale, *_: scale >= 1,
+    *_, sums, slope, left, left_query = tf.while_loop(
+        lambda scale, place, *_: (scale >= 1) & (tf.size(place) > 0),
         add_digit,
         start,
-        shape_invariants=tuple(tf.TensorShape([None] * x.shape.rank) for x in start),
+        shape_invariants=tf.nest.map_structure(
+            lambda x: tf.TensorShape([None] * x.shape.rank), start
+        ),
     )
-    return sums[0], sums[1], sums[2] > 0, slope, Left(left, num_left)
+    return sums[0], sums[1], sums[2] > 0, slope, Left(left, left_query)
 
 
-def label_ranks(label: tf.Tensor, considered: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def label_ranks(label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The rank of each label among the different labels, and how many there are.
 
     Whole numbers close together are their own ranks, which saves looking for the
     different ones.
     """
-    label = tf.where(considered & tf.math.is_finite(label), label, label[0])
     low, high = tf.reduce_min(label), tf.reduce_max(label)
     whole = tf.reduce_all(tf.equal(label, tf.floor(label))) & (high - low < LEVELS)
 
@@ -164,20 +214,25 @@ def label_ranks(label: tf.Tensor, considered: tf.Tensor) -> tuple[tf.Tensor, tf.
     def by_order() -> tuple[tf.Tensor, tf.Tensor]:
         values, index = tf.unique(label)
         rank = tf.argsort(tf.argsort(values))
-        return tf.gather(rank, index), tf.size(values)
+        return take(rank, index), tf.size(values)
 
     rank, distinct = tf.cond(whole, by_value, by_order)
     return rank, distinct
 
 
-def _levels(rows: PairRows, group: tf.Tensor, number: tf.Tensor, level: tf.Tensor) -> Levels:
+def _levels(
+    fields: list[tf.Tensor], group: tf.Tensor, number: tf.Tensor, level: tf.Tensor
+) -> Levels:
     shape = tf.stack([number, tf.reduce_max(level) + 1])
-    levels = Levels(group, level, tf.zeros(shape, tf.float64), None)
-    if rows.weight is None:
-        weights = tf.cast(count_by_group(levels.key, shape[0] * shape[1]), tf.float64)
+    label, score, *others = fields
+    weight = others[0] if others else None
+    levels = Levels(score, weight, label, group, level, tf.zeros(shape, tf.float64), None)
+    if weight is None:
+        count = count_by_group(levels.key, shape[0] * shape[1])
+        weights = tf.reshape(tf.cast(count, tf.float64), shape)
     else:
-        weights = sum_by_group(rows.weight, levels.key, shape[0] * shape[1])
-    return levels._replace(weights=tf.reshape(weights, shape))
+        weights = levels.by_level(weight)
+    return levels._replace(weights=weights)
 
 
 def _with_ties(levels: Levels, is_label: tf.Tensor) -> Levels:
@@ -186,14 +241,13 @@ def _with_ties(levels: Levels, is_label: tf.Tensor) -> Levels:
     return levels._replace(tied=tf.cast(several & is_label, tf.float64))
 
 
-def _counts(rows: PairRows, levels: Levels) -> tf.Tensor:
+def _counts(levels: Levels) -> tf.Tensor:
     """The weight of the pairs of each group: a sum of products, so 0 where none is."""
-    below = tf.cumsum(levels.weights, axis=1, exclusive=True)
-    counts = tf.reduce_sum(levels.weights * below, axis=1)
+    counts = tf.reduce_sum(levels.weights * tf.cumsum(levels.weights, 1, exclusive=True), axis=1)
     if levels.tied is None:
         return counts
     tied = tf.reduce_sum(levels.tied * tf.square(levels.weights), axis=1)
-    return 2.0 * counts + tied - levels.sum_tied(tf.square(rows.weights()))
+    return 2.0 * counts + tied - levels.sum_tied()
 
 
 def _leading_scale(distinct: tf.Tensor) -> tf.Tensor:
@@ -207,5 +261,4 @@ def _refined(group: tf.Tensor, level: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The groups cut up by level: the new group of each row, the old one of each new."""
     key = tf.cast(group, tf.int64) * LEVELS + tf.cast(level, tf.int64)
     values, index = tf.unique(key)
-    # Rows of no group are cut up too, which does no harm; their parent must exist.
-    return index, tf.cast(tf.maximum(values // LEVELS, 0), tf.int32)
+    return index, tf.cast(values // LEVELS, tf.int32)

@@ -19,19 +19,20 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from .exact import exact_sums
+from .exact import Sums, exact_sums
 from .groups import group_rows
 from .hinge import HingeSums
 from .kernels import HINGE, LOGISTIC, SQUARED_ERROR, SQUARED_HINGE
 from .levels import LevelSums, sum_by_levels
 from .logistic import LogisticSums
-from .reduce import count_by_group, sum_by_group
+from .reduce import count_by_group, of_rows, sum_by_group, take
 from .rules import PairRows, PairRule
 from .squared import SquaredErrorSums, all_squared_errors
 
 CROSSOVER = 64  # rows a query from which on the linear method is faster, as measured
 HINGE_CROSSOVER = 256
-_NODES = {tf.float32: 5, tf.float64: 9}  # one more for ties, whose slopes may be small
+_NODES = {tf.float32: 8, tf.float64: 13}  # one more for ties, whose slopes may be small
+_TERMS = {tf.float32: 5, tf.float64: 8}  # likewise
 _TOLERANCE = {tf.float32: 5e-7, tf.float64: 5e-13}
 
 
@@ -57,7 +58,7 @@ def linear_sums(
     *,
     smallest: int,
     precision: tf.DType,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> Sums:
     """The total and the count of each query and the slope of each row, float64.
 
     Args:
@@ -70,57 +71,96 @@ def linear_sums(
     """
     if rule.kernel == SQUARED_ERROR and rule.ties:
         return all_squared_errors(rows, query, num_queries)
-    chosen = count_by_group(query, num_queries) >= smallest
+    sizes = count_by_group(query, num_queries)
+    chosen = sizes >= smallest
     if rule.ties:
         fractional = tf.not_equal(rows.label, tf.floor(rows.label))
         chosen &= count_by_group(tf.where(fractional, query, -1), num_queries) < 1
 
     def by_levels() -> tuple[tf.Tensor, ...]:
-        large = _of_rows(chosen, query, num_queries)
-        totals, counts, failed, slope, left = sum_by_levels(
-            _level_sums(rule, rows, precision),
-            rows,
-            tf.where(large, query, -1),
-            num_queries,
-            ties=rule.ties,
-            smallest=smallest,
-        )
-        group = tf.where(left.group < 0, -1, num_queries + left.group)
-        again = _of_rows(failed, query, num_queries)
-        return (
-            tf.where(failed, tf.zeros_like(totals), totals),
-            tf.where(failed, tf.zeros_like(counts), counts),
-            tf.where(again, tf.zeros_like(slope), slope),
-            tf.where(large & ~again, group, query),
-            num_queries + left.number,
-        )
+        return _chosen_by_levels(rule, rows, query, sizes, chosen, smallest, precision)
 
     def nothing() -> tuple[tf.Tensor, ...]:
         zeros = tf.zeros((num_queries,), tf.float64)
-        return zeros, zeros, tf.zeros_like(rows.score), query, num_queries
+        everything = tf.constant(True)
+        return zeros, zeros, tf.zeros_like(rows.score), query, tf.range(num_queries), everything
 
-    totals, counts, slope, group, number = tf.cond(tf.reduce_any(chosen), by_levels, nothing)
+    totals, counts, slope, group, group_query, rest = tf.cond(
+        tf.reduce_any(chosen), by_levels, nothing
+    )
 
-    def with_the_rest() -> tuple[tf.Tensor, ...]:
-        terms, weights, exact_slope = exact_sums(rule, rows, group_rows(group, number))
-        exact_totals = sum_by_group(terms, query, num_queries)
-        exact_counts = sum_by_group(weights, query, num_queries)
+    def with_the_rest() -> Sums:
+        groups = group_rows(group, count_by_group(group, tf.size(group_query)))
+        exact_totals, exact_counts, exact_slope = exact_sums(rule, rows, groups)
+        exact_totals = sum_by_group(exact_totals, group_query, num_queries)
+        exact_counts = sum_by_group(exact_counts, group_query, num_queries)
         return totals + exact_totals, counts + exact_counts, slope + exact_slope
 
-    rest = tf.reduce_any(group >= 0)
     totals, counts, slope = tf.cond(rest, with_the_rest, lambda: (totals, counts, slope))
     return totals, counts, slope
 
 
-def _level_sums(rule: PairRule, rows: PairRows, precision: tf.DType) -> LevelSums:
+def _chosen_by_levels(
+    rule: PairRule,
+    rows: PairRows,
+    query: tf.Tensor,
+    sizes: tf.Tensor,
+    chosen: tf.Tensor,
+    smallest: int,
+    precision: tf.DType,
+) -> tuple[tf.Tensor, ...]:
+    """Totals, counts and slopes of the chosen queries, and what is left of all queries.
+
+    Returns:
+        Totals, counts, slopes; the group in which each row is to be summed exactly, -1 for
+        none; the query of each group; and whether there is such a row.
+    """
+    num_queries = tf.size(sizes)
+    everything = tf.equal(tf.reduce_sum(tf.where(chosen, sizes, 0)), tf.size(query))
+    fields = [rows.label, rows.score] + ([] if rows.weight is None else [rows.weight])
+
+    def all_rows() -> tuple[tf.Tensor, ...]:
+        return tf.range(tf.size(query)), query, *fields
+
+    def some_rows() -> tuple[tf.Tensor, ...]:
+        place = tf.where(of_rows(chosen, query, False))
+        some = [tf.gather_nd(values, place) for values in (query, *fields)]
+        return tf.cast(place[:, 0], tf.int32), *some
+
+    place, some_query, label, score, *weight = tf.cond(everything, all_rows, some_rows)
+    totals, counts, failed, some_slope, left = sum_by_levels(
+        _level_sums(rule, precision),
+        PairRows(label, score, weight[0] if weight else None, {}),
+        some_query,
+        num_queries,
+        ties=rule.ties,
+        smallest=smallest,
+    )
+
+    def with_the_rest() -> tuple[tf.Tensor, ...]:
+        again = take(failed, some_query)
+        some_group = tf.where(left.group < 0, -1, num_queries + left.group)
+        some_group = tf.where(again, some_query, some_group)
+        slope = tf.where(again, tf.zeros_like(some_slope), some_slope)
+        return (
+            tf.where(failed, tf.zeros_like(totals), totals),
+            tf.where(failed, tf.zeros_like(counts), counts),
+            tf.tensor_scatter_nd_add(tf.zeros_like(rows.score), place[:, None], slope),
+            tf.tensor_scatter_nd_update(query, place[:, None], some_group),
+        )
+
+    rest = ~everything | tf.reduce_any(failed) | (tf.size(left.query) > 0)
+    totals, counts, slope, group = tf.cond(
+        rest, with_the_rest, lambda: (totals, counts, some_slope, query)
+    )
+    group_query = tf.concat([tf.range(num_queries), left.query], axis=0)
+    return totals, counts, slope, group, group_query, rest
+
+
+def _level_sums(rule: PairRule, precision: tf.DType) -> LevelSums:
     if rule.kernel == LOGISTIC:
-        return LogisticSums(rows, _NODES[precision] + rule.ties, rule.ties)
+        more = int(rule.ties)
+        return LogisticSums(_NODES[precision] + more, _TERMS[precision] + more, rule.ties)
     if rule.kernel == SQUARED_ERROR:
-        return SquaredErrorSums(rows, _TOLERANCE[precision])
-    return HingeSums(rows, squared=rule.kernel == SQUARED_HINGE)
-
-
-def _of_rows(by_query: tf.Tensor, query: tf.Tensor, num_queries: tf.Tensor) -> tf.Tensor:
-    """Whether each row's query is marked; rows of no query are not."""
-    index = tf.where(query < 0, num_queries, query)
-    return tf.gather(tf.concat([by_query, [False]], axis=0), index)
+        return SquaredErrorSums(_TOLERANCE[precision])
+    return HingeSums(squared=rule.kernel == SQUARED_HINGE)

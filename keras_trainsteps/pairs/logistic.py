@@ -19,24 +19,17 @@ rows, the groups are reported as failed, to be summed exactly.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from .boxes import (
-    SEGMENT,
-    Boxes,
-    at_rows,
-    chebyshev,
-    node_places,
-    node_weights,
-    sort_into_boxes,
-)
+from .boxes import PARTS, Boxes, at_rows, node_places, node_weights, place_powers, sort_into_boxes
 from .levels import Levels
 from .logistic_far import far_sums
-from .reduce import sum_by_group
-from .rules import PairRows
+from .node_kernels import apply_kernel
+from .reduce import count_by_group, sum_by_group
 
 _NODES_A_ROW = 64
 _FEW_NODES = 2**22  # 32 MB
@@ -47,27 +40,26 @@ class LogisticSums:
     """The sums over the pairs of different levels; see `levels.LevelSums`.
 
     Attributes:
-        rows: The rows.
-        nodes: Nodes a box: what decides the accuracy.
+        nodes: Nodes a box.
+        terms: Terms of the powers of a row. Both decide the accuracy.
         ties: Whether each pair counts twice and pairs of one label once in each order.
     """
 
-    rows: PairRows
     nodes: int
+    terms: int
     ties: bool
 
     def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The total of each group, the slope of each row, and which groups failed."""
-        num_groups = tf.shape(levels.weights)[0]
-        boxes = sort_into_boxes(self.rows.score, levels.group, num_groups)
+        boxes = sort_into_boxes(levels.score, levels.group, levels.num_groups)
         # Rows that lie segments apart from each other would take far more nodes than rows.
         counts = tf.size(boxes.group), levels.number, boxes.number * self.nodes
         nodes = tf.reduce_prod([tf.cast(count, tf.float64) for count in counts])
         rows = tf.cast(tf.size(levels.group), tf.float64)
 
         def too_sparse() -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-            totals = tf.zeros((num_groups,), tf.float64)
-            return totals, tf.zeros_like(self.rows.score), tf.ones((num_groups,), tf.bool)
+            totals = tf.zeros((levels.num_groups,), tf.float64)
+            return totals, tf.zeros_like(levels.score), tf.ones_like(totals, tf.bool)
 
         totals, slope, failed = tf.cond(
             nodes > _NODES_A_ROW * rows + _FEW_NODES,
@@ -77,43 +69,44 @@ class LogisticSums:
         return totals, slope, failed
 
     def _in_boxes(self, levels: Levels, boxes: Boxes) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        num_groups = tf.shape(levels.weights)[0]
-        index = (boxes.block * levels.number + levels.level) * boxes.number + boxes.box
-        index = tf.where(levels.group < 0, -1, index)
-        polynomials = chebyshev(boxes, self.nodes)
-        weighted = polynomials
-        if self.rows.weight is not None:
-            weighted = [self.rows.weight * value for value in polynomials]
+        parts = boxes.number * PARTS
+        index = (boxes.block * levels.number + levels.level) * parts + boxes.part
         shape = (tf.size(boxes.group), levels.number, boxes.number * self.nodes)
-        number = shape[0] * levels.number * boxes.number
-        weights = tf.reshape(node_weights(weighted, index, number), shape)
+        number = shape[0] * levels.number * parts
+        powers = place_powers(boxes, self.terms)
+        if levels.weight is None:
+            moments = [tf.cast(count_by_group(index, number), tf.float64)]
+            weighted = powers
+        else:
+            moments = [sum_by_group(levels.weight, index, number)]
+            weighted = [levels.weight * value for value in powers]
+        moments += [sum_by_group(values, index, number) for values in weighted]
+        weights = tf.reshape(node_weights(moments, self.nodes), shape)
         tied = weights
         if levels.tied is not None:
             tied *= tf.gather(levels.tied, boxes.group)[..., None]
 
         total, slope = self._of_nodes(boxes, weights, tied)
-        totals = sum_by_group(total, boxes.group, num_groups)
+        totals = sum_by_group(total, boxes.group, levels.num_groups)
         if levels.tied is not None:
-            totals -= np.log(2.0) * levels.sum_tied(tf.square(self.rows.weights()))
-        slope = at_rows(tf.reshape(slope, (-1, self.nodes)), polynomials, index)
-        if self.rows.weight is not None:
-            slope *= self.rows.weight
-        slope = tf.where(levels.group < 0, tf.zeros_like(slope), slope)
-        return totals, slope, tf.zeros((num_groups,), tf.bool)
+            totals -= np.log(2.0) * levels.sum_tied()
+        slope = at_rows(tf.reshape(slope, (-1, self.nodes)), powers, index)
+        if levels.weight is not None:
+            slope *= levels.weight
+        return totals, slope, tf.zeros_like(totals, tf.bool)
 
     def _of_nodes(
         self, boxes: Boxes, weights: tf.Tensor, tied: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The total of each block, and the slope at its nodes."""
-        places = node_places(self.nodes, boxes.number)
-        d = places[:, None] - places[None, :]
-        total, slope = self._of_blocks(weights, weights, tied, d)
+        total, slope = self._of_blocks(weights, weights, tied)
 
         def beyond_the_block() -> tuple[tf.Tensor, tf.Tensor]:
+            places = node_places(self.nodes, boxes.number)
             added = [far_sums(boxes, weights, tied, places, self.ties)]
             for step in (-1, 1):
                 others = _beside(boxes, weights, step), _beside(boxes, tied, step)
-                added.append(self._of_blocks(weights, *others, d - step * SEGMENT))
+                added.append(self._of_blocks(weights, *others, step))
             totals, slopes = zip(*added, strict=True)
             return total + tf.add_n(totals), slope + tf.add_n(slopes)
 
@@ -122,24 +115,20 @@ class LogisticSums:
         return total, slope
 
     def _of_blocks(
-        self, weights: tf.Tensor, others: tf.Tensor, tied: tf.Tensor, d: tf.Tensor
+        self, weights: tf.Tensor, others: tf.Tensor, tied: tf.Tensor, step: int = 0
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The pairs of each block with one other, `d` being the score less the other's."""
-        below = tf.cumsum(others, axis=1, exclusive=True)
-        above = tf.cumsum(others, axis=1, exclusive=True, reverse=True)
-        potential = _apply(tf.nn.softplus(-d), below)
-        slope = _apply(tf.sigmoid(d), above) - _apply(tf.sigmoid(-d), below)
+        """The pairs of each block with one other, which lies `step` segments above it."""
+        # Sums over lower and over higher levels; `tf.cumsum` takes six times as long.
+        ones = tf.ones((tf.shape(weights)[1],) * 2, tf.float64)
+        not_higher, not_lower = tf.linalg.band_part(ones, -1, 0), tf.linalg.band_part(ones, 0, -1)
+        below, above = tf.matmul(ones - not_lower, others), tf.matmul(ones - not_higher, others)
+        kernel = functools.partial(apply_kernel, nodes=self.nodes, shift=-step)
+        potential = kernel("softplus(-d)", below)
+        slope = kernel("sigmoid(d)", above) - kernel("sigmoid(-d)", below)
         if self.ties:
-            even = tf.nn.softplus(-d) + 0.5 * d
-            potential = 2.0 * potential + _apply(even, tied)
-            slope = 2.0 * slope + _apply(tf.tanh(0.5 * d), tied)
+            potential = 2.0 * potential + kernel("log(2 cosh(d/2))", tied)
+            slope = 2.0 * slope + kernel("tanh(d/2)", tied)
         return tf.reduce_sum(weights * potential, axis=(1, 2)), slope
-
-
-def _apply(matrix: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """`matrix @ values` along the last axis of `(blocks, levels, nodes)`."""
-    flat = tf.reshape(values, (-1, tf.shape(matrix)[1]))
-    return tf.reshape(tf.matmul(flat, matrix, transpose_b=True), tf.shape(values))
 
 
 def _beside(boxes: Boxes, weights: tf.Tensor, step: int) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Sums of rows by group."""
+"""Sums of rows by group, and what each row finds at its group."""
 
 from __future__ import annotations
 
@@ -22,8 +22,18 @@ def count_by_group(group: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
     return _histogram(group, number, tf.constant([], tf.int32))
 
 
+def of_rows(by_group: tf.Tensor, group: tf.Tensor, otherwise: float | bool) -> tf.Tensor:
+    """Each row's entry of `by_group` `(number,)`; `otherwise` for rows of group -1."""
+    none = tf.cast([otherwise], by_group.dtype)
+    return take(tf.concat([none, by_group], axis=0), group + 1)
+
+
+def take(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    """`tf.gather(values, index)`, of which TensorFlow 2.21 makes much less haste."""
+    return tf.gather_nd(values, index[:, None])
+
+
 def _histogram(group: tf.Tensor, number: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     # `tf.math.bincount` is this op behind half a dozen others that look for the range.
-    # Bins that are not there are ignored, but must not be negative.
-    bins = tf.where(group < 0, number, group)
-    return tf.raw_ops.DenseBincount(input=bins, size=number, weights=weights)
+    # Bins must not be negative.
+    return tf.raw_ops.DenseBincount(input=group + 1, size=number + 1, weights=weights)[1:]

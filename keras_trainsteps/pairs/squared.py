@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from .levels import Levels
-from .reduce import count_by_group, sum_by_group
+from .reduce import count_by_group, of_rows, sum_by_group, take
 from .rules import PairRows
 
 _EPSILON = 8 * np.finfo(np.float64).eps
@@ -35,42 +35,32 @@ class SquaredErrorSums:
     """The sums over the pairs of different levels; see `levels.LevelSums`.
 
     Attributes:
-        rows: The rows.
         tolerance: The relative error of a row's slope from which on a group has failed.
     """
 
-    rows: PairRows
     tolerance: float
 
     def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The total of each group, the slope of each row, and which groups failed."""
-        number = tf.shape(levels.weights)[0]
-        weight = self.rows.weights()
-        r = _centred(self.rows, weight, levels.group, number)
-
-        def by_level(values: tf.Tensor) -> tf.Tensor:
-            sums = sum_by_group(values, levels.key, tf.size(levels.weights))
-            return tf.reshape(sums, tf.shape(levels.weights))
-
-        w, s, q = levels.weights, by_level(weight * r), by_level(weight * r * r)
+        weight = levels.row_weights()
+        r = _centred(levels.score - levels.label, weight, levels.group, levels.num_groups)
+        w, s, q = levels.weights, levels.by_level(weight * r), levels.by_level(weight * r * r)
         lower_w, lower_s, lower_q = _below(w), _below(s), _below(q)
         totals = tf.reduce_sum(w * lower_q + lower_w * q - 2.0 * s * lower_s, axis=1)
-        key = tf.maximum(levels.key, 0)
         other_w, other_s, other_q = (
-            tf.gather(tf.reshape(below + _above(x), (-1,)), key)
+            take(tf.reshape(below + _above(x), (-1,)), levels.key)
             for below, x in ((lower_w, w), (lower_s, s), (lower_q, q))
         )
         slope = 2.0 * weight * (other_w * r - other_s)
-        slope = tf.where(levels.group < 0, tf.zeros_like(slope), slope)
 
         # sum |r_i - r_j| >= sum (r_i - r_j)^2 / max |r_i - r_j|: a bound of what the
         # slope's rounding is to be measured by.
-        longest = 2.0 * tf.math.unsorted_segment_max(tf.abs(r), levels.group, number)
-        longest = tf.gather(longest, tf.maximum(levels.group, 0))
+        longest = tf.math.unsorted_segment_max(tf.abs(r), levels.group, levels.num_groups)
+        longest = take(2.0 * longest, levels.group)
         squares = (other_w * r - 2.0 * other_s) * r + other_q
         error = _EPSILON * (other_w * tf.abs(r) + tf.abs(other_s)) * longest
         failed = (error > self.tolerance * squares) & (longest > 0) & (other_w > 0)
-        failures = count_by_group(tf.where(failed, levels.group, -1), number)
+        failures = count_by_group(tf.where(failed, levels.group, -1), levels.num_groups)
         return totals, slope, failures > 0
 
 
@@ -79,31 +69,26 @@ def all_squared_errors(
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Totals and counts of each query and slopes of each row, over all ordered pairs."""
     # A query of one row has no pair: rounding must put nothing there.
-    index = tf.where(query < 0, num_queries, query)
-    several = count_by_group(query, num_queries) > 1
-    several = tf.gather(tf.concat([several, [False]], axis=0), index)
-    query = tf.where(several, query, -1)
-    weight = rows.weights()
-    r = _centred(rows, weight, query, num_queries)
-    w = sum_by_group(weight, query, num_queries)
-    s = sum_by_group(weight * r, query, num_queries)
-    q = sum_by_group(weight * r * r, query, num_queries)
-    counts = tf.square(w) - sum_by_group(tf.square(weight), query, num_queries)
-    own = tf.where(several, query, 0)
-    slope = 4.0 * weight * (tf.gather(w, own) * r - tf.gather(s, own))
-    slope = tf.where(several, slope, tf.zeros_like(slope))
-    return 2.0 * (w * q - tf.square(s)), counts, slope
+    several = of_rows(count_by_group(query, num_queries) > 1, query, False)
+    group = tf.where(several, query, num_queries)  # one group more, of what has no pair
+    weight = tf.where(several, rows.weights(), 0.0)
+    residual = tf.where(several, rows.score - rows.label, 0.0)
+    r = _centred(residual, weight, group, num_queries + 1)
+    w, s, q, squares = (
+        sum_by_group(values, group, num_queries + 1)
+        for values in (weight, weight * r, weight * r * r, tf.square(weight))
+    )
+    slope = 4.0 * weight * (take(w, group) * r - take(s, group))
+    totals, counts = 2.0 * (w * q - tf.square(s)), tf.square(w) - squares
+    return totals[:-1], counts[:-1], slope
 
 
-def _centred(rows: PairRows, weight: tf.Tensor, group: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
-    """`s - y` less its smallest value and then less its mean over the group."""
-    r = rows.score - rows.label
-    index = tf.maximum(group, 0)
-    r -= tf.gather(tf.math.unsorted_segment_min(r, group, number), index)
-    r = tf.where(group < 0, tf.zeros_like(r), r)
+def _centred(r: tf.Tensor, weight: tf.Tensor, group: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """Residuals less their smallest value and then less their mean over the group."""
+    r -= take(tf.math.unsorted_segment_min(r, group, number), group)
     total = sum_by_group(weight * r, group, number)
     mean = tf.math.divide_no_nan(total, sum_by_group(weight, group, number))
-    return tf.where(group < 0, tf.zeros_like(r), r - tf.gather(mean, index))
+    return r - take(mean, group)
 
 
 def _below(values: tf.Tensor) -> tf.Tensor:

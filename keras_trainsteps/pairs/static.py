@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from .exact import Sums
+from .reduce import sum_by_group
 from .rules import PairRows, PairRule
 from .tile import tile_sums
 
 _SIDE = 128
 
 
-def static_sums(
-    rule: PairRule, rows: PairRows, query: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-    """Terms, counts and gradient of each row, as `exact.exact_sums` returns them."""
+def static_sums(rule: PairRule, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor) -> Sums:
+    """The sums over the pairs of each query."""
     number = tf.shape(query)[0]
     order = tf.argsort(query, stable=True)
     place = tf.argsort(order)
@@ -57,7 +57,9 @@ def static_sums(
     _, _, sums, gradient = tf.while_loop(unfinished, add_tile, start)
     sums = tf.gather(tf.reshape(sums, (-1, 3)), place)
     gradient = tf.gather(tf.reshape(gradient, (-1,)), place)
-    return sums[:, 0], sums[:, 1], sums[:, 2] + gradient
+    totals = sum_by_group(sums[:, 0], query, num_queries)
+    counts = sum_by_group(sums[:, 1], query, num_queries)
+    return totals, counts, sums[:, 2] + gradient
 
 
 def _blocked(values: tf.Tensor, blocks: tf.Tensor, fill: tf.Tensor | float) -> tf.Tensor:

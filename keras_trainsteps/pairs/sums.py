@@ -8,11 +8,12 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 
-from .exact import exact_sums
+from .exact import Sums, exact_sums
 from .groups import group_rows
+from .invalid import Invalid
 from .kernels import PairKernel
 from .linear import crossover, has_linear_method, linear_sums
-from .reduce import count_by_group, sum_by_group
+from .reduce import count_by_group, of_rows
 from .rules import PairFactor, PairRows, PairRule
 from .static import static_sums
 
@@ -42,9 +43,9 @@ def pair_sums(
     `count = sum_ij P_ij` over its pairs, `P_ij` being the pair's weight. Value and
     gradient come from one pass that keeps O(rows).
 
-    A query without a pair gives 0, 0 and a gradient of 0. In a query with a pair, a
-    score that is NaN or infinite, or a label that is NaN, makes the total and the
-    gradient of all its rows NaN; other queries are untouched.
+    A query without a pair gives 0, 0 and a gradient of 0. A score that is NaN or infinite,
+    or a label that is NaN, makes the total and the gradient of its query NaN
+    (`invalid.py`); other queries are untouched.
 
     Under XLA, where shapes are static, every `method` is served by `static.static_sums`,
     which is exact.
@@ -93,15 +94,16 @@ def pair_sums(
 
     @tf.custom_gradient
     def sums(scores: tf.Tensor) -> Any:
-        valid = tf.math.is_finite(scores) & ~tf.math.is_nan(y_true)
+        invalid = Invalid(tf.math.is_nan(y_true), ~tf.math.is_finite(scores))
+        paired, usable = invalid.leave_out(query, scores)
         rows = PairRows(
             label=_float64(y_true),
-            score=_float64(tf.where(valid, scores, 0.0)),
+            score=_float64(usable),
             weight=None if row_weight is None else _float64(row_weight),
             fields={name: _float64(value) for name, value in fields.items()},
         )
-        totals, counts, slope = _sums(rule, rows, query, num_queries, method, scores.dtype)
-        totals, slope = _spoil(totals, counts, slope, valid, query)
+        totals, counts, slope = _sums(rule, rows, paired, num_queries, method, scores.dtype)
+        totals, slope = invalid.spoil(totals, counts, slope, query)
         slope = tf.cast(slope, scores.dtype)
 
         def gradient(upstream: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
@@ -120,49 +122,14 @@ def _sums(
     num_queries: tf.Tensor,
     method: Method,
     precision: tf.DType,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> Sums:
     """Totals and counts of each query, and the slope of each row, all float64."""
     if not compat.in_xla() and method != "exact" and has_linear_method(rule, precision):
         smallest = crossover(rule) if method == "auto" else 2
         return linear_sums(rule, rows, query, num_queries, smallest=smallest, precision=precision)
     if compat.in_xla():
-        terms, weights, slope = static_sums(rule, rows, query)
-    else:
-        terms, weights, slope = exact_sums(rule, rows, group_rows(query, num_queries))
-    totals = sum_by_group(terms, query, num_queries)
-    return totals, sum_by_group(weights, query, num_queries), slope
-
-
-def _spoil(
-    totals: tf.Tensor,
-    counts: tf.Tensor,
-    slope: tf.Tensor,
-    valid: tf.Tensor,
-    query: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """NaN for the queries that have a pair and an invalid row, in totals and slopes."""
-    if not compat.in_xla():
-        totals, slope = tf.cond(
-            tf.reduce_all(valid),
-            lambda: (totals, slope),
-            lambda: _spoilt(totals, slope, counts, valid, query),
-        )
-        return totals, slope
-    return _spoilt(totals, slope, counts, valid, query)
-
-
-def _spoilt(
-    totals: tf.Tensor,
-    slope: tf.Tensor,
-    counts: tf.Tensor,
-    valid: tf.Tensor,
-    query: tf.Tensor,
-) -> tuple[tf.Tensor, tf.Tensor]:
-    invalid_rows = count_by_group(tf.where(valid, -1, query), tf.shape(totals)[0])
-    spoilt = (invalid_rows > 0) & tf.not_equal(counts, 0)
-    nan = tf.constant(float("nan"), totals.dtype)
-    slope = tf.where(_of_rows(spoilt, query, False), nan, slope)
-    return tf.where(spoilt, nan, totals), slope
+        return static_sums(rule, rows, query, num_queries)
+    return exact_sums(rule, rows, group_rows(query, count_by_group(query, num_queries)))
 
 
 def _once(
@@ -179,16 +146,9 @@ def _once(
                 "penalty or a Hessian. Leave the pairwise loss out of the inner gradient."
             )
 
-        return _of_rows(upstream, query, 0) * slope, refuse
+        return of_rows(upstream, query, 0.0) * slope, refuse
 
     return product(upstream, scores)
-
-
-def _of_rows(by_query: tf.Tensor, query: tf.Tensor, otherwise: float | bool) -> tf.Tensor:
-    """Each row's entry of `by_query`; `otherwise` for rows of no query."""
-    none = tf.cast([otherwise], by_query.dtype)
-    index = tf.where(query < 0, tf.shape(by_query)[0], query)
-    return tf.gather(tf.concat([by_query, none], axis=0), index)
 
 
 def _float64(value: Any) -> tf.Tensor:

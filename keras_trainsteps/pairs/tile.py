@@ -46,7 +46,7 @@ def tile_sums(rule: PairRule, i: PairRows, j: PairRows, allowed: tf.Tensor | Non
     """
     d = i.score[..., :, None] - j.score[..., None, :]
     label_d = i.label[..., :, None] - j.label[..., None, :]
-    weight = _pair_weight(rule, i, j, label_d, allowed)
+    weight = _pair_weight(rule, i, j, allowed)
     term, slope = rule.term(d, label_d)
     counts_i = tf.reduce_sum(weight, axis=-1)
     if rule.factor is not None:
@@ -67,18 +67,18 @@ def _pair_weight(
     rule: PairRule,
     i: PairRows,
     j: PairRows,
-    label_d: tf.Tensor,
     allowed: tf.Tensor | None,
 ) -> tf.Tensor:
-    preferred = label_d > 0
+    label_i, label_j = i.label[..., :, None], j.label[..., None, :]
+    preferred = label_i > label_j
     if allowed is not None:
         preferred &= allowed
-    weight = tf.cast(preferred, label_d.dtype)
+    weight = tf.cast(preferred, label_i.dtype)
     if rule.ties:
-        tied = tf.equal(label_d, 0)
+        tied = tf.equal(label_i, label_j)
         if allowed is not None:
             tied &= allowed
-        weight = 2 * weight + tf.cast(tied, label_d.dtype)
+        weight = 2 * weight + tf.cast(tied, label_i.dtype)
     if i.weight is not None and j.weight is not None:
         # Both orders of a tied pair are summed, so the first row's weight alone gives
         # the mean of both.

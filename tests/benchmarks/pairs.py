@@ -6,7 +6,8 @@
 
 Every figure is loss and gradient of the logistic loss in milliseconds: medians of
 interleaved runs, so that noise of the machine falls on all alike. `seed` is the formula
-of seed 000, over all ordered pairs of rows.
+of seed 000, over all ordered pairs of rows. The last table is a `fit` with each loss
+(`pairs_training.py`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import tensorflow as tf
 
 from keras_trainsteps.pairs import LOGISTIC, pair_sums
 
+BLOCK = 0.05
 PEER_ROWS = 8192  # beyond this the quadratic ones need gigabytes
 
 
@@ -132,18 +134,28 @@ def contenders(name: str, quick: bool) -> dict:
     return found
 
 
-def medians(functions: dict, seconds: float = 2.0) -> dict[str, float]:
-    """Milliseconds, interleaved: each round runs every function once."""
+def medians(functions: dict, seconds: float = 3.0) -> dict[str, float]:
+    """Milliseconds. In each round every function runs for `BLOCK` seconds, at least once.
+
+    Rounds, so that noise of the machine falls on all alike; blocks, so that a short run
+    is not measured by the caches that a long one has left behind.
+    """
     for run in functions.values():
         run()
     times: dict[str, list[float]] = {name: [] for name in functions}
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until or len(next(iter(times.values()))) < 5:
+    rounds, until = 0, time.perf_counter() + seconds
+    while time.perf_counter() < until or rounds < 5:
+        rounds += 1
         for name, run in functions.items():
-            start = time.perf_counter()
-            result = run()
-            result[0].numpy()
-            times[name].append(1e3 * (time.perf_counter() - start))
+            end_of_block = time.perf_counter() + BLOCK
+            while True:
+                start = time.perf_counter()
+                result = run()
+                result[0].numpy()
+                end = time.perf_counter()
+                times[name].append(1e3 * (end - start))
+                if end > end_of_block:
+                    break
     return {name: float(np.median(values)) for name, values in times.items()}
 
 
@@ -237,7 +249,13 @@ def main() -> None:
             print(f"  n = {rows:<8} {ratio:.2f}")
     print("\npeak memory above a warm small batch, bytes a row")
     for name in ("log-normal", "1 x 65536", "1 x 1048576"):
-        print(f"  {name:<14} {peak_memory(name):.0f}", flush=True)
+        several = sorted(peak_memory(name) for _ in range(3))
+        print(f"  {name:<14} {several[1]:.0f} ({several[0]:.0f} to {several[2]:.0f})", flush=True)
+
+    from .pairs_training import main as training
+
+    print()
+    training()
 
 
 if __name__ == "__main__":

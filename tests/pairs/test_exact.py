@@ -55,7 +55,7 @@ def test_work_follows_the_sum_of_squared_group_sizes(monkeypatch):
     y_true, y_pred, query = rows_of_sizes(sizes)
     labels, scores = (tf.constant(x, tf.float64) for x in (y_true, y_pred))
     rule = PairRule(LOGISTIC, False, False, False, None)
-    groups = group_rows(tf.constant(query), tf.constant(len(sizes)))
+    groups = group_rows(tf.constant(query), tf.constant(sizes))
     exact_sums(rule, PairRows(labels, scores, None, {}), groups)
     assert sum(visited) <= 1.5 * sum(size**2 for size in sizes)
     assert max(visited) <= max(exact._TILE_PAIRS, 1000)

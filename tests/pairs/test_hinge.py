@@ -5,15 +5,16 @@ import tensorflow as tf
 
 from keras_trainsteps.pairs.hinge import HingeSums
 from keras_trainsteps.pairs.levels import Levels
-from keras_trainsteps.pairs.rules import PairRows
 
 
 def sums_of(scores, levels, squared):
     scores, levels = np.asarray(scores, np.float64), np.asarray(levels, np.int32)
-    rows = PairRows(tf.zeros_like(scores), tf.constant(scores), None, {})
     weights = tf.constant(np.bincount(levels, minlength=2)[None], tf.float64)
     group = tf.zeros(len(levels), tf.int32)
-    return HingeSums(rows, squared)(Levels(group, tf.constant(levels), weights, None))
+    levels = tf.constant(levels)
+    return HingeSums(squared)(
+        Levels(tf.constant(scores), None, levels, group, levels, weights, None)
+    )
 
 
 def test_hand_computed():
