@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,12 +44,14 @@ class CheckpointDirectory:
 
     Args:
         directory: The directory of the job; made when it is missing.
-        keep: How many checkpoints to keep.
+        keep: How many checkpoints to keep. One more, out of date, stays while the job
+            runs: the next is written over its file.
     """
 
     def __init__(self, directory: str | os.PathLike[str], keep: int) -> None:
         self.path, self.keep = Path(directory).resolve(), keep
         self._lock = contextlib.ExitStack()
+        self._spare: Path | None = None
 
     def open(self, job: Mapping[str, Any]) -> None:
         """Takes the directory for a job and for this process.
@@ -83,6 +86,9 @@ class CheckpointDirectory:
 
     def close(self) -> None:
         """Gives the directory free."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            shutil.rmtree(spare, ignore_errors=True)
         self._lock.close()
 
     def save(
@@ -95,15 +101,16 @@ class CheckpointDirectory:
         """Writes a checkpoint, then deletes the oldest beyond `keep`."""
         name = "final" if final else f"step-{about['epoch']:08d}-{about['steps']:012d}"
         with files.stage(self.path) as stage:
+            self._take_spare(stage)
             index, entry = arrays.write_arrays(stage / _FILE, values)
             manifest.seal(stage, KIND, {**about, "arrays": index}, {_FILE: entry})
             target = self.path / name
             if target.is_dir():
-                files.remove_tree(target)  # of the same moment: a run repeated it
+                self._set_aside(target)  # of the same moment: a run repeated it
             files.rename_new(stage, target)
             files.sync_directory(self.path)
         for old in self._names()[: -self.keep]:
-            files.remove_tree(self.path / old)
+            self._set_aside(self.path / old)
 
     def latest(self) -> Checkpoint | None:
         """The newest whole checkpoint between or within epochs; `None` before the first.
@@ -140,6 +147,19 @@ class CheckpointDirectory:
         about = manifest.verify(self.path / name, KIND)["about"]
         values = arrays.read_arrays(self.path / name / _FILE, about.pop("arrays"))
         return Checkpoint(about["epoch"], about["steps"], about["stopped"], about, values)
+
+    def _take_spare(self, stage: Path) -> None:
+        """Moves the file of a checkpoint that is out of date to where the next is written."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            os.rename(spare / _FILE, stage / _FILE)
+            shutil.rmtree(spare)
+
+    def _set_aside(self, checkpoint: Path) -> None:
+        """Makes a checkpoint the spare; from its new name on it is none any more."""
+        if self._spare is not None:
+            shutil.rmtree(self._spare)
+        self._spare = files.to_trash(checkpoint)
 
     def _names(self) -> list[str]:
         return sorted(name for name in os.listdir(self.path) if name.startswith("step-"))

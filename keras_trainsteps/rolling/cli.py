@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_trainsteps.rolling.registry import CHAMPION, ModelRegistry, Version
+from keras_trainsteps.rolling.registry import CHAMPION, ModelRegistry
+from keras_trainsteps.rolling.versions import Version
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 3, 4
 EPILOG = """

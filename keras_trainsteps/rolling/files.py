@@ -163,7 +163,12 @@ def rename_new(source: Path, target: Path) -> bool:
 
 def remove_tree(path: Path) -> None:
     """Deletes a directory that readers know: first its name, in one step, then its files."""
+    shutil.rmtree(to_trash(path))
+
+
+def to_trash(path: Path) -> Path:
+    """Takes the name of a directory away, in one step; returns its new path."""
     trash = path.with_name(f"{TRASH}{path.name}-{secrets.token_hex(8)}")
     os.rename(path, trash)
     sync_directory(path.parent)
-    shutil.rmtree(trash)
+    return trash

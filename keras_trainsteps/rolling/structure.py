@@ -101,8 +101,11 @@ def structure_of(model: keras.Model) -> Structure:
 
 
 def value_of(variable: Any) -> npt.NDArray[Any]:
-    """The value of a variable on the host."""
-    return np.asarray(tf.convert_to_tensor(variable).numpy())
+    """The value of a variable on the host, for reading: on a CPU it is not copied.
+
+    It stays as it is when the variable changes later.
+    """
+    return np.asarray(tf.convert_to_tensor(variable))
 
 
 def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
