@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import threading
 import warnings
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +54,7 @@ class CheckpointDirectory:
         self.path, self.keep = Path(directory).resolve(), keep
         self._lock = contextlib.ExitStack()
         self._spare: Path | None = None
+        self._thread: int | None = None
 
     def open(self, job: Mapping[str, Any]) -> None:
         """Takes the directory for a job and for this process.
@@ -72,6 +75,10 @@ class CheckpointDirectory:
         if marker.is_file():
             self._require_same(job, files.read_json(marker, "A job"))
         (self.path / ".owner").mkdir(exist_ok=True)
+        self._thread = threading.get_ident()
+        earlier = _opened.get(self.path)
+        if earlier is not None and earlier._thread == self._thread:
+            earlier.close()  # of a `fit` that an exception ended: this thread runs one
         try:
             self._lock.enter_context(files.locked(self.path / ".owner", wait=False))
         except BlockingIOError:
@@ -79,6 +86,7 @@ class CheckpointDirectory:
                 f"`directory` must belong to one running job. Received: `{self.path}`, "
                 "with which another `fit` is training now. Wait for it, or take another."
             ) from None
+        _opened[self.path] = self
         files.remove_leftovers(self.path)
         if not marker.is_file():
             body = {"format": _FORMAT, "format_version": 1, "job": dict(job)}
@@ -184,3 +192,7 @@ class CheckpointDirectory:
                 f"is {job.get(changed[0])!r}, was {saved.get(changed[0])!r}. Restore it, or "
                 "begin a new job with another `run_id` and directory."
             )
+
+
+# Directories that this process has opened, to tell its own earlier `fit` from another job.
+_opened: weakref.WeakValueDictionary[Path, CheckpointDirectory] = weakref.WeakValueDictionary()

@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INVALID
     except Exception as error:
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(note, file=sys.stderr)
         return FAILED
     return code
 

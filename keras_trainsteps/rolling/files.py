@@ -120,11 +120,17 @@ def stage(base: Path) -> Iterator[Path]:
     """
     path = base / f"{STAGE}{secrets.token_hex(8)}"
     with contextlib.ExitStack() as stack:
-        with locked(base):
-            os.mkdir(path)
-            stack.enter_context(locked(path))
         try:
+            with locked(base):
+                os.mkdir(path)
+                stack.enter_context(locked(path))
             yield path
+        except OSError as error:
+            error.add_note(
+                f"Nothing was added to `{base}`; what was there before is whole. Make room "
+                "on the disk, or make it writable, and run this again."
+            )
+            raise
         finally:
             if path.exists():
                 shutil.rmtree(path, ignore_errors=True)

@@ -8,10 +8,13 @@ from typing import Any
 import keras
 import numpy.typing as npt
 
+from keras_trainsteps import compat
 from keras_trainsteps.rolling.checkpoints import Checkpoint
 from keras_trainsteps.rolling.structure import structure_of
 
 Variables = dict[str, keras.Variable]
+
+_GLOBAL = "seed|(global)"
 
 
 def job_variables(
@@ -35,6 +38,8 @@ def job_variables(
     given = {id(variable) for variable in extra.values()}
     named |= {f"loss_weight|{name}": v for name, v in weights.items() if id(v) not in given}
     named |= {f"extra|{name}": v for name, v in extra.items()}
+    if (drawn := compat.global_random_state()) is not None:
+        named[_GLOBAL] = drawn
     if metrics:
         for variable in model.metrics_variables:
             alike = sum(name.startswith(f"metric|{variable.path}|") for name in named)
@@ -55,6 +60,9 @@ def restore(variables: Variables, found: Checkpoint, *, metrics: bool) -> None:
         # A metric that only validation has is made later; it then begins at 0.
         and (not name.startswith("metric|") or (metrics and name in variables))
     }
+    if not {_GLOBAL} & set(variables) & set(saved):  # made, but not drawn from in training
+        variables = {name: v for name, v in variables.items() if name != _GLOBAL}
+        saved.pop(_GLOBAL, None)
     if wrong := _differences(variables, saved):
         raise ValueError(
             "The model must be that of the job that is resumed. Received: "

@@ -84,7 +84,8 @@ def structure_of(model: keras.Model) -> Structure:
     """The parts of a built model.
 
     Raises:
-        ValueError: When the model is not built.
+        ValueError: When the model is not built, or holds variables that Keras neither
+            trains nor saves.
     """
     if not model.built:
         raise ValueError(
@@ -93,6 +94,7 @@ def structure_of(model: keras.Model) -> Structure:
         )
     found = Structure({}, {}, {}, {})
     _visit(model, "", found, set())
+    _require_plain_losses(model)
     known = {id(variable) for variable in found.weights.values()}
     for variable in model.weights:
         if id(variable) not in known:
@@ -119,7 +121,13 @@ def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
     below = {id(weight) for _, child in children for weight in child.weights}
     own = {id(weight) for weight in layer.weights} - below
     named: dict[int, str] = {}
-    for key, value in _held(layer, keras.Variable | keras.random.SeedGenerator):
+    for key, value in _held(layer, keras.Variable | keras.random.SeedGenerator | tf.Variable):
+        if isinstance(value, tf.Variable):
+            raise ValueError(
+                f"`{key}` must be a weight, so that it is trained and saved. Received: a "
+                f"`tf.Variable` in {path or 'the model'}, of which Keras knows nothing. "
+                "Make it with `self.add_weight(name=...)`."
+            )
         if isinstance(value, keras.random.SeedGenerator):
             _add(found.seeds, f"{path}/{key}".strip("/"), value.state)
         elif id(value) in own:
@@ -130,6 +138,19 @@ def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
             _add(found.weights, f"{path}/{key}".strip("/"), weight)
     if hasattr(layer, "get_vocabulary"):
         found.vocabularies[path] = layer
+
+
+def _require_plain_losses(model: keras.Model) -> None:
+    """Refuses a coefficient in a loss object: it is not trained and not saved."""
+    for loss in keras.tree.flatten(getattr(model, "loss", None)):
+        held = _held(loss, keras.Variable | tf.Variable) if hasattr(loss, "__dict__") else ()
+        for key, _ in held:
+            raise ValueError(
+                f"`loss` must hold no variables. Received: {key!r} of "
+                f"{type(loss).__name__}, which Keras neither trains nor saves. Make it a "
+                "weight of the model, `self.add_weight(name=...)`, and use it in "
+                "`compute_losses`."
+            )
 
 
 def _children(layer: Any, path: str, found: Structure) -> Iterator[tuple[str, Any]]:

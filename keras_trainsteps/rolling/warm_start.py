@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -107,14 +108,16 @@ def warm_start(
     problems += layer_problems(state.layers, structure.layers, unused, missing, tables)
     handled = _handled(maps, state, structure)
     problems += vocabulary_problems(state.vocabularies, vocabularies_of(structure), handled)
+    problems += _ambiguous("model", structure.weights) + _ambiguous("source", state.weights)
     plan = Plan([], [], problems)
     _plan_weights(plan, state, structure, maps, unused, missing)
     _plan_seeds(plan, state, structure)
     plan.problems.extend([*unused.unmet(), *missing.unmet()])
     if not plan.problems:  # the optimizer's state is only as good as the weights'
-        plan.problems.extend(
-            plan_optimizer(plan, model, state, structure, maps, optimizer, learning_rate)
-        )
+        with model.distribute_strategy.scope():
+            plan.problems.extend(
+                plan_optimizer(plan, model, state, structure, maps, optimizer, learning_rate)
+            )
     if plan.problems:
         listed = "\n".join(f"  {problem}" for problem in plan.problems)
         raise ValueError(
@@ -174,6 +177,16 @@ def _maps(
             )
         maps[below[0]] = found
     return maps, problems
+
+
+def _ambiguous(side: str, paths: Iterable[str]) -> list[str]:
+    """Weights that only the order in which they were made tells apart."""
+    return [
+        f"{path}: of the {side}: one of several weights of one name; give each a name of "
+        "its own, or keep it in an attribute"
+        for path in paths
+        if re.search(r":\d+$", path)
+    ]
 
 
 def _handled(

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -98,10 +99,11 @@ def two(first="user", second="item"):
     return sequential(Dense(4, name=first), Dense(4, name=second))
 
 
-def branches(left="user", right="item"):
-    inputs = [keras.Input((4,), name=name) for name in ("u", "i")]
-    towers = [Dense(4, name=n)(i) for n, i in zip((left, right), inputs, strict=True)]
-    return keras.Model(inputs, keras.layers.Subtract(name="minus")(towers))
+def branches(left="user", right="item", inputs=("u", "i")):
+    given = {name: keras.Input((4,), name=name) for name in ("u", "i")}
+    towers = [Dense(4, name=n)(i) for n, i in zip((left, right), given.values(), strict=True)]
+    difference = keras.layers.Subtract(name="minus")(towers)
+    return keras.Model([given[name] for name in inputs], difference)
 
 
 def blocks(number):
@@ -174,6 +176,17 @@ SILENT_IN_KERAS = {
         lambda: sequential(keras.layers.Softmax(name="a")),
         "a: class ReLU in the source, Softmax in the model",
     ),
+    "more blocks": (lambda: blocks(2), lambda: blocks(3), "blocks/2: a layer of the model"),
+    "dropped attribute": (
+        lambda: towers(("user", "item", "spare")),
+        lambda: towers(("user", "item")),
+        "spare: a layer of the source",
+    ),
+    "swapped inputs": (
+        branches,
+        lambda: branches(inputs=("i", "u")),
+        r"\(inputs\): called on",
+    ),
     "renamed attribute": (
         lambda: towers(("user", "item")),
         lambda: towers(("user_tower", "item")),
@@ -194,6 +207,7 @@ def towers(names, order=None):
             super().__init__()
             for name in order or names:
                 setattr(self, name, Dense(4))
+                getattr(self, name).build((None, 4))
 
         def call(self, x):
             return getattr(self, names[0])(x) - getattr(self, names[1])(x)
@@ -242,6 +256,108 @@ def test_coefficients_are_known_by_name():
     refused(weighted("ac"), source, r"coefficients/c: a weight of the model")
     report = warm_start(weighted("ac"), source, rename={"coefficients/b": "coefficients/c"})
     assert "coefficients/c" in report.loaded
+
+
+class Owner(LossAwareModel):
+    """Weights of the model itself that an attribute holds, or nothing does."""
+
+    def __init__(self, *names, held=False, trainable=True):
+        super().__init__()
+        self.net = Dense(4)
+        for number, name in enumerate(names):
+            made = self.add_weight(name=name, shape=(2,), trainable=trainable)
+            if held:
+                setattr(self, f"attribute_{number}", made)
+
+    def call(self, x):
+        return self.net(x)
+
+
+def owner(*names, functional=False, **options):
+    if functional:
+        inputs = keras.Input((4,))
+        model = LossAwareModel(inputs, Dense(4, name="net")(inputs))
+        for name in names:
+            model.add_weight(name=name, shape=(2,))
+        return model
+    model = Owner(*names, **options)
+    model(np.ones((1, 4)))
+    return model
+
+
+def own_weights(model):
+    return {w.name: w.numpy().tolist() for w in model.weights if w.shape == (2,)}
+
+
+@pytest.mark.parametrize("functional", [True, False])
+def test_weights_of_a_model_that_nothing_holds_are_known_by_name(tmp_path, functional):
+    source = compiled(owner("near", "far", functional=functional))
+    save_for_training(source, tmp_path / "s")
+    model = compiled(owner("far", "near", functional=functional), seed=1)
+    report = warm_start(model, tmp_path / "s", optimizer="carry")
+    assert {"near", "far", "optimizer/momentums/far"} <= set(report.loaded)
+    assert own_weights(model) == own_weights(source)
+    for change in (("near",), ("near", "far", "new"), ("near", "wide")):
+        other = compiled(owner(*change, functional=functional), seed=2)
+        refused(other, tmp_path / "s", "a weight of the (model|source)")
+
+
+def test_weights_that_do_not_train_are_loaded_too():
+    source = randomized(owner("near", held=True, trainable=False))
+    model = owner("near", held=True, trainable=False)
+    assert "attribute_0" in warm_start(model, source).loaded
+    assert own_weights(model) == own_weights(source)
+
+
+def test_weights_of_one_name_are_refused_unless_held():
+    source = randomized(owner("coefficient", "coefficient"))
+    model = randomized(owner("coefficient", "coefficient"), seed=1)
+    refused(model, source, "one of several weights of one name")
+    source = randomized(owner("coefficient", "coefficient", held=True))
+    model = owner("coefficient", "coefficient", held=True)
+    warm_start(model, source)
+    np.testing.assert_array_equal(model.attribute_1, source.attribute_1)
+
+
+def test_variables_that_keras_does_not_see_are_refused(tmp_path):
+    class Loss(keras.losses.Loss):
+        def __init__(self):
+            super().__init__()
+            self.scale = keras.Variable(7.0)
+
+        def call(self, y_true, y_pred):
+            return self.scale * keras.ops.square(y_true - y_pred)
+
+    lost = owner("near")
+    lost.coefficient = tf.Variable(1.0)
+    untrained = owner("near")
+    untrained.compile("adam", loss=Loss())
+    for model, match in (
+        (lost, "`coefficient` must be a weight"),
+        (untrained, "'scale' of Loss"),
+    ):
+        refused(model, owner("near"), match)
+        refused(owner("near"), model, match)
+        with pytest.raises(ValueError, match=match):
+            save_for_training(model, tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def test_a_layer_that_is_never_called_is_refused_once_it_is():
+    def build(called):
+        model = Owner()
+        model.spare = Dense(4)
+        if called:
+            model.spare.build((None, 4))
+            model(np.ones((1, 4)))
+        else:
+            with pytest.warns(UserWarning, match="looks like it has unbuilt state"):
+                model(np.ones((1, 4)))
+        return model
+
+    refused(build(False), build(True), "spare/kernel: a weight of the source")
+    refused(build(True), build(False), "spare/kernel: a weight of the model")
+    warm_start(build(False), build(False))
 
 
 def test_a_renamed_coefficient_is_refused_until_renamed():
@@ -323,22 +439,25 @@ def test_damaged_states_are_refused(tmp_path):
         save_for_training(model, tmp_path / "s")
 
 
-@pytest.mark.parametrize("at", range(0, 16, 5))
-def test_a_failure_in_the_middle_leaves_the_model_as_it_was(monkeypatch, at):
+def test_a_failure_in_the_middle_leaves_the_model_as_it_was(monkeypatch):
     source, model = compiled(ranker()), compiled(ranker(), seed=1)
     before = state_of(model)
-    real, calls = keras.Variable.assign, []
+    real, left = keras.Variable.assign, []
 
     def assign(self, value):
-        calls.append(self)
-        if len(calls) == at + 1:
+        if left and not left.pop():
             raise RuntimeError("out of memory")
         return real(self, value)
 
     monkeypatch.setattr(type(model.log_scale), "assign", assign)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        warm_start(model, source, optimizer="carry")
-    assert state_of(model) == before
+    for done in range(16):  # 5 weights, 10 slots, the step
+        left[:] = [False, *[True] * done]
+        with pytest.raises(RuntimeError, match="out of memory"):
+            warm_start(model, source, optimizer="carry")
+        assert state_of(model) == before
+    left[:] = [True] * 16
+    warm_start(model, source, optimizer="carry")
+    assert not left
 
 
 # The optimizer
@@ -380,6 +499,84 @@ def test_an_optimizer_is_carried_whole_or_reset_whole(tmp_path, name):
     for value, variable in zip(begun, model.optimizer.variables, strict=True):
         np.testing.assert_array_equal(value, variable)
     assert not [path for path in report.loaded if path.startswith("optimizer/")]
+
+
+SITUATIONS = {
+    "the same": {},
+    "frozen here": {"frozen": (False, True)},
+    "frozen there": {"frozen": (True, False)},
+    "schedule here": {"scheduled": (False, True)},
+    "schedule there": {"scheduled": (True, False)},
+    "averaged here": {"use_ema": (False, True)},
+    "averaged there": {"use_ema": (True, False)},
+    "accumulated here": {"gradient_accumulation_steps": (None, 2)},
+    "scaled here": {"scaled": (False, True)},
+    "scaled there": {"scaled": (True, False)},
+    "grown table": {"tokens": ("abc", "dcba")},
+}
+
+
+def situated(kind, side, choices, seed):
+    chosen = {name: values[side] for name, values in choices.items()}
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 100) if chosen.get("scheduled") else 0.1
+    options = {k: chosen[k] for k in ("use_ema", "gradient_accumulation_steps") if chosen.get(k)}
+    if kind is keras.optimizers.SGD:
+        options["momentum"] = 0.9  # without it there is nothing to carry
+    optimizer = kind(rate, **options)
+    if chosen.get("scaled"):
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+    model = shop(chosen.get("tokens", "abc"), optimizer="sgd", seed=seed)
+    model.get_layer("score").trainable = not chosen.get("frozen", False)
+    return compiled(model, optimizer, seed)
+
+
+CLASSES = ["SGD", "RMSprop", "Adam", "AdamW", "Adadelta", "Adagrad", "Adamax", "Adafactor"]
+CLASSES += ["Nadam", "Ftrl", "Lion", "Lamb", "Muon", "ScheduleFreeAdamW"]
+
+
+def fits(name):
+    """The situations in which an optimizer can be carried."""
+    factored = name == "Adafactor"  # its slots are no rows of the table
+    return ("the same",) if factored else ("the same", "grown table")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("name", CLASSES)
+def test_the_state_of_an_optimizer_is_never_taken_in_part(name, situation):
+    kind, choices = getattr(keras.optimizers, name), SITUATIONS[situation]
+    source = situated(kind, 0, choices, 0)
+    vocabularies = {"table": "lookup"} if "tokens" in choices else {}
+    saved = copy_of(source).optimizer
+    for policy in ("reset", "carry"):
+        model = situated(kind, 1, choices, 1)
+        before = state_of(model)
+        if policy == "carry" and situation not in fits(name):
+            with pytest.raises(ValueError, match="optimizer"):
+                warm_start(model, source, optimizer=policy, vocabularies=vocabularies)
+            assert state_of(model) == before
+            continue
+        warm_start(model, source, optimizer=policy, vocabularies=vocabularies)
+        found = copy_of(model).optimizer
+        fresh = copy_of(begun(situated(kind, 1, choices, 1))).optimizer
+        for key, slot in found.slots.items():
+            if policy == "reset":
+                np.testing.assert_array_equal(slot, fresh.slots[key])
+            elif key[1] != "table/embeddings" or not vocabularies:
+                np.testing.assert_array_equal(slot, saved.slots[key])
+            else:
+                rows = VocabularyMap(old=["[UNK]", *"abc"], new=["[UNK]", *"dcba"]).rows()
+                for row, old in enumerate(rows if slot.ndim else ()):
+                    expected = fresh.slots[key][row] if old < 0 else saved.slots[key][old]
+                    np.testing.assert_array_equal(slot[row], expected)
+
+
+def begun(model):
+    """The model with an optimizer that has not done anything."""
+    optimizer = model.optimizer
+    model.optimizer = type(optimizer).from_config(optimizer.get_config())
+    model.optimizer.build(model.trainable_variables)
+    return model
 
 
 def test_an_unbuilt_optimizer_is_built_only_when_all_is_well():
@@ -473,6 +670,15 @@ def test_another_order_of_the_same_tokens_is_refused():
     assert report.remapped == ("table/embeddings",)
     x = keras.ops.convert_to_tensor(np.array(["cat", "dog", "fox", "emu"], dtype=object))
     np.testing.assert_array_equal(model(x), source(x))
+
+
+def test_moved_special_rows_are_refused():
+    source = shop("abc")
+    named = {"vocabularies": {"table": "lookup"}}
+    more = shop("abc", oov=2, seed=1)
+    refused(more, source, "lookup: num_oov_indices is 1 in the source, 2 in the model", **named)
+    masked = shop("abc", mask="-", seed=1)
+    refused(masked, source, "lookup: mask_token is None in the source, '-' in the model", **named)
 
 
 TOKENS = st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1, max_size=6)
@@ -621,11 +827,26 @@ def test_the_report_prints_as_a_table():
     assert len({line.index("(") for line in lines[1:6]}) == 1
 
 
-def test_what_is_saved_is_what_is_read(tmp_path):
-    model = compiled(shop("ab"), OPTIMIZERS["loss scale"]())
+@pytest.mark.parametrize("policy", ["float32", "bfloat16", "mixed_float16"])
+def test_what_is_saved_is_what_is_read(tmp_path, policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = compiled(shop("ab"), OPTIMIZERS["loss scale"]())
+    finally:
+        keras.config.set_dtype_policy("float32")
     save_for_training(model, tmp_path / "s")
     found, expected = read_state(tmp_path / "s"), copy_of(model)
     assert found.layers == expected.layers
     assert found.vocabularies == expected.vocabularies == {"lookup": ["[UNK]", "a", "b"]}
     assert found.optimizer.config == expected.optimizer.config
-    assert set(found.optimizer.slots) == set(expected.optimizer.slots)
+    for side in ("weights", "seeds"):
+        require_equal(getattr(found, side), getattr(expected, side))
+    require_equal(found.optimizer.slots, expected.optimizer.slots)
+    require_equal(found.optimizer.scalars, expected.optimizer.scalars)
+
+
+def require_equal(left, right):
+    assert left.keys() == right.keys()
+    for key, value in left.items():
+        assert value.dtype == right[key].dtype
+        np.testing.assert_array_equal(value, right[key])
