@@ -199,11 +199,3 @@ def test_the_module_runs_and_explains_itself(tmp_path):
         assert word in done.stdout
     done = subprocess.run(program, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
-
-
-def test_co2_rolling_beats_train_once():
-    from keras_trainsteps.examples import rolling_co2
-
-    found = rolling_co2.main(updates=7)
-    assert found["means"]["rolling"] < 0.95 * found["means"]["train once"]
-    assert found["promoted"] >= 4
