@@ -56,7 +56,8 @@ class ModelRegistry:
         if not marker.is_file():
             raise ValueError(
                 "`directory` must be a registry, empty or missing. Received: "
-                f"`{self.directory}`, which holds other things and no `{MARKER}`."
+                f"`{self.directory}`, which holds other things and no `{MARKER}`. Take a "
+                "directory of its own."
             )
         found = files.read_json(marker, "A registry")
         format_ = (found.get("format"), found.get("format_version"))
@@ -93,7 +94,7 @@ class ModelRegistry:
             raise ValueError(
                 f"`which` must be a version of `{self.directory}`. Received: {which!r}"
                 f"{'' if which == number else f', which points at {number}'}. "
-                f"The versions are {self.versions()}."
+                f"The versions are {self.versions()}; take one of them."
             )
         return versions.read(path)
 
@@ -162,13 +163,14 @@ class ModelRegistry:
             self.verify(version)
             aliases.move(self.directory, alias, version, {"action": "set_alias"})
 
-    def promote(self, version: int, blessing: Blessing) -> None:
+    def promote(self, version: int, blessing: Blessing, *, dry_run: bool = False) -> None:
         """Makes a version the champion.
 
         Args:
             version: Its number.
             blessing: What `evaluate_candidate` returned for these very weights, compared
                 with the present champion.
+            dry_run: Whether to check everything and change nothing.
 
         Raises:
             ValueError: When the blessing failed, is of other weights, or compares with
@@ -182,9 +184,16 @@ class ModelRegistry:
             against = None if now is None else self.get(now.version).fingerprint
             require_blessed(found, blessing, against)
             reason = {"action": "promote", "blessing": blessing.to_json()}
-            aliases.move(self.directory, CHAMPION, found.number, reason)
+            if not dry_run:
+                aliases.move(self.directory, CHAMPION, found.number, reason)
 
-    def rollback(self, alias: str = CHAMPION, *, from_version: int | None = None) -> int:
+    def rollback(
+        self,
+        alias: str = CHAMPION,
+        *,
+        from_version: int | None = None,
+        dry_run: bool = False,
+    ) -> int:
         """Points an alias back to where it pointed before: one atomic move.
 
         Args:
@@ -192,9 +201,10 @@ class ModelRegistry:
             from_version: The version to leave. When the alias is elsewhere already,
                 nothing happens, so that a repeated call is harmless. Default: whichever
                 it points at.
+            dry_run: Whether to say where it would point, and change nothing.
 
         Returns:
-            The version that the alias points at now.
+            The version that the alias points at then.
 
         Raises:
             ValueError: When the alias was never set, or has nowhere to go back to.
@@ -207,11 +217,14 @@ class ModelRegistry:
             if not earlier:
                 raise ValueError(
                     f"`alias` must have pointed at another version before. Received: "
-                    f"{alias!r}, which points at {now.version} and never elsewhere."
+                    f"{alias!r}, which points at {now.version}, with no earlier version left. "
+                    "Publish a version and move the alias to it."
                 )
             self.verify(earlier[-1])
             reason = {"action": "rollback", "from_version": now.version}
-            aliases.write(self.directory, alias, Alias(earlier[-1], earlier[:-1], reason))
+            if not dry_run:
+                moved = Alias(earlier[-1], earlier[:-1], reason)
+                aliases.write(self.directory, alias, moved)
             return earlier[-1]
 
     def retain(self, newest: int, *, dry_run: bool = False) -> list[int]:
@@ -260,7 +273,13 @@ class ModelRegistry:
         Raises:
             ValueError: When there is none.
         """
+        self.get(version)
         path = self.directory / _BLESSINGS / f"{version}.json"
+        if not path.exists():
+            raise ValueError(
+                f"Version {version} must have been through the gate. Received: no recorded "
+                "blessing. Compare it by `evaluate_candidate`, and `save_blessing`."
+            )
         return Blessing.from_json(files.read_json(path, "A version with a blessing"))
 
     def _create(self) -> None:

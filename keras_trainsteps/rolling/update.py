@@ -56,9 +56,12 @@ class UpdateReport:
     started: WarmStartReport | None
 
     def __str__(self) -> str:
-        who = "no version (dry run)" if self.version is None else f"version {self.version}"
-        fate = "is champion" if self.promoted else "is not promoted"
-        lines = [f"{who} {fate}; champion before: {self.champion}"]
+        if self.version is None:
+            would = "would" if self.blessing.blessed else "would not"
+            fate = f"dry run: the candidate {would} become champion"
+        else:
+            fate = f"version {self.version} is {'' if self.promoted else 'not '}champion"
+        lines = [f"{fate}; champion before: {self.champion or 'none'}"]
         if self.prequential:
             values = ", ".join(f"{k} {v:.6g}" for k, v in self.prequential.items())
             lines.append(f"champion on the new window: {values}")

@@ -87,7 +87,7 @@ def test_blessings_are_recorded(registry):
     blessing = bless(registry, 1, Check("x", True, 0.25, "above 0", 0.1, 0.5), PASSED)
     registry.save_blessing(1, blessing)
     assert registry.blessing(1) == blessing
-    with pytest.raises(ValueError, match="must have the file"):
+    with pytest.raises(ValueError, match="must be a version"):
         registry.blessing(2)
 
 

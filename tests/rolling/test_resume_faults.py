@@ -31,7 +31,20 @@ def test_resumed_jobs_end_as_if_never_killed(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "suite",
-    ["cases", "epoch_ends", "moments", "moments_of_ranking", "twice", "disk", "artefacts"],
+    [
+        "cases",
+        "epoch_ends",
+        "moments",
+        "moments_of_ranking",
+        "any_time",
+        "twice",
+        "disk",
+        "broken_disk",
+        "longer",
+        "artefacts",
+        "warm_starts",
+        "replicas",
+    ],
 )
 def test_every_kind_of_job_and_moment(tmp_path, suite):
     run(tmp_path, suite)
