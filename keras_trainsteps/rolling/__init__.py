@@ -1,6 +1,5 @@
 """Serve a model without its loss, and update it day after day."""
 
-from keras_trainsteps.rolling.anchor import L2SP as L2SP
 from keras_trainsteps.rolling.blessing import Blessing as Blessing
 from keras_trainsteps.rolling.blessing import Check as Check
 from keras_trainsteps.rolling.gate import evaluate_candidate as evaluate_candidate

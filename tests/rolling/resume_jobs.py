@@ -12,6 +12,12 @@ import tensorflow as tf
 
 from keras_trainsteps import LossAwareModel, losses
 from keras_trainsteps.metrics import NDCG
+from keras_trainsteps.penalties import (
+    L2SP,
+    TrainableCoefficient,
+    WeightPenalty,
+    sum_of_norms,
+)
 from keras_trainsteps.rolling import ResumableCheckpoint, resumable_batches
 from tests.rolling.faults import Faults
 from tests.rolling.models import Ranker, ranking_data
@@ -48,6 +54,24 @@ def ranking(dropout=0.2):
     model = TwoTerms(inputs, keras.layers.Reshape(())(scores))
     model.log_scale = model.add_weight(name="log_scale", shape=(), initializer="zeros")
     model.compile(keras.optimizers.Adam(0.02), metrics=[NDCG("query_id", k=3)])
+    return model
+
+
+def added():
+    """As `ranking`, with a coefficient that the library trains."""
+    model = ranking()
+    coefficient = TrainableCoefficient(0.5, bounds=(0.01, 2.0))
+    penalty = WeightPenalty(sum_of_norms, of=["*/kernel"], coefficient=coefficient)
+    model.add_loss(penalty, name="norms")
+    model.compile(keras.optimizers.Adam(0.02), metrics=[NDCG("query_id", k=3)])
+    return model
+
+
+def anchored():
+    """As `ranking`, held near where the job began, not where it was resumed."""
+    model = ranking()
+    model.add_loss(L2SP(of=["*/kernel"], coefficient=0.5), name="anchor")
+    model.compile(keras.optimizers.Adam(0.02))
     return model
 
 
@@ -195,6 +219,8 @@ CASES = {
         [keras.callbacks.ReduceLROnPlateau("val_loss", patience=1, min_delta=0.5)],
         {"query_ids": "query_id"},
     ),
+    "trainable coefficient": lambda: (added(), [], {"query_ids": "query_id"}),
+    "anchored": lambda: (anchored(), [], {"query_ids": "query_id"}),
     "subclassed ranking": lambda: (towers(), [], {"query_ids": "query_id"}),
     "dropout global": lambda: (plain(GlobalNoise()), [], {}),
     "one replica": lambda: (one_replica(), [], {}),

@@ -328,8 +328,19 @@ def test_variables_that_keras_does_not_see_are_refused(tmp_path):
         def call(self, y_true, y_pred):
             return self.scale * keras.ops.square(y_true - y_pred)
 
-    lost = owner("near")
-    lost.coefficient = tf.Variable(1.0)
+    class Scaled(keras.Model):
+        """A stock model; to a `LossAwareModel` this would give a weight."""
+
+        def __init__(self):
+            super().__init__()
+            self.net = Dense(4)
+            self.coefficient = tf.Variable(1.0)
+
+        def call(self, x):
+            return self.net(x)
+
+    lost = Scaled()
+    lost(np.ones((1, 4)))
     untrained = owner("near")
     untrained.compile("adam", loss=Loss())
     for model, match in (
