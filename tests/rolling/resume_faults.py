@@ -102,7 +102,8 @@ def cases(base, names=tuple(CASES)):
 
 def some_cases(base):
     """The kinds that fail in different ways."""
-    return cases(base, ("ranking", "early stopping", "float16", "subclassed ranking"))
+    names = ("trainable coefficient", "early stopping", "float16", "subclassed ranking")
+    return cases(base, names)
 
 
 def epoch_ends(base):

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_trainsteps.rolling import (
     ModelRegistry,
+    Stability,
     fingerprint,
     load_published,
     publish_model,
@@ -115,6 +116,20 @@ def test_nan_empty_windows_and_mismatches_publish_nothing(registry, monkeypatch)
     with pytest.raises(ValueError, match="`source` must match the model"):
         update.run(daily_job.window(1))
     assert registry.versions() == [1]
+
+
+def test_a_window_of_new_ids_alone_is_not_trusted(registry):
+    update = daily_job.update(
+        registry, stability=Stability(max_new=0.5), new_ids=lambda x: x[:, 0] > known
+    )
+    known = 9.0  # all rows
+    assert update.run(daily_job.window(0)).promoted
+    known = -9.0  # none
+    report = update.run(daily_job.window(1))
+    assert [check.name for check in report.blessing.failed] == ["new ids"]
+    assert registry.aliases()["champion"] == 1
+    with pytest.raises(ValueError, match="`new_ids` must be given"):
+        daily_job.update(registry, stability=Stability(max_new=0.5))
 
 
 def test_a_dry_run_changes_nothing(registry):
