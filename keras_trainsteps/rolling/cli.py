@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_trainsteps.rolling.registry import CHAMPION, MARKER, ModelRegistry
+from keras_trainsteps.rolling.marker import MARKER
+from keras_trainsteps.rolling.registry import CHAMPION, ModelRegistry
 from keras_trainsteps.rolling.versions import Version
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 3, 4

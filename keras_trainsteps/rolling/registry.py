@@ -7,15 +7,12 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from keras_trainsteps.rolling import aliases, files, versions
+from keras_trainsteps.rolling import aliases, files, marker, versions
 from keras_trainsteps.rolling.aliases import Alias
 from keras_trainsteps.rolling.blessing import Blessing, require_blessed
 from keras_trainsteps.rolling.versions import Version
 
-MARKER = "registry.json"
 CHAMPION = "champion"
-_FORMAT = "keras_trainsteps.registry"
-_FORMAT_VERSION = 1
 _BLESSINGS = "blessings"
 
 
@@ -50,23 +47,7 @@ class ModelRegistry:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory).resolve()
-        if not self.directory.exists() or _is_empty(self.directory):
-            self._create()
-        marker = self.directory / MARKER
-        if not marker.is_file():
-            raise ValueError(
-                "`directory` must be a registry, empty or missing. Received: "
-                f"`{self.directory}`, which holds other things and no `{MARKER}`. Take a "
-                "directory of its own."
-            )
-        found = files.read_json(marker, "A registry")
-        format_ = (found.get("format"), found.get("format_version"))
-        if format_ != (_FORMAT, _FORMAT_VERSION):
-            raise ValueError(
-                f"`{marker}` must be of format {_FORMAT!r}, version {_FORMAT_VERSION}. "
-                f"Received: {format_}. Open it with the version of keras_trainsteps that "
-                "made it, or upgrade."
-            )
+        marker.require(self.directory)
 
     def versions(self) -> list[int]:
         """The numbers of all versions, ascending.
@@ -142,7 +123,7 @@ class ModelRegistry:
         }
         with files.stage(self.directory) as stage:
             write(stage)
-            if _is_empty(stage):
+            if marker.is_empty(stage):
                 raise ValueError("`write` must fill its directory. Received: an empty one.")
             return versions.place(stage, self.directory, about)
 
@@ -282,11 +263,6 @@ class ModelRegistry:
             )
         return Blessing.from_json(files.read_json(path, "A version with a blessing"))
 
-    def _create(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        marker = {"format": _FORMAT, "format_version": _FORMAT_VERSION}
-        files.replace_file(self.directory / MARKER, files.canonical_json(marker))
-
     def _number(self, which: int | str) -> int:
         return self._alias(which).version if isinstance(which, str) else int(which)
 
@@ -298,9 +274,3 @@ class ModelRegistry:
                 f"{self.aliases()}. Publish a version and point the alias at it."
             )
         return found
-
-
-def _is_empty(directory: Path) -> bool:
-    return directory.is_dir() and all(
-        name.startswith(files.STAGE) for name in os.listdir(directory)
-    )
