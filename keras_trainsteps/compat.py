@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras.src.backend.common import global_state
 from tensorflow.python.ops import control_flow_util
 
 from keras_trainsteps import replicas
@@ -46,6 +47,16 @@ def makes_functional(
     return len(given) == 2 and all(
         isinstance(leaf, keras.KerasTensor) for leaf in keras.tree.flatten(given)
     )
+
+
+def global_random_state() -> keras.Variable | None:
+    """The state of the generator that `keras.random` draws from when no seed is given.
+
+    It belongs to no layer, and Keras exports it not (seen in 3.15.1). `None` when there is
+    none yet: to make one would draw from Python's generator.
+    """
+    generator = global_state.get_global_attribute("global_seed_generator")
+    return None if generator is None else generator.state
 
 
 _twins: dict[Any, type[keras.Model]] = {}

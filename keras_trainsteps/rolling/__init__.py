@@ -10,7 +10,6 @@ from keras_trainsteps.rolling.model_state import save_for_training as save_for_t
 from keras_trainsteps.rolling.publish import load_published as load_published
 from keras_trainsteps.rolling.publish import publish_model as publish_model
 from keras_trainsteps.rolling.registry import ModelRegistry as ModelRegistry
-from keras_trainsteps.rolling.registry import Version as Version
 from keras_trainsteps.rolling.report import WarmStartReport as WarmStartReport
 from keras_trainsteps.rolling.resumable import ResumableBatches as ResumableBatches
 from keras_trainsteps.rolling.resumable import resumable_batches as resumable_batches
@@ -23,5 +22,6 @@ from keras_trainsteps.rolling.thresholds import ValueThreshold as ValueThreshold
 from keras_trainsteps.rolling.update import RollingUpdate as RollingUpdate
 from keras_trainsteps.rolling.update import UpdateReport as UpdateReport
 from keras_trainsteps.rolling.update import Window as Window
+from keras_trainsteps.rolling.versions import Version as Version
 from keras_trainsteps.rolling.vocabulary import VocabularyMap as VocabularyMap
 from keras_trainsteps.rolling.warm_start import warm_start as warm_start

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,11 @@ class Alias(NamedTuple):
     version: int
     previous: tuple[int, ...]
     reason: dict[str, Any]
+
+    def earlier(self, there: Iterable[int]) -> tuple[int, ...]:
+        """The versions that it can go back to, of those that are still there."""
+        left = set(there) - {self.version}
+        return tuple(number for number in self.previous if number in left)
 
 
 def require_name(name: str) -> None:
@@ -73,3 +79,12 @@ def write(base: Path, name: str, alias: Alias) -> None:
     (base / FOLDER).mkdir(exist_ok=True)
     kept = alias._replace(previous=alias.previous[-_HISTORY:])
     files.replace_file(base / FOLDER / f"{name}.json", files.canonical_json(kept._asdict()))
+
+
+def move(base: Path, name: str, version: int, reason: dict[str, Any]) -> None:
+    """Points an alias at a version, and remembers where it was."""
+    now = read(base, name)
+    if now is not None and now.version == version:
+        return
+    previous = () if now is None else (*now.previous, now.version)
+    write(base, name, Alias(version, previous, reason))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,26 +21,38 @@ _KINDS = "biuf"
 def write_arrays(
     path: Path, arrays: Mapping[str, npt.NDArray[Any]]
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Writes arrays one after the other.
+    """Writes arrays one after the other, and syncs them to disk.
+
+    A file that is there already is written over in place, which saves the system the
+    work of finding room for a new one.
 
     Returns:
         Their index, and the size and SHA-256 of the file, hashed while it is written.
     """
     index: list[dict[str, Any]] = []
     digest, offset = hashlib.sha256(), 0
-    with open(path, "wb") as file, ThreadPoolExecutor(max_workers=1) as pool:
+    mode = "r+b" if path.exists() else "wb"
+    with open(path, mode) as file, ThreadPoolExecutor(max_workers=1) as pool:
         hashing = []
         for name, array in arrays.items():
             array = np.asarray(array)
-            content = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+            content = bytes_of(array)
             hashing.append(pool.submit(digest.update, content))
             file.write(content)
             entry = {"name": name, "dtype": array.dtype.name, "shape": list(array.shape)}
             index.append({**entry, "offset": offset})
             offset += array.nbytes
+        file.truncate(offset)
+        file.flush()
+        os.fsync(file.fileno())
         for hashed in hashing:
             hashed.result()
     return index, {"bytes": offset, "sha256": digest.hexdigest()}
+
+
+def bytes_of(array: npt.NDArray[Any]) -> memoryview:
+    """The bytes of an array, not copied if they lie together."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def read_arrays(path: Path, index: list[dict[str, Any]]) -> Arrays:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from keras_trainsteps.rolling.versions import Version
+
 
 @dataclasses.dataclass(frozen=True)
 class Check:
@@ -74,3 +76,36 @@ class Blessing:
         """The blessing that `to_json` wrote."""
         checks = tuple(Check(**check) for check in value["checks"])
         return cls(value["challenger"], value["champion"], checks, value["queries"])
+
+
+def require_blessed(found: Version, blessing: Blessing, against: str | None) -> None:
+    """Refuses a blessing that failed, is of other weights, or compares with another champion.
+
+    Args:
+        found: The version to be made champion.
+        blessing: What is said to be its blessing.
+        against: Fingerprint of the present champion, or `None`.
+    """
+    if not isinstance(blessing, Blessing):
+        raise TypeError(
+            "`blessing` must be what `evaluate_candidate` returned. "
+            f"Received: {type(blessing).__name__}."
+        )
+    if not blessing.blessed:
+        failed = "; ".join(map(str, blessing.failed)) or "no check at all"
+        raise ValueError(
+            f"`blessing` must have passed every check. Received: {failed}. "
+            f"Version {found.number} stays as it is."
+        )
+    if found.fingerprint is None or found.fingerprint != blessing.challenger:
+        raise ValueError(
+            f"`blessing` must be of the weights of version {found.number}, fingerprint "
+            f"{found.fingerprint}. Received: one of {blessing.challenger}. Evaluate the "
+            "model that was published."
+        )
+    if blessing.champion != against:
+        raise ValueError(
+            "`blessing` must compare with the present champion, fingerprint "
+            f"{against}. Received: one against {blessing.champion}. The champion has "
+            "changed since; evaluate again."
+        )

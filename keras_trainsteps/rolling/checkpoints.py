@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import threading
 import warnings
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,12 +46,15 @@ class CheckpointDirectory:
 
     Args:
         directory: The directory of the job; made when it is missing.
-        keep: How many checkpoints to keep.
+        keep: How many checkpoints to keep. One more, out of date, stays while the job
+            runs: the next is written over its file.
     """
 
     def __init__(self, directory: str | os.PathLike[str], keep: int) -> None:
         self.path, self.keep = Path(directory).resolve(), keep
         self._lock = contextlib.ExitStack()
+        self._spare: Path | None = None
+        self._thread: int | None = None
 
     def open(self, job: Mapping[str, Any]) -> None:
         """Takes the directory for a job and for this process.
@@ -69,6 +75,10 @@ class CheckpointDirectory:
         if marker.is_file():
             self._require_same(job, files.read_json(marker, "A job"))
         (self.path / ".owner").mkdir(exist_ok=True)
+        self._thread = threading.get_ident()
+        earlier = _opened.get(self.path)
+        if earlier is not None and earlier._thread == self._thread:
+            earlier.close()  # of a `fit` that an exception ended: this thread runs one
         try:
             self._lock.enter_context(files.locked(self.path / ".owner", wait=False))
         except BlockingIOError:
@@ -76,6 +86,7 @@ class CheckpointDirectory:
                 f"`directory` must belong to one running job. Received: `{self.path}`, "
                 "with which another `fit` is training now. Wait for it, or take another."
             ) from None
+        _opened[self.path] = self
         files.remove_leftovers(self.path)
         if not marker.is_file():
             body = {"format": _FORMAT, "format_version": 1, "job": dict(job)}
@@ -83,6 +94,9 @@ class CheckpointDirectory:
 
     def close(self) -> None:
         """Gives the directory free."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            shutil.rmtree(spare, ignore_errors=True)
         self._lock.close()
 
     def save(
@@ -95,15 +109,16 @@ class CheckpointDirectory:
         """Writes a checkpoint, then deletes the oldest beyond `keep`."""
         name = "final" if final else f"step-{about['epoch']:08d}-{about['steps']:012d}"
         with files.stage(self.path) as stage:
+            self._take_spare(stage)
             index, entry = arrays.write_arrays(stage / _FILE, values)
             manifest.seal(stage, KIND, {**about, "arrays": index}, {_FILE: entry})
             target = self.path / name
             if target.is_dir():
-                files.remove_tree(target)  # of the same moment: a run repeated it
+                self._set_aside(target)  # of the same moment: a run repeated it
             files.rename_new(stage, target)
             files.sync_directory(self.path)
         for old in self._names()[: -self.keep]:
-            files.remove_tree(self.path / old)
+            self._set_aside(self.path / old)
 
     def latest(self) -> Checkpoint | None:
         """The newest whole checkpoint between or within epochs; `None` before the first.
@@ -141,6 +156,19 @@ class CheckpointDirectory:
         values = arrays.read_arrays(self.path / name / _FILE, about.pop("arrays"))
         return Checkpoint(about["epoch"], about["steps"], about["stopped"], about, values)
 
+    def _take_spare(self, stage: Path) -> None:
+        """Moves the file of a checkpoint that is out of date to where the next is written."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            os.rename(spare / _FILE, stage / _FILE)
+            shutil.rmtree(spare)
+
+    def _set_aside(self, checkpoint: Path) -> None:
+        """Makes a checkpoint the spare; from its new name on it is none any more."""
+        if self._spare is not None:
+            shutil.rmtree(self._spare)
+        self._spare = files.to_trash(checkpoint)
+
     def _names(self) -> list[str]:
         return sorted(name for name in os.listdir(self.path) if name.startswith("step-"))
 
@@ -164,3 +192,7 @@ class CheckpointDirectory:
                 f"is {job.get(changed[0])!r}, was {saved.get(changed[0])!r}. Restore it, or "
                 "begin a new job with another `run_id` and directory."
             )
+
+
+# Directories that this process has opened, to tell its own earlier `fit` from another job.
+_opened: weakref.WeakValueDictionary[Path, CheckpointDirectory] = weakref.WeakValueDictionary()

@@ -6,11 +6,15 @@ import argparse
 import importlib
 import json
 import sys
+import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_trainsteps.rolling.registry import CHAMPION, ModelRegistry, Version
+from keras_trainsteps.rolling.marker import MARKER
+from keras_trainsteps.rolling.registry import CHAMPION, ModelRegistry
+from keras_trainsteps.rolling.versions import Version
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 3, 4
 EPILOG = """
@@ -37,15 +41,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return INVALID
     except Exception as error:
+        traceback.print_exception(error)  # of the job: whoever wrote it needs the line
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILED
     return code
 
 
 def _update(options: argparse.Namespace) -> int:
-    registry = ModelRegistry(options.registry)
-    update, window = _job(options.job)(registry)
-    report = update.run(window, dry_run=options.dry_run, progress=_say)
+    job = _job(options.job)
+    if options.dry_run and not Path(options.registry).exists():
+        with tempfile.TemporaryDirectory() as directory:
+            return _run(job, ModelRegistry(directory), dry_run=True)
+    return _run(job, ModelRegistry(options.registry), dry_run=options.dry_run)
+
+
+def _run(job: Any, registry: ModelRegistry, *, dry_run: bool) -> int:
+    from keras_trainsteps.rolling.update import RollingUpdate, Window
+
+    found = job(registry)
+    kinds = (RollingUpdate, Window)
+    pair = isinstance(found, tuple) and len(found) == 2
+    if not pair or not all(map(isinstance, found, kinds)):
+        raise ValueError(
+            "`job` must return a `RollingUpdate` and a `Window`. Received: "
+            f"{type(found).__name__}. End it with `return update, window`."
+        )
+    update, window = found
+    report = update.run(window, dry_run=dry_run, progress=_say)
     print(report)
     return OK if report.blessing.blessed else REFUSED
 
@@ -67,6 +89,8 @@ def _list(options: argparse.Namespace) -> int:
             f"{version.number:>7}  {version.created:<25}  {version.parent or '-':>6}  "
             f"{window:<25}  {', '.join(names.get(version.number, []))}".rstrip()
         )
+    if not versions:
+        print("no versions yet: `update` publishes the first")
     return OK
 
 
@@ -77,22 +101,21 @@ def _promote(options: argparse.Namespace) -> int:
     if not blessing.blessed:
         print(f"error: version {options.version} is not blessed", file=sys.stderr)
         return REFUSED
+    registry.promote(options.version, blessing, dry_run=options.dry_run)
     if options.dry_run:
         print(f"would promote version {options.version} (dry run)")
-        return OK
-    registry.promote(options.version, blessing)
-    print(f"champion is version {registry.aliases()[CHAMPION]}")
+    else:
+        print(f"champion is version {registry.aliases()[CHAMPION]}")
     return OK
 
 
 def _rollback(options: argparse.Namespace) -> int:
     registry = _existing(options.registry)
-    if options.dry_run:
-        now = registry.get(options.alias).number
-        print(f"would roll {options.alias} back from version {now} (dry run)")
-        return OK
-    number = registry.rollback(options.alias, from_version=options.from_version)
-    print(f"{options.alias} is version {number}")
+    number = registry.rollback(
+        options.alias, from_version=options.from_version, dry_run=options.dry_run
+    )
+    would, note = ("would be", " (dry run)") if options.dry_run else ("is", "")
+    print(f"{options.alias} {would} version {number}{note}")
     return OK
 
 
@@ -104,7 +127,7 @@ def _verify(options: argparse.Namespace) -> int:
             found = registry.verify(_which(str(which)))
         except ValueError as error:
             damaged += 1
-            print(f"{which}: damaged: {error}")
+            print(f"{which}: not whole: {error}")
         else:
             print(f"{which}: whole, {len(found.files)} files")
     for alias in registry.aliases():
@@ -132,16 +155,24 @@ def _job(name: str) -> Any:
         )
     sys.path.insert(0, "")
     try:
-        return getattr(importlib.import_module(module), function)
+        job = getattr(importlib.import_module(module), function)
     except (ModuleNotFoundError, AttributeError) as error:
         raise ValueError(
             f"`job` must name a function that can be imported. Received: {name!r}: {error}."
         ) from error
+    if not callable(job):
+        raise ValueError(
+            f"`job` must name a function. Received: {name!r}, a {type(job).__name__}."
+        )
+    return job
 
 
 def _existing(directory: str) -> ModelRegistry:
-    if not Path(directory).is_dir():
-        raise ValueError(f"`--registry` must be a registry. Received: `{directory}`.")
+    if not (Path(directory) / MARKER).is_file():
+        raise ValueError(
+            f"`--registry` must be a registry, a directory with `{MARKER}`. Received: "
+            f"`{directory}`, without. Check the path; the first `update` makes a registry."
+        )
     return ModelRegistry(directory)
 
 

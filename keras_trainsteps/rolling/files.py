@@ -120,11 +120,17 @@ def stage(base: Path) -> Iterator[Path]:
     """
     path = base / f"{STAGE}{secrets.token_hex(8)}"
     with contextlib.ExitStack() as stack:
-        with locked(base):
-            os.mkdir(path)
-            stack.enter_context(locked(path))
         try:
+            with locked(base):
+                os.mkdir(path)
+                stack.enter_context(locked(path))
             yield path
+        except OSError as error:
+            error.add_note(
+                f"Nothing was added to `{base}`; what was there before is whole. Make room "
+                "on the disk, or make it writable, and run this again."
+            )
+            raise
         finally:
             if path.exists():
                 shutil.rmtree(path, ignore_errors=True)
@@ -163,7 +169,12 @@ def rename_new(source: Path, target: Path) -> bool:
 
 def remove_tree(path: Path) -> None:
     """Deletes a directory that readers know: first its name, in one step, then its files."""
+    shutil.rmtree(to_trash(path))
+
+
+def to_trash(path: Path) -> Path:
+    """Takes the name of a directory away, in one step; returns its new path."""
     trash = path.with_name(f"{TRASH}{path.name}-{secrets.token_hex(8)}")
     os.rename(path, trash)
     sync_directory(path.parent)
-    shutil.rmtree(trash)
+    return trash

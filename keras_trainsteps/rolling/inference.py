@@ -65,7 +65,6 @@ def save_for_inference(
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.stage(path.parent.resolve()) as stage:
         write_inference(model, stage, inputs=inputs, custom_layers=custom_layers)
-        files.sync_tree(stage)
         if not files.rename_new(stage, path):
             raise ValueError(
                 f"`path` must not exist. Received: `{path}`, made just now by another process."
@@ -80,7 +79,7 @@ def write_inference(
     inputs: Any = None,
     custom_layers: Collection[str] = (),
 ) -> None:
-    """Fills an empty directory as `save_for_inference` does, without syncing it."""
+    """Fills an empty directory as `save_for_inference` does."""
     scorer = scorer_of(model, inputs)
     require_stock(keras.saving.serialize_keras_object(scorer), custom_layers)
     scorer.save(directory / MODEL)
@@ -90,7 +89,7 @@ def write_inference(
         "custom_layers": sorted(custom_layers),
         "keras": keras.__version__,
     }
-    manifest.write(directory, KIND, about)
+    manifest.seal(directory, KIND, about)
 
 
 def load_for_inference(

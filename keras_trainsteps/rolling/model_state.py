@@ -53,15 +53,15 @@ class ModelState:
     source: str
 
 
-def state_of(model: keras.Model) -> ModelState:
-    """A copy of a model's state."""
+def state_of(model: keras.Model, *, copy: bool = True) -> ModelState:
+    """A model's state; without `copy`, for reading and for the moment."""
     structure = structure_of(model)
     return ModelState(
-        weights=host(structure.weights),
-        seeds=host(structure.seeds),
+        weights=host(structure.weights, copy=copy),
+        seeds=host(structure.seeds, copy=copy),
         layers=structure.layers,
         vocabularies=vocabularies_of(structure),
-        optimizer=_optimizer_state(model, structure),
+        optimizer=_optimizer_state(model, structure, copy=copy),
         source=f"model {model.name!r}",
     )
 
@@ -96,15 +96,14 @@ def save_for_training(model: keras.Model, path: str | os.PathLike[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.stage(path.parent.resolve()) as stage:
         write_training(model, stage)
-        files.sync_tree(stage)
         if not files.rename_new(stage, path):
             raise ValueError(f"`path` must not exist. Received: `{path}`.")
     files.sync_directory(path.parent)
 
 
 def write_training(model: keras.Model, directory: Path) -> None:
-    """Fills an empty directory as `save_for_training` does, without syncing it."""
-    state = state_of(model)
+    """Fills an empty directory as `save_for_training` does."""
+    state = state_of(model, copy=False)
     flat = {
         **{f"weight|{path}": value for path, value in state.weights.items()},
         **{f"seed|{path}": value for path, value in state.seeds.items()},
@@ -124,7 +123,7 @@ def write_training(model: keras.Model, directory: Path) -> None:
             "scheduled": state.optimizer.scheduled,
         }
     about["arrays"], entry = arrays.write_arrays(directory / _FILE, flat)
-    manifest.write(directory, KIND, about, {_FILE: entry})
+    manifest.seal(directory, KIND, about, {_FILE: entry})
 
 
 def read_state(path: str | os.PathLike[str]) -> ModelState:
@@ -155,9 +154,12 @@ def read_state(path: str | os.PathLike[str]) -> ModelState:
     )
 
 
-def host(variables: Mapping[Any, keras.Variable]) -> dict[Any, npt.NDArray[Any]]:
-    """Copies of the values of variables."""
-    return {name: value_of(variable).copy() for name, variable in variables.items()}
+def host(
+    variables: Mapping[Any, keras.Variable], *, copy: bool = True
+) -> dict[Any, npt.NDArray[Any]]:
+    """The values of variables."""
+    values = {name: value_of(variable) for name, variable in variables.items()}
+    return {name: value.copy() for name, value in values.items()} if copy else values
 
 
 def vocabularies_of(structure: Structure) -> dict[str, list[str]]:
@@ -168,7 +170,9 @@ def vocabularies_of(structure: Structure) -> dict[str, list[str]]:
     }
 
 
-def _optimizer_state(model: keras.Model, structure: Structure) -> OptimizerState | None:
+def _optimizer_state(
+    model: keras.Model, structure: Structure, *, copy: bool
+) -> OptimizerState | None:
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None or not optimizer.built:
         return None
@@ -176,6 +180,6 @@ def _optimizer_state(model: keras.Model, structure: Structure) -> OptimizerState
     return OptimizerState(
         config=config_of(optimizer),
         scheduled=schedule_of(optimizer) is not None,
-        scalars=host(scalars),
-        slots=host(slots),
+        scalars=host(scalars, copy=copy),
+        slots=host(slots, copy=copy),
     )

@@ -2,47 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from keras_trainsteps.rolling import aliases, files, manifest
+from keras_trainsteps.rolling import aliases, files, marker, versions
 from keras_trainsteps.rolling.aliases import Alias
-from keras_trainsteps.rolling.blessing import Blessing
+from keras_trainsteps.rolling.blessing import Blessing, require_blessed
+from keras_trainsteps.rolling.versions import Version
 
-MARKER = "registry.json"
 CHAMPION = "champion"
-_FORMAT = "keras_trainsteps.registry"
-_FORMAT_VERSION = 1
 _BLESSINGS = "blessings"
-
-
-@dataclasses.dataclass(frozen=True)
-class Version:
-    """One published version.
-
-    Attributes:
-        number: Its number.
-        path: Its directory.
-        created: When it was published, in UTC, ISO 8601.
-        parent: The version that it was trained on from, or `None`.
-        metrics: Numbers recorded with it.
-        data_window: First and last of the data that it was trained on, as text.
-        fingerprint: SHA-256 of the model's weights, or `None`.
-        files: Its files with their sizes and SHA-256.
-    """
-
-    number: int
-    path: Path
-    created: str
-    parent: int | None
-    metrics: Mapping[str, float]
-    data_window: tuple[str, str] | None
-    fingerprint: str | None
-    files: Mapping[str, Mapping[str, Any]]
 
 
 class ModelRegistry:
@@ -76,22 +47,7 @@ class ModelRegistry:
 
     def __init__(self, directory: str | os.PathLike[str]) -> None:
         self.directory = Path(directory).resolve()
-        if not self.directory.exists() or _is_empty(self.directory):
-            self._create()
-        marker = self.directory / MARKER
-        if not marker.is_file():
-            raise ValueError(
-                "`directory` must be a registry, empty or missing. Received: "
-                f"`{self.directory}`, which holds other things and no `{MARKER}`."
-            )
-        found = files.read_json(marker, "A registry")
-        format_ = (found.get("format"), found.get("format_version"))
-        if format_ != (_FORMAT, _FORMAT_VERSION):
-            raise ValueError(
-                f"`{marker}` must be of format {_FORMAT!r}, version {_FORMAT_VERSION}. "
-                f"Received: {format_}. Open it with the version of keras_trainsteps that "
-                "made it, or upgrade."
-            )
+        marker.require(self.directory)
 
     def versions(self) -> list[int]:
         """The numbers of all versions, ascending.
@@ -100,19 +56,7 @@ class ModelRegistry:
             ValueError: For a directory such as `0007`, which TensorFlow Serving would
                 take for version 7.
         """
-        numbers = []
-        for name in os.listdir(self.directory):
-            number = _as_number(name)
-            if number is None:
-                continue
-            if name != str(number) or number < 1:
-                raise ValueError(
-                    "Version directories must have plain positive numbers for names. "
-                    f"Received: {name!r} in `{self.directory}`, which TensorFlow Serving "
-                    f"would take for version {number}. Move it out of the registry."
-                )
-            numbers.append(number)
-        return sorted(numbers)
+        return versions.numbers(self.directory)
 
     def aliases(self) -> dict[str, int]:
         """Where each alias points."""
@@ -131,9 +75,9 @@ class ModelRegistry:
             raise ValueError(
                 f"`which` must be a version of `{self.directory}`. Received: {which!r}"
                 f"{'' if which == number else f', which points at {number}'}. "
-                f"The versions are {self.versions()}."
+                f"The versions are {self.versions()}; take one of them."
             )
-        return _version(path, manifest.read(path, "version"))
+        return versions.read(path)
 
     def verify(self, which: int | str) -> Version:
         """A version by number or alias, every file checked against its SHA-256.
@@ -141,8 +85,7 @@ class ModelRegistry:
         Raises:
             ValueError: As `get`; and for a file that is missing, added, cut off, changed.
         """
-        found = self.get(which)
-        return _version(found.path, manifest.verify(found.path, "version"))
+        return versions.read(self.get(which).path, every_file=True)
 
     def publish(
         self,
@@ -180,9 +123,9 @@ class ModelRegistry:
         }
         with files.stage(self.directory) as stage:
             write(stage)
-            if _is_empty(stage):
+            if marker.is_empty(stage):
                 raise ValueError("`write` must fill its directory. Received: an empty one.")
-            return self._place(stage, about)
+            return versions.place(stage, self.directory, about)
 
     def set_alias(self, alias: str, version: int) -> None:
         """Points an alias other than `champion` at a version.
@@ -199,15 +142,16 @@ class ModelRegistry:
         aliases.require_name(alias)
         with files.locked(self.directory):
             self.verify(version)
-            self._move(alias, version, {"action": "set_alias"})
+            aliases.move(self.directory, alias, version, {"action": "set_alias"})
 
-    def promote(self, version: int, blessing: Blessing) -> None:
+    def promote(self, version: int, blessing: Blessing, *, dry_run: bool = False) -> None:
         """Makes a version the champion.
 
         Args:
             version: Its number.
             blessing: What `evaluate_candidate` returned for these very weights, compared
                 with the present champion.
+            dry_run: Whether to check everything and change nothing.
 
         Raises:
             ValueError: When the blessing failed, is of other weights, or compares with
@@ -219,11 +163,18 @@ class ModelRegistry:
             if now is not None and now.version == found.number:
                 return
             against = None if now is None else self.get(now.version).fingerprint
-            _require_blessed(found, blessing, against)
+            require_blessed(found, blessing, against)
             reason = {"action": "promote", "blessing": blessing.to_json()}
-            self._move(CHAMPION, found.number, reason)
+            if not dry_run:
+                aliases.move(self.directory, CHAMPION, found.number, reason)
 
-    def rollback(self, alias: str = CHAMPION, *, from_version: int | None = None) -> int:
+    def rollback(
+        self,
+        alias: str = CHAMPION,
+        *,
+        from_version: int | None = None,
+        dry_run: bool = False,
+    ) -> int:
         """Points an alias back to where it pointed before: one atomic move.
 
         Args:
@@ -231,9 +182,10 @@ class ModelRegistry:
             from_version: The version to leave. When the alias is elsewhere already,
                 nothing happens, so that a repeated call is harmless. Default: whichever
                 it points at.
+            dry_run: Whether to say where it would point, and change nothing.
 
         Returns:
-            The version that the alias points at now.
+            The version that the alias points at then.
 
         Raises:
             ValueError: When the alias was never set, or has nowhere to go back to.
@@ -242,16 +194,18 @@ class ModelRegistry:
             now = self._alias(alias)
             if from_version is not None and now.version != from_version:
                 return now.version
-            there = set(self.versions())
-            earlier = [n for n in now.previous if n in there and n != now.version]
+            earlier = now.earlier(self.versions())
             if not earlier:
                 raise ValueError(
                     f"`alias` must have pointed at another version before. Received: "
-                    f"{alias!r}, which points at {now.version} and never elsewhere."
+                    f"{alias!r}, which points at {now.version}, with no earlier version left. "
+                    "Publish a version and move the alias to it."
                 )
             self.verify(earlier[-1])
             reason = {"action": "rollback", "from_version": now.version}
-            aliases.write(self.directory, alias, Alias(earlier[-1], tuple(earlier[:-1]), reason))
+            if not dry_run:
+                moved = Alias(earlier[-1], earlier[:-1], reason)
+                aliases.write(self.directory, alias, moved)
             return earlier[-1]
 
     def retain(self, newest: int, *, dry_run: bool = False) -> list[int]:
@@ -270,8 +224,7 @@ class ModelRegistry:
             numbers = self.versions()
             kept = set(numbers[-newest:])
             for alias in aliases.read_all(self.directory).values():
-                earlier = [n for n in alias.previous if n in numbers and n != alias.version]
-                kept |= {alias.version, *earlier[-1:]}
+                kept |= {alias.version, *alias.earlier(numbers)[-1:]}
             doomed = [number for number in numbers if number not in kept]
             if not dry_run:
                 for number in doomed:
@@ -301,23 +254,14 @@ class ModelRegistry:
         Raises:
             ValueError: When there is none.
         """
+        self.get(version)
         path = self.directory / _BLESSINGS / f"{version}.json"
+        if not path.exists():
+            raise ValueError(
+                f"Version {version} must have been through the gate. Received: no recorded "
+                "blessing. Compare it by `evaluate_candidate`, and `save_blessing`."
+            )
         return Blessing.from_json(files.read_json(path, "A version with a blessing"))
-
-    def _create(self) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        marker = {"format": _FORMAT, "format_version": _FORMAT_VERSION}
-        files.replace_file(self.directory / MARKER, files.canonical_json(marker))
-
-    def _place(self, stage: Path, about: dict[str, Any]) -> int:
-        """Renames a stage to the next free number; the rename decides between writers."""
-        number = max(self.versions(), default=0) + 1
-        while True:
-            manifest.seal(stage, "version", {**about, "version": number})
-            if files.rename_new(stage, self.directory / str(number)):
-                files.sync_directory(self.directory)
-                return number
-            number += 1
 
     def _number(self, which: int | str) -> int:
         return self._alias(which).version if isinstance(which, str) else int(which)
@@ -330,70 +274,3 @@ class ModelRegistry:
                 f"{self.aliases()}. Publish a version and point the alias at it."
             )
         return found
-
-    def _move(self, alias: str, version: int, reason: dict[str, Any]) -> None:
-        now = aliases.read(self.directory, alias)
-        if now is not None and now.version == version:
-            return
-        previous = () if now is None else (*now.previous, now.version)
-        aliases.write(self.directory, alias, Alias(version, previous, reason))
-
-
-def _require_blessed(found: Version, blessing: Blessing, against: str | None) -> None:
-    if not isinstance(blessing, Blessing):
-        raise TypeError(
-            "`blessing` must be what `evaluate_candidate` returned. "
-            f"Received: {type(blessing).__name__}."
-        )
-    if not blessing.blessed:
-        failed = "; ".join(map(str, blessing.failed)) or "no check at all"
-        raise ValueError(
-            f"`blessing` must have passed every check. Received: {failed}. "
-            f"Version {found.number} stays as it is."
-        )
-    if found.fingerprint is None or found.fingerprint != blessing.challenger:
-        raise ValueError(
-            f"`blessing` must be of the weights of version {found.number}, fingerprint "
-            f"{found.fingerprint}. Received: one of {blessing.challenger}. Evaluate the "
-            "model that was published."
-        )
-    if blessing.champion != against:
-        raise ValueError(
-            "`blessing` must compare with the present champion, fingerprint "
-            f"{against}. Received: one against {blessing.champion}. The champion has "
-            "changed since; evaluate again."
-        )
-
-
-def _version(path: Path, body: dict[str, Any]) -> Version:
-    about = body["about"]
-    if about.get("version") != int(path.name):
-        raise ValueError(
-            f"`{path}` must hold version {path.name}. Received: the manifest of version "
-            f"{about.get('version')}. The directory was copied or renamed by hand."
-        )
-    window = about["data_window"]
-    return Version(
-        number=about["version"],
-        path=path,
-        created=about["created"],
-        parent=about["parent"],
-        metrics=about["metrics"],
-        data_window=None if window is None else (window[0], window[1]),
-        fingerprint=about["fingerprint"],
-        files=body["files"],
-    )
-
-
-def _as_number(name: str) -> int | None:
-    """The number that TensorFlow Serving would read from a directory's name."""
-    try:
-        return int(name) if name.strip().lstrip("+-").isdecimal() else None
-    except ValueError:
-        return None
-
-
-def _is_empty(directory: Path) -> bool:
-    return directory.is_dir() and all(
-        name.startswith(files.STAGE) for name in os.listdir(directory)
-    )

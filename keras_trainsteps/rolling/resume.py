@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import weakref
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +12,10 @@ import numpy.typing as npt
 
 from keras_trainsteps.rolling import callback_state
 from keras_trainsteps.rolling.checkpoints import Checkpoint, CheckpointDirectory
+from keras_trainsteps.rolling.job_state import job_variables, restore
 from keras_trainsteps.rolling.optimizer_state import config_of
 from keras_trainsteps.rolling.resumable import ResumableBatches
+from keras_trainsteps.rolling.sigterm import EXIT_STATUS, Sigterm
 from keras_trainsteps.rolling.structure import structure_of, value_of
 
 
@@ -104,8 +104,8 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         self._pending: Checkpoint | None = None
         self._offset = self._done = self._epoch = 0
         self._logs: list[tuple[int, dict[str, float]]] = []
-        self._terminated = self._was_final = False
-        self._old_handler: Any = None
+        self._was_final = False
+        self._sigterm = Sigterm()
 
     # What Keras calls
 
@@ -114,7 +114,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         callback_state.require_resumable(self._callbacks, self, self._stateless)
         self._require_supported()
         self._store.open(self._job())
-        self._watch_sigterm()
+        self._sigterm.watch(self.model)
         self._offset = self._done = self._epoch = 0
         self._pending, self._logs, self._was_final = None, [], False
         self.batches.start = 0
@@ -156,7 +156,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         if self._done < steps:
             freq = self.save_freq
             due = isinstance(freq, int) and self._done // freq > before // freq
-            if due or self._terminated:
+            if due or self._sigterm.received:
                 self._save(self._epoch, self._done)
             self._exit_if_terminated()
         elif self._offset and not self.model.stop_training:
@@ -179,30 +179,13 @@ class ResumableCheckpoint(keras.callbacks.Callback):
             self._restore_history()
         if self._epoch and not self._done and not self._was_final:
             self._save(self._epoch, 0, final=True)
-        self._unwatch_sigterm()
+        self._sigterm.unwatch()
         self._store.close()
 
     # The state
 
     def _values(self, *, metrics: bool) -> dict[str, keras.Variable]:
-        """All variables of the job, by names that do not change from process to process."""
-        structure = structure_of(self.model)
-        named = {f"weight|{path}": v for path, v in structure.weights.items()}
-        named |= {f"seed|{path}": v for path, v in structure.seeds.items()}
-        known = {id(variable) for variable in named.values()}
-        others = [v for v in self.model.variables if id(v) not in known]
-        named |= {f"other|{i}|{v.name}": v for i, v in enumerate(others)}
-        slots = self.model.optimizer.variables
-        named |= {f"optimizer|{i}|{v.name}": v for i, v in enumerate(slots)}
-        weights = getattr(self.model, "loss_weight_variables", {})
-        given = {id(variable) for variable in self._extra.values()}
-        named |= {f"loss_weight|{name}": v for name, v in weights.items() if id(v) not in given}
-        named |= {f"extra|{name}": v for name, v in self._extra.items()}
-        if metrics:
-            for variable in self.model.metrics_variables:
-                alike = sum(name.startswith(f"metric|{variable.path}|") for name in named)
-                named[f"metric|{variable.path}|{alike}"] = variable
-        return named
+        return job_variables(self.model, self._extra, metrics=metrics)
 
     def _save(self, epoch: int, steps: int, *, final: bool = False) -> None:
         variables = self._values(metrics=steps > 0)
@@ -221,22 +204,7 @@ class ResumableCheckpoint(keras.callbacks.Callback):
         self._store.save(about, {**values, **kept}, final=final)
 
     def _restore(self, found: Checkpoint, *, metrics: bool = False) -> None:
-        variables = self._values(metrics=metrics)
-        saved = {
-            name: value
-            for name, value in found.values.items()
-            if not name.startswith("callback|")
-            # A metric that only validation has is made later; it then begins at 0.
-            and (not name.startswith("metric|") or (metrics and name in variables))
-        }
-        if wrong := _differences(variables, saved):
-            raise ValueError(
-                "The model must be that of the job that is resumed. Received: "
-                f"{'; '.join(wrong[:5])}. Build and compile it as before; to start a new "
-                "job from these weights, use `warm_start`."
-            )
-        for name, variable in variables.items():
-            variable.assign(saved[name])
+        restore(self._values(metrics=metrics), found, metrics=metrics)
 
     def _restore_callbacks(self, found: Checkpoint) -> None:
         callback_state.restore_callbacks(self._others(), found.about["callbacks"], found.values)
@@ -292,38 +260,8 @@ class ResumableCheckpoint(keras.callbacks.Callback):
                 "Received: an unbuilt one. Declare its input, or call it on a batch."
             )
 
-    # SIGTERM
-
-    def _watch_sigterm(self) -> None:
-        self._terminated = False
-        if threading.current_thread() is threading.main_thread():
-            self._unwatch_sigterm()
-            self._old_handler = signal.signal(signal.SIGTERM, self._on_sigterm)
-
-    def _unwatch_sigterm(self) -> None:
-        if self._old_handler is not None:
-            signal.signal(signal.SIGTERM, self._old_handler)
-            self._old_handler = None
-
-    def _on_sigterm(self, number: int, frame: Any) -> None:
-        self._terminated = True
-
     def _exit_if_terminated(self) -> None:
-        if self._terminated:
-            self._unwatch_sigterm()
+        if self._sigterm.received:
+            self._sigterm.unwatch()
             self._store.close()
-            raise SystemExit(128 + signal.SIGTERM)
-
-
-def _differences(
-    variables: Mapping[str, keras.Variable], saved: Mapping[str, npt.NDArray[Any]]
-) -> list[str]:
-    """How the variables of a model differ from saved values in name, shape or dtype."""
-    wrong = [f"{name} is not in the model" for name in saved if name not in variables]
-    wrong += [f"{name} is not in the checkpoint" for name in variables if name not in saved]
-    for name in set(variables) & set(saved):
-        now = (tuple(variables[name].shape), variables[name].dtype)
-        then = (saved[name].shape, saved[name].dtype.name)
-        if now != then:
-            wrong.append(f"{name} is {now}, was {then}")
-    return sorted(wrong)
+            raise SystemExit(EXIT_STATUS)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_trainsteps import compat
 from keras_trainsteps.added_terms import AddedTerms
 from keras_trainsteps.additions import network_output
+from keras_trainsteps.rolling.arrays import bytes_of
 
 # Constants in a config, as Keras spells them (3.15.1).
 _VALUES = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__", "dict")
@@ -54,9 +55,9 @@ def fingerprint(model: keras.Model) -> str:
     digest = hashlib.sha256()
     for layer in network_layers(model):
         for weight in layer.weights:
-            value = np.ascontiguousarray(tf.convert_to_tensor(weight).numpy())
+            value = np.asarray(tf.convert_to_tensor(weight))
             digest.update(f"{value.shape}{value.dtype}".encode())
-            digest.update(value.tobytes())
+            digest.update(bytes_of(value))
         if hasattr(layer, "get_vocabulary"):
             digest.update("\0".join(map(str, layer.get_vocabulary())).encode())
     return digest.hexdigest()

@@ -109,6 +109,8 @@ def export_format(
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise  # the disk, not the network
         raise ValueError(
             f"The network must run in the runtime of {name!r} as it does in Keras. "
             f"Received: {type(error).__name__}: {str(error)[:600]}. The file was deleted; "

@@ -8,9 +8,7 @@ by its class and place; in a class of one's own by the attribute that holds it.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -18,11 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from keras_trainsteps import compat
-from keras_trainsteps.rolling.scorer import scorer_of
+from keras_trainsteps.added_terms import AddedTerms
+from keras_trainsteps.rolling.signatures import (
+    graph_signatures,
+    is_graph,
+    layer_names,
+    layer_signature,
+)
 
 Variables = dict[str, keras.Variable]
 
+_ADDED = "added_terms"  # what `add_loss` and `add_metric` gave the model
 # Where Keras keeps its own lists of what other attributes hold (seen in 3.15.1).
 _INTERNAL = frozenset(
     [
@@ -55,13 +59,6 @@ _INTERNAL = frozenset(
         "_compiled_losses",
     ]
 )
-# What of a layer's config has no part in what it computes from its weights.
-_TRAINING_ONLY = re.compile(
-    r"name|trainable|seed|vocabulary|vocabulary_size|max_tokens|idf_weights|build_config"
-    r"|quantization_config"
-    r"|.*(initializer|regularizer|constraint)"
-)
-_NOISE_LAYERS = re.compile(r".*(Dropout|GaussianNoise)\w*")
 
 
 class Structure(NamedTuple):
@@ -84,7 +81,8 @@ def structure_of(model: keras.Model) -> Structure:
     """The parts of a built model.
 
     Raises:
-        ValueError: When the model is not built.
+        ValueError: When the model is not built, or holds variables that Keras neither
+            trains nor saves.
     """
     if not model.built:
         raise ValueError(
@@ -93,6 +91,7 @@ def structure_of(model: keras.Model) -> Structure:
         )
     found = Structure({}, {}, {}, {})
     _visit(model, "", found, set())
+    _require_plain_losses(model)
     known = {id(variable) for variable in found.weights.values()}
     for variable in model.weights:
         if id(variable) not in known:
@@ -101,8 +100,11 @@ def structure_of(model: keras.Model) -> Structure:
 
 
 def value_of(variable: Any) -> npt.NDArray[Any]:
-    """The value of a variable on the host."""
-    return np.asarray(tf.convert_to_tensor(variable).numpy())
+    """The value of a variable on the host, for reading: on a CPU it is not copied.
+
+    It stays as it is when the variable changes later.
+    """
+    return np.asarray(tf.convert_to_tensor(variable))
 
 
 def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
@@ -111,12 +113,19 @@ def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
     for key, child in children:
         if id(child) not in seen:
             here = f"{path}/{key}" if path else key
-            found.layers.setdefault(here, _signature(child))
+            if key.split("/")[0] != _ADDED:  # of a loss, which a new job may change
+                found.layers.setdefault(here, layer_signature(child))
             _visit(child, here, found, seen)
     below = {id(weight) for _, child in children for weight in child.weights}
     own = {id(weight) for weight in layer.weights} - below
     named: dict[int, str] = {}
-    for key, value in _held(layer, keras.Variable | keras.random.SeedGenerator):
+    for key, value in _held(layer, keras.Variable | keras.random.SeedGenerator | tf.Variable):
+        if isinstance(value, tf.Variable):
+            raise ValueError(
+                f"`{key}` must be a weight, so that it is trained and saved. Received: a "
+                f"`tf.Variable` in {path or 'the model'}, of which Keras knows nothing. "
+                "Make it with `self.add_weight(name=...)`."
+            )
         if isinstance(value, keras.random.SeedGenerator):
             _add(found.seeds, f"{path}/{key}".strip("/"), value.state)
         elif id(value) in own:
@@ -129,120 +138,43 @@ def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
         found.vocabularies[path] = layer
 
 
+def _require_plain_losses(model: keras.Model) -> None:
+    """Refuses a coefficient in a loss object: it is not trained and not saved."""
+    for loss in keras.tree.flatten(getattr(model, "loss", None)):
+        held = _held(loss, keras.Variable | tf.Variable) if hasattr(loss, "__dict__") else ()
+        for key, _ in held:
+            raise ValueError(
+                f"`loss` must hold no variables. Received: {key!r} of "
+                f"{type(loss).__name__}, which Keras neither trains nor saves. Make it a "
+                "weight of the model, `self.add_weight(name=...)`, and use it in "
+                "`compute_losses`."
+            )
+
+
 def _children(layer: Any, path: str, found: Structure) -> Iterator[tuple[str, Any]]:
     """The layers that a layer holds, by name."""
-    if isinstance(layer, keras.Sequential | compat.functional_class()):
-        config, names = _graph(layer)
+    if is_graph(layer):
+        config, names = graph_signatures(layer)
         prefix = f"{path}/" if path else ""
         for key, signature in config.items():
             found.layers[prefix + key] = signature
         for child in layer.layers:
-            yield names[child.name], child
-    yield from _held(layer, keras.layers.Layer)
+            if child.name in names:
+                yield names[child.name], child
+        yield from _only_trained([child for child in layer.layers if child.name not in names])
+    for key, child in _held(layer, keras.layers.Layer):
+        yield _ADDED if isinstance(child, AddedTerms) else key, child
     if not isinstance(layer, keras.Model):
         for index, child in enumerate(getattr(layer, "_layers", ())):
             yield f"layer_{index}", child
 
 
-def _graph(model: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """What each node of a Functional or Sequential model computes, and its name here."""
-    nested = {layer.name for layer in model.layers if _is_graph(layer)}
-    if isinstance(model, keras.Sequential):
-        names = _names([(layer.name, type(layer).__name__) for layer in model.layers])
-        before, signatures = "(input)", {}
-        for layer in model.layers:
-            signatures[names[layer.name]] = {**_signature(layer), "called_on": before}
-            before = names[layer.name]
-        return {**signatures, "(outputs)": {"called_on": before}}, names
-    config = scorer_of(model).get_config()
-    names = _names([(entry["name"], entry["class_name"]) for entry in config["layers"]])
-    signatures = {}
-    for entry in config["layers"]:
-        inner = {} if entry["name"] in nested else entry["config"]
-        signatures[names[entry["name"]]] = {
-            "class": entry.get("registered_name") or entry["class_name"],
-            "config": _computing(inner, entry["class_name"]),
-            "called_on": _plain(_called_on(entry["inbound_nodes"], names)),
-        }
-    ends = {key: config[key] for key in ("input_layers", "output_layers")}
-    for key, value in ends.items():
-        signatures[f"({key.removesuffix('_layers')}s)"] = {
-            "called_on": _plain(_renamed(value, names))
-        }
-    return signatures, names
-
-
-def _signature(layer: Any) -> dict[str, Any]:
-    """The class and config of a layer, without what only training or naming needs."""
-    kind = keras.saving.get_registered_name(type(layer))
-    if _is_graph(layer):
-        return {"class": kind, "config": {}}
-    try:
-        config = keras.saving.serialize_keras_object(layer.get_config())
-    except (NotImplementedError, ValueError, TypeError):
-        config = {}  # a layer without a config: its weights and children are compared
-    return {"class": kind, "config": _computing(config, type(layer).__name__)}
-
-
-def _is_graph(layer: Any) -> bool:
-    return isinstance(layer, keras.Sequential | compat.functional_class())
-
-
-def _computing(config: Any, kind: str) -> Any:
-    noise = _NOISE_LAYERS.fullmatch(kind) is not None
-
-    def strip(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            if str(value.get("class_name", "")).endswith("DTypePolicy"):
-                return value  # of which the name is all there is
-            return {
-                key: strip(item)
-                for key, item in value.items()
-                if not _TRAINING_ONLY.fullmatch(str(key))
-                and not (noise and key in ("rate", "stddev"))
-            }
-        return [strip(item) for item in value] if isinstance(value, list | tuple) else value
-
-    return _plain(strip(config))
-
-
-def _called_on(nodes: Any, names: Mapping[str, str]) -> Any:
-    """Inbound nodes with the names used here, constants included, shapes left out."""
-    if isinstance(nodes, Mapping):
-        if "keras_history" in nodes:
-            source, *index = nodes["keras_history"]
-            return [names.get(source, source), *index]
-        return {key: _called_on(value, names) for key, value in nodes.items()}
-    if isinstance(nodes, list | tuple):
-        return [_called_on(value, names) for value in nodes]
-    return nodes
-
-
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    if isinstance(value, list | tuple):
-        return [_renamed(item, names) for item in value]
-    return names.get(value, value) if isinstance(value, str) else value
-
-
-def _names(layers: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The names used here: given ones as they are, Keras's own counted from the start."""
-    counts: dict[str, int] = {}
-    names = {}
-    for name, kind in layers:
-        base = _snake_case(kind)
-        if re.fullmatch(rf"{re.escape(base)}(_\d+)?", name):
-            number = counts.get(base, 0)
-            counts[base] = number + 1
-            names[name] = f"{base}_{number}" if number else base
-        else:
-            names[name] = name
-    return names
-
-
-def _snake_case(name: str) -> str:
-    """As Keras names a layer by its class."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+def _only_trained(layers: list[keras.layers.Layer]) -> Iterator[tuple[str, Any]]:
+    """The layers of a graph that only added losses use, by name."""
+    yield from ((_ADDED, layer) for layer in layers if isinstance(layer, AddedTerms))
+    others = [layer for layer in layers if not isinstance(layer, AddedTerms)]
+    names = layer_names(others)
+    yield from ((f"{_ADDED}/{names[layer.name]}", layer) for layer in others)
 
 
 def _held(owner: Any, kind: Any) -> Iterator[tuple[str, Any]]:
@@ -269,8 +201,3 @@ def _add(variables: Variables, path: str, variable: keras.Variable) -> None:
     while name in variables and variables[name] is not variable:
         name, number = f"{path}:{number}", number + 1
     variables[name] = variable
-
-
-def _plain(value: Any) -> Any:
-    """A value as JSON gives it back."""
-    return json.loads(json.dumps(value, sort_keys=True, default=str))

@@ -56,9 +56,12 @@ class UpdateReport:
     started: WarmStartReport | None
 
     def __str__(self) -> str:
-        who = "no version (dry run)" if self.version is None else f"version {self.version}"
-        fate = "is champion" if self.promoted else "is not promoted"
-        lines = [f"{who} {fate}; champion before: {self.champion}"]
+        if self.version is None:
+            would = "would" if self.blessing.blessed else "would not"
+            fate = f"dry run: the candidate {would} become champion"
+        else:
+            fate = f"version {self.version} is {'' if self.promoted else 'not '}champion"
+        lines = [f"{fate}; champion before: {self.champion or 'none'}"]
         if self.prequential:
             values = ", ".join(f"{k} {v:.6g}" for k, v in self.prequential.items())
             lines.append(f"champion on the new window: {values}")
@@ -85,9 +88,14 @@ class RollingUpdate:
         thresholds: As for `evaluate_candidate`.
         stability: As for `evaluate_candidate`.
         metrics: As for `evaluate_candidate`.
+        new_ids: For `stability.max_new`: a function of `x` that says of each row whether
+            its ids are new.
         warm: Options of `warm_start`, e.g. `{"vocabularies": {"items": "lookup"}}`.
         publish: Options of `publish_model`, e.g. `{"saved_model": True}`.
         retain: How many of the newest versions to keep. Default: all.
+
+    Raises:
+        ValueError: For `stability.max_new` without `new_ids`.
 
     Example:
 
@@ -118,10 +126,17 @@ class RollingUpdate:
         thresholds: Sequence[ValueThreshold | ChangeThreshold],
         stability: Stability | None = None,
         metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
+        new_ids: Callable[[Any], Any] | None = None,
         warm: Mapping[str, Any] | None = None,
         publish: Mapping[str, Any] | None = None,
         retain: int | None = None,
     ) -> None:
+        if stability is not None and stability.max_new is not None and new_ids is None:
+            raise ValueError(
+                "`new_ids` must be given with `stability.max_new`. Received: None. Pass a "
+                "function of `x` that gives a bool a row."
+            )
+        self.new_ids = new_ids
         self.build, self.registry, self.fit = build, registry, fit
         self.query_ids, self.thresholds = query_ids, tuple(thresholds)
         self.stability, self.metrics = stability, dict(metrics or {})
@@ -196,6 +211,7 @@ class RollingUpdate:
             thresholds=self.thresholds,
             stability=self.stability,
             metrics=self.metrics,
+            new=None if self.new_ids is None else self.new_ids(test[0]),
             on_missing_champion="value_only",
         )
 

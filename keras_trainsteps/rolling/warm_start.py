@@ -5,11 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import keras
-import numpy as np
-import numpy.typing as npt
 
 from keras_trainsteps.rolling.matching import (
     Patterns,
@@ -23,20 +21,19 @@ from keras_trainsteps.rolling.model_state import (
     state_of,
     vocabularies_of,
 )
-from keras_trainsteps.rolling.report import Line, WarmStartReport
-from keras_trainsteps.rolling.structure import Structure, structure_of, value_of
+from keras_trainsteps.rolling.report import WarmStartReport
+from keras_trainsteps.rolling.structure import structure_of, value_of
 from keras_trainsteps.rolling.vocabulary import VocabularyMap
 from keras_trainsteps.rolling.warm_optimizer import plan_optimizer
-
-Value = npt.NDArray[Any]
-
-
-class Plan(NamedTuple):
-    """What is to be set, what is to be reported, what is wrong."""
-
-    values: list[tuple[keras.Variable, Value]]
-    lines: list[Line]
-    problems: list[str]
+from keras_trainsteps.rolling.warm_weights import (
+    Plan,
+    Value,
+    ambiguous_weights,
+    handled_vocabularies,
+    plan_seeds,
+    plan_weights,
+    table_maps,
+)
 
 
 def warm_start(
@@ -101,20 +98,24 @@ def warm_start(
     state, problems = renamed(_state(source), rename or {})
     unused = Patterns("allow_unused", allow_unused)
     missing = Patterns("allow_missing", allow_missing)
-    maps, more = _maps(vocabularies or {}, state, structure)
+    maps, more = table_maps(vocabularies or {}, state, structure)
     tables = {path.rpartition("/")[0] for path in maps}
     problems += more
     problems += layer_problems(state.layers, structure.layers, unused, missing, tables)
-    handled = _handled(maps, state, structure)
+    handled = handled_vocabularies(maps, state, structure)
     problems += vocabulary_problems(state.vocabularies, vocabularies_of(structure), handled)
+    problems += ambiguous_weights("model", structure.weights) + ambiguous_weights(
+        "source", state.weights
+    )
     plan = Plan([], [], problems)
-    _plan_weights(plan, state, structure, maps, unused, missing)
-    _plan_seeds(plan, state, structure)
+    plan_weights(plan, state, structure, maps, unused, missing)
+    plan_seeds(plan, state, structure)
     plan.problems.extend([*unused.unmet(), *missing.unmet()])
     if not plan.problems:  # the optimizer's state is only as good as the weights'
-        plan.problems.extend(
-            plan_optimizer(plan, model, state, structure, maps, optimizer, learning_rate)
-        )
+        with model.distribute_strategy.scope():
+            plan.problems.extend(
+                plan_optimizer(plan, model, state, structure, maps, optimizer, learning_rate)
+            )
     if plan.problems:
         listed = "\n".join(f"  {problem}" for problem in plan.problems)
         raise ValueError(
@@ -140,119 +141,6 @@ def _state(source: Any) -> ModelState:
             "belong to. Load it in the job that wrote it, and save it again."
         )
     return read_state(path / "training" if (path / "training").is_dir() else path)
-
-
-def _maps(
-    given: Mapping[str, str | VocabularyMap], state: ModelState, structure: Structure
-) -> tuple[dict[str, VocabularyMap], list[str]]:
-    """The map of each table's weight, with both vocabularies filled in."""
-    maps, problems = {}, []
-    new = vocabularies_of(structure)
-    for name, value in given.items():
-        found = VocabularyMap(lookup=value) if isinstance(value, str) else value
-        below = [p for p in structure.weights if p == name or p.startswith(f"{name}/")]
-        if len(below) != 1:
-            problems.append(
-                f"`vocabularies` names {name!r}, which must be one weight of the model, or "
-                f"a layer with one. Received: {below or 'none'}"
-            )
-            continue
-        lookup = found.lookup
-        if lookup is not None:
-            if lookup not in new or lookup not in state.vocabularies:
-                problems.append(
-                    f"`vocabularies` names the lookup {lookup!r}, which must be in both. "
-                    f"The model has {sorted(new)}, the source {sorted(state.vocabularies)}"
-                )
-                continue
-            found = VocabularyMap(
-                old=state.vocabularies[lookup],
-                new=new[lookup],
-                axis=found.axis,
-                new_rows=found.new_rows,
-                new_slots=found.new_slots,
-            )
-        maps[below[0]] = found
-    return maps, problems
-
-
-def _handled(
-    maps: Mapping[str, VocabularyMap], state: ModelState, structure: Structure
-) -> list[str]:
-    """Lookup layers whose change some table follows."""
-    new = vocabularies_of(structure)
-    return [
-        path
-        for path, tokens in new.items()
-        for found in maps.values()
-        if list(map(str, found.new or ())) == tokens
-        and list(map(str, found.old or ())) == list(state.vocabularies.get(path, ()))
-    ]
-
-
-def _plan_weights(
-    plan: Plan,
-    state: ModelState,
-    structure: Structure,
-    maps: Mapping[str, VocabularyMap],
-    unused: Patterns,
-    missing: Patterns,
-) -> None:
-    for path, variable in structure.weights.items():
-        shape, dtype = tuple(variable.shape), variable.dtype
-        if path not in state.weights:
-            if missing.allow(path):
-                plan.lines.append(Line(path, "initialized", shape, "allowed to be missing"))
-            else:
-                plan.problems.append(
-                    f"{path}: a weight of the model that the source lacks (`allow_missing`, "
-                    "`rename`)"
-                )
-            continue
-        value = state.weights[path]
-        if value.dtype.name != dtype:
-            plan.problems.append(
-                f"{path}: dtype {value.dtype.name} in the source, {dtype} in the model"
-            )
-        elif path in maps:
-            problem = maps[path].problem(value.shape, shape)
-            if problem:
-                plan.problems.append(f"{path}: {problem}")
-                continue
-            now = value_of(variable)
-            plan.values.append((variable, maps[path].remap(value, now, maps[path].new_rows)))
-            plan.lines.append(Line(path, "remapped", shape, _counted(maps[path])))
-        elif value.shape != shape:
-            plan.problems.append(
-                f"{path}: shape {value.shape} in the source, {shape} in the model "
-                "(`vocabularies`, if its rows are tokens)"
-            )
-        else:
-            plan.values.append((variable, value))
-            plan.lines.append(Line(path, "loaded", shape))
-    for path, value in state.weights.items():
-        if path in structure.weights:
-            continue
-        if unused.allow(path):
-            plan.lines.append(Line(path, "dropped", value.shape, "allowed to be unused"))
-        else:
-            plan.problems.append(
-                f"{path}: a weight of the source that the model lacks (`allow_unused`, `rename`)"
-            )
-
-
-def _plan_seeds(plan: Plan, state: ModelState, structure: Structure) -> None:
-    reason = "a new job draws its own"
-    for path, seed in structure.seeds.items():
-        plan.lines.append(Line(f"random/{path}", "initialized", tuple(seed.shape), reason))
-    for path, value in state.seeds.items():
-        plan.lines.append(Line(f"random/{path}", "dropped", value.shape, reason))
-
-
-def _counted(found: VocabularyMap) -> str:
-    rows = found.rows()
-    kept = int(np.sum(rows >= 0))
-    return f"{kept} rows kept, {len(rows) - kept} new, {len(found.old or ()) - kept} dropped"
 
 
 def _apply(model: keras.Model, values: list[tuple[keras.Variable, Value]]) -> None:

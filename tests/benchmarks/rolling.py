@@ -9,6 +9,7 @@ million parameters; publishing and loading take at most 1.3 times Keras's own `s
 
 import hashlib
 import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -60,88 +61,115 @@ def data():
     return x, generator.integers(0, 2, ROWS).astype("float32")
 
 
-class Clock(keras.callbacks.Callback):
-    """When each epoch began and ended, the saving after it included."""
+class EveryOther(ResumableCheckpoint):
+    """Saves after epochs of odd number alone, so that both kinds stand side by side."""
 
-    def __init__(self):
-        super().__init__()
-        self.begins = []
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.begins, self.saving = [], []
 
     def on_epoch_begin(self, epoch, logs=None):
         self.begins.append(time.perf_counter())
+        super().on_epoch_begin(epoch, logs)
 
-    def on_train_end(self, logs=None):
-        self.begins.append(time.perf_counter())
-
-
-def timed(function, repeats=3):
-    """The median time of a call."""
-    times = []
-    for number in range(repeats):
-        begin = time.perf_counter()
-        function(number)
-        times.append(time.perf_counter() - begin)
-    return statistics.median(times)
-
-
-def checkpoint_cost(model, folder, epochs=3):
-    """Seconds of one checkpoint, and of the epoch around it."""
-    batches = resumable_batches(*data(), query_ids="query_id", batch_size=2000, seed=1)
-    seconds = []
-
-    class Timed(ResumableCheckpoint):
-        def on_epoch_end(self, epoch, logs=None):
+    def _save(self, epoch, steps, *, final=False):
+        if epoch % 2:
             begin = time.perf_counter()
-            super().on_epoch_end(epoch, logs)
-            seconds.append(time.perf_counter() - begin)
-
-    clock = Clock()
-    checkpoint = Timed(folder / "run", batches, run_id="cost", stateless=(Clock,))
-    model.fit(**batches.fit_arguments, epochs=epochs, callbacks=[clock, checkpoint], verbose=0)
-    whole = np.diff(clock.begins)[1:-1]  # the first traces, the last saves its end twice
-    saving = statistics.median(seconds[1:])
-    return saving, float(np.median(whole)) - saving
+            super()._save(epoch, steps, final=final)
+            self.saving.append(time.perf_counter() - begin)
 
 
-def main():
+def checkpoint_cost(model, folder, epochs):
+    """Medians: a checkpoint, an epoch with one, an epoch without; in seconds."""
+    batches = resumable_batches(*data(), query_ids="query_id", batch_size=2000, seed=1)
+    checkpoint = EveryOther(folder / "run", batches, run_id="cost")
+    model.fit(**batches.fit_arguments, epochs=epochs, callbacks=[checkpoint], verbose=0)
+    whole = np.diff(checkpoint.begins)[2:]  # the first epochs trace, and make room on disk
+    return [float(np.median(part)) for part in (checkpoint.saving[1:], whole[::2], whole[1::2])]
+
+
+def interleaved(folder, rounds, **calls):
+    """The median seconds of each call, all called in turn; what they write is deleted."""
+    seconds = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            path = folder / f"{name}_{number}"
+            begin = time.perf_counter()
+            call(path)
+            seconds[name].append(time.perf_counter() - begin)
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.with_suffix(".keras").unlink(missing_ok=True)
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+def hash_of(files):
+    """Hashes the content of files; returns their size."""
+    content = b"".join(file.read_bytes() for file in files)
+    return len(content), lambda path: hashlib.sha256(content).digest()
+
+
+def show(what, ours, stock, hashing):
+    print(
+        f"{what}: {ours:.3f} s; Keras {stock:.3f} s, hash {hashing:.3f} s: "
+        f"{(ours - hashing) / stock:.2f} times Keras, plus the hash"
+    )
+
+
+def saving_cost(model, folder, rounds):
+    """Artefacts, publishing and loading beside Keras's own `save` and `load_model`."""
+    plain = keras.Model(model.input, model.output)
+    save_for_inference(model, folder / "scorer")
+    save_for_training(model, folder / "training")
+    registry = ModelRegistry(folder / "registry")
+    publish_model(registry, model)
+    plain.save(folder / "plain.keras")
+    scorer_files = [folder / "scorer" / "model.keras"]
+    training_files = [folder / "training" / "state.bin"]
+    size, hash_scorer = hash_of(scorer_files)
+    all_size, hash_all = hash_of([*scorer_files, *training_files])
+
+    def publish(path):
+        registry.retain(1)
+        publish_model(registry, model)
+
+    found = interleaved(
+        folder,
+        rounds,
+        stock=lambda path: plain.save(path.with_suffix(".keras")),
+        inference=lambda path: save_for_inference(model, path),
+        hash_scorer=hash_scorer,
+        stock_full=lambda path: model.save(path.with_suffix(".keras")),
+        training=lambda path: save_for_training(model, path),
+        hash_all=hash_all,
+        publish=publish,
+        stock_load=lambda path: keras.saving.load_model(folder / "plain.keras", compile=False),
+        load=lambda path: load_for_inference(folder / "scorer"),
+        load_published=lambda path: load_published(registry, registry.versions()[-1]),
+    )
+    print(f"network {size / 1e6:.0f} MB, network and training state {all_size / 1e6:.0f} MB")
+    show("save_for_inference", found["inference"], found["stock"], found["hash_scorer"])
+    rest = found["hash_all"] - found["hash_scorer"]
+    show("save_for_training", found["training"], found["stock_full"], rest)
+    both = found["stock"] + found["stock_full"]
+    show("publish_model (both)", found["publish"], both, found["hash_all"])
+    show("load_for_inference", found["load"], found["stock_load"], found["hash_scorer"])
+    show("load_published", found["load_published"], found["stock_load"], found["hash_scorer"])
+
+
+def main(epochs=14, rounds=9):
     keras.utils.set_random_seed(1)
     folder = Path(tempfile.mkdtemp(prefix="rolling_benchmark_"))
     model = build()
     print(f"{model.count_params():,} parameters")
-    saving, epoch = checkpoint_cost(model, folder)
-    print(f"epoch {epoch:.2f} s, checkpoint {saving:.3f} s: {100 * saving / epoch:.1f} %")
-
-    plain = keras.Model(model.input, model.output)
-    stock_save = timed(lambda n: plain.save(folder / f"plain{n}.keras"))
-    ours = timed(lambda n: save_for_inference(model, folder / f"scorer{n}"))
-    content = (folder / "scorer0" / "model.keras").read_bytes()
-    hashing = timed(lambda n: hashlib.sha256(content).digest())
+    saving, with_, without = checkpoint_cost(model, folder, epochs)
     print(
-        f"save_for_inference {ours:.3f} s, Keras {stock_save:.3f} s, hash {hashing:.3f} s: "
-        f"{(ours - hashing) / stock_save:.2f} times"
+        f"epoch {without:.2f} s, with a checkpoint {with_:.2f} s; in the checkpoint "
+        f"{saving:.3f} s: {100 * saving / without:.1f} % of an epoch"
     )
-    stock_load = timed(
-        lambda n: keras.saving.load_model(folder / f"plain{n}.keras", compile=False)
-    )
-    load = timed(lambda n: load_for_inference(folder / f"scorer{n}"))
-    print(
-        f"load_for_inference {load:.3f} s, Keras {stock_load:.3f} s: "
-        f"{(load - hashing) / stock_load:.2f} times"
-    )
-    full = timed(lambda n: model.save(folder / f"full{n}.keras"))
-    training = timed(lambda n: save_for_training(model, folder / f"training{n}"))
-    print(f"save_for_training {training:.3f} s, Keras with optimizer {full:.3f} s")
-    registry = ModelRegistry(folder / "registry")
-    publish = timed(lambda n: publish_model(registry, model))
-    published = timed(lambda n: load_published(registry, n + 1))
-    bytes_ = sum(entry["bytes"] for entry in registry.get(1).files.values())
-    hash_all = hashing * bytes_ / len(content)
-    print(
-        f"publish_model {publish:.3f} s (both artefacts, {bytes_ / 1e6:.0f} MB, hash "
-        f"{hash_all:.3f} s), Keras's two saves {full + stock_save:.3f} s: "
-        f"{(publish - hash_all) / (full + stock_save):.2f} times"
-    )
-    print(f"load_published {published:.3f} s")
+    saving_cost(model, folder, rounds)
+    shutil.rmtree(folder)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Versions, aliases, blessings and damaged directories of a registry."""
 
+import datetime
 import json
 import os
 import shutil
@@ -87,7 +88,7 @@ def test_blessings_are_recorded(registry):
     blessing = bless(registry, 1, Check("x", True, 0.25, "above 0", 0.1, 0.5), PASSED)
     registry.save_blessing(1, blessing)
     assert registry.blessing(1) == blessing
-    with pytest.raises(ValueError, match="must have the file"):
+    with pytest.raises(ValueError, match="must be a version"):
         registry.blessing(2)
 
 
@@ -241,6 +242,35 @@ def test_the_stage_of_a_live_writer_is_spared(registry):
         (stage / "weights").write_text("w")
 
     assert registry.publish(write) == 1
+
+
+def test_a_slow_writer_is_seen_when_it_is_done(registry, weights):
+    def write(stage):
+        for part in range(3):
+            (stage / f"part-{part}").write_text("w")
+            reader = ModelRegistry(registry.directory)
+            assert reader.versions() == [1]
+            assert not [n for n in os.listdir(reader.directory) if n.isdecimal() and n != "1"]
+
+    assert registry.publish(write) == 2
+
+
+def test_a_clock_that_goes_back_does_not_matter(registry, monkeypatch):
+    class Clock(datetime.datetime):
+        year_now = 2030
+
+        @classmethod
+        def now(cls, zone=None):
+            return cls(cls.year_now, 1, 1, tzinfo=zone)
+
+    monkeypatch.setattr(datetime, "datetime", Clock)
+    for number, year in enumerate((2030, 2030, 2020), 1):  # one moment twice, then backwards
+        Clock.year_now = year
+        assert publish(registry, f"weights {number}") == number
+        registry.promote(number, bless(registry, number))
+    assert [registry.get(n).created[:4] for n in registry.versions()] == ["2030", "2030", "2020"]
+    assert registry.rollback() == 2
+    assert registry.retain(1) == []  # 1 is where a rollback leads
 
 
 def test_a_failing_writer_publishes_nothing(registry):

@@ -25,11 +25,28 @@ SCENARIOS = (
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_registry_survives(scenario):
+    found = run("registry_faults.py", scenario)
+    if scenario == "kills":
+        assert found["steps"] > 25  # publishing, three aliases, retention
+    if scenario == "readers":
+        assert found["killed"] > 10
+        assert found["read"] > 100
+
+
+@pytest.mark.parametrize("examples", [15, pytest.param(150, marks=pytest.mark.slow)])
+def test_random_days_with_crashes(examples):
+    found = run("registry_machine.py", str(examples))
+    assert found["operations"] > 3 * examples
+    assert found["crashes"] > examples / 2
+
+
+def run(program, what):
+    """Runs a program of this folder on a directory of its own; returns what it printed."""
     base = Path(tempfile.mkdtemp())  # not `tmp_path`: another user has to reach it
     base.chmod(0o755)
     try:
         done = subprocess.run(
-            [sys.executable, "registry_faults.py", scenario, str(base / "registry")],
+            [sys.executable, program, what, str(base / "registry")],
             cwd=HERE,
             capture_output=True,
             text=True,
@@ -38,9 +55,4 @@ def test_registry_survives(scenario):
     finally:
         shutil.rmtree(base, ignore_errors=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    found = json.loads(done.stdout)
-    if scenario == "kills":
-        assert found["steps"] > 25  # publishing, three aliases, retention
-    if scenario == "readers":
-        assert found["killed"] > 10
-        assert found["read"] > 100
+    return json.loads(done.stdout)
