@@ -244,6 +244,17 @@ class LossAwareModel(EntryPoints):
         """The variables among `loss_weights`, by name: state of a training beside the weights."""
         return self._compiled_losses.weight_variables
 
+    @property
+    def term_weights(self) -> dict[str, Any]:
+        """The loss weight of each logged term, by name, once a step has run.
+
+        A number, or the variable that `compile` was given. `regularization` weighs 1, and a
+        single compiled loss is no term of its own: it is logged as `loss`.
+        """
+        log = self._term_log
+        given = {name: log.weights[name] for name in log.weights if name not in log.hidden}
+        return {name: 1.0 if weight is None else weight for name, weight in given.items()}
+
     # The pieces of a step
 
     @contextlib.contextmanager

@@ -83,6 +83,7 @@ class LossParts(NamedTuple):
         if self.added:
             names.append("regularization")
         log.declare(names, own, training, hidden=own if single else ())
+        log.weights.update({term.name: term.weight for term in self.tracked})
 
     def track(self, log: TermLog, loss_tracker: keras.metrics.Mean) -> None:
         """Enters the values of this batch into the trackers.
