@@ -47,6 +47,10 @@ class Curves(NamedTuple):
         Raises:
             ValueError: When the parts do not add up to the logged `loss`.
         """
+        with np.errstate(invalid="ignore"):  # what has diverged stays so, without a warning
+            return self._parts()
+
+    def _parts(self) -> dict[str, Array]:
         loss = self.training["loss"].values
         parts = {
             name: self.training[name].values * np.asarray(weight, float)
@@ -74,10 +78,11 @@ class Curves(NamedTuple):
         """Each part over the sum of the absolute parts; 0 where that is 0."""
         parts = self.parts()
         whole = np.sum([np.abs(part) for part in parts.values()], axis=0)
-        return {
-            name: np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
-            for name, part in parts.items()
-        }
+        with np.errstate(invalid="ignore"):
+            return {
+                name: np.divide(part, whole, out=np.zeros_like(part), where=whole != 0)
+                for name, part in parts.items()
+            }
 
 
 def read(

@@ -208,9 +208,15 @@ def test_what_a_csv_file_lacks_is_left_out():
 
 
 def test_what_is_not_finite_is_said():
-    figure = plot_history({"loss": [1.0, np.nan, np.inf]})
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["not finite in 2 epochs, first in epoch 2"]
+    logs = {"loss": [3.0, np.nan, np.inf], "a": [1.0, np.nan, np.inf], "b": [2.0, 2.0, 2.0]}
+    figure = plot_history(logs, loss_weights={"a": 1.0, "b": 1.0})
+    figure.canvas.draw()
+    for name, axes in panels(figure).items():
+        texts = [text.get_text() for text in axes.texts]
+        expected = ["not finite in 2 epochs, first in epoch 2"] if name in ("loss", "a") else []
+        assert texts == expected
+    shares = drawn_shares(panels(figure)["share of loss"])
+    np.testing.assert_allclose(shares["b"], [2 / 3, np.nan, np.nan])
 
 
 @pytest.mark.parametrize(
