@@ -30,11 +30,13 @@ class Curves(NamedTuple):
         validation: By the name without `val_`, one value for each epoch with validation.
         weights: The loss weight of each term: a number, one an epoch, or `None` for what
             the other parts leave of `loss`.
+        trained: The terms whose weight was trained, so that it changed within epochs.
     """
 
     training: dict[str, Curve]
     validation: dict[str, Curve]
     weights: dict[str, Any]
+    trained: tuple[str, ...]
 
     @property
     def terms(self) -> list[str]:
@@ -63,7 +65,7 @@ class Curves(NamedTuple):
         left = np.where(np.abs(loss - known) <= 1e-5 * size, 0.0, loss - known)
         if rest:
             parts[rest[0]] = left
-        elif self.weights and np.any(np.abs(loss - known) > 1e-3 * size):
+        elif self.weights and not self.trained and np.any(np.abs(loss - known) > 1e-3 * size):
             worst = int(np.nanargmax(np.abs(loss - known)))
             raise ValueError(
                 "`loss_weights` must name every term of the loss, so that the weighted terms "
@@ -111,7 +113,12 @@ def read(
             validation[name.removeprefix("val_")] = curve
         else:
             training[name] = _each_epoch(name, epochs, values)
-    return Curves(training, validation, _weights(model, training, loss_weights))
+    weights = _weights(model, training, loss_weights)
+    trained = tuple(name for name in weights if f"{name}_weight" in training)
+    for name in trained:
+        if weights[name] is not None:
+            weights[name] = weights[name] * training[f"{name}_weight"].values
+    return Curves(training, validation, weights, trained)
 
 
 def _opened(history: Any) -> tuple[Any, Mapping[str, Any], Any]:

@@ -37,7 +37,8 @@ def plot_history(
 
     stacked, negative ones below zero; `regularization` weighs 1. What `fit` of a
     `LossAwareModel` returns knows its terms and weights. If one weight is a variable, its
-    term's part is what the others leave of `loss`, so that annealing is drawn as it was.
+    term's part is what the others leave of `loss`, so that annealing is drawn as it was. A
+    trained weight is taken from its log, `<term>_weight`, as it was at the end of the epoch.
     Where terms are not known, as in a dict or the history of another model, there are no
     shares, unless `loss_weights` names the terms.
 

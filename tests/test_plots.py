@@ -147,6 +147,25 @@ def test_two_annealed_weights_must_be_given():
     assert "share of loss" in titles(plot_history(history, loss_weights=given))
 
 
+def test_trained_weights_are_taken_from_their_logs():
+    logs = {
+        "loss": [4.0, 3.0],  # the weights of the logs are those at the end of the epoch
+        "a_loss": [2.0, 1.0],
+        "b_loss": [1.0, 1.0],
+        "a_loss_weight": [1.0, 1.5],
+        "b_loss_weight": [2.0, 1.0],
+    }
+    figure = plot_history(logs, loss_weights={"a": 2.0, "b": 1.0})
+    assert titles(figure)[1:4] == [
+        "a_loss (weight varies)",
+        "b_loss (weight varies)",
+        "share of loss",
+    ]
+    shares = drawn_shares(panels(figure)["share of loss"])
+    np.testing.assert_allclose(shares["a_loss"], [4 / 6, 3 / 4])
+    np.testing.assert_allclose(shares["b_loss"], [2 / 6, 1 / 4])
+
+
 def test_negative_parts_are_drawn_below_zero():
     logs = {"loss": [1.0, -1.0], "norm": [-1.0, -3.0], "fit": [1.0, 1.0]}
     figure = plot_history(logs, loss_weights={"norm": 1.0, "fit": 2.0})
