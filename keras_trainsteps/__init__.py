@@ -5,6 +5,7 @@ from importlib.metadata import version
 from keras_trainsteps import data as data
 from keras_trainsteps import losses as losses
 from keras_trainsteps import metrics as metrics
+from keras_trainsteps import penalties as penalties
 from keras_trainsteps.model import LossAwareModel as LossAwareModel
 from keras_trainsteps.model import LossAwareSequential as LossAwareSequential
 from keras_trainsteps.terms import LossTerm as LossTerm

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -26,11 +26,6 @@ class Batch(NamedTuple):
     def of(cls, data: Any) -> Batch:
         """Unpacks what `fit` hands to a step."""
         return cls(*tensors(keras.utils.unpack_x_y_sample_weight(data)))
-
-    @property
-    def is_checked_by_losses(self) -> bool:
-        """Whether what computes the loss also checks values, which must come before a step."""
-        return isinstance(self.x, Mapping) or keras.tree.is_nested(self.sample_weight)
 
     def rows(self, y_pred: Any) -> tf.Tensor:
         """The number of rows: of the targets, or of the output where there are none.
@@ -106,22 +101,67 @@ def require_batch_size(batch_size: Any) -> None:
         )
 
 
+def require_targets_of_weights(y: Any, sample_weight: Any) -> None:
+    """Refuses weights without targets, which Keras drops on the way to the step."""
+    if sample_weight is not None and y is None:
+        raise ValueError(
+            "`sample_weight` weighs the loss of targets. Received: weights without `y`, which "
+            "Keras would drop. Pass the weights as an entry of `x`, and name it in the loss."
+        )
+
+
 def warn_of_cut_queries(name: str, query_ids: Any, batch_size: int, shuffle: bool) -> None:
     """Warns of queries of arrays that `fit` will scatter over several batches."""
-    ids = np.asarray(query_ids).reshape(-1)
-    if len(ids) <= batch_size:
-        return
-    queries, query = np.unique(ids, return_inverse=True)
-    place = np.arange(len(ids)) if shuffle else np.arange(len(ids)) // batch_size
-    pieces = np.unique(np.stack([query, place]), axis=1)[0]
-    cut = int(np.sum(np.bincount(pieces) > 1))
+    cut, queries = _cut_queries(query_ids, batch_size, shuffle)
     if cut:
         warnings.warn(
-            f"{cut} of {len(queries)} queries of `{name}` have rows that `fit` puts into "
-            "different batches: pairs between these are not trained on, and metrics take "
-            "the parts for queries. Pass `data.query_batches` instead.",
+            f"{cut} of {queries} queries of `{name}` have rows that `fit` puts into "
+            "different batches: pairs between these are not trained on. Pass "
+            "`data.query_batches` instead.",
             stacklevel=4,
         )
+
+
+def require_whole_queries(
+    names: Iterable[tuple[str, str | None]], x: Any, batch_size: int | None, shuffle: bool
+) -> None:
+    """Refuses arrays whose batches cut queries of which a metric is the mean.
+
+    Args:
+        names: For each such metric the names of its query ids and of its mask, or `None`.
+        x: The `x` of `fit` or `evaluate`; only a dict of arrays can be looked at.
+        batch_size: As in Keras.
+        shuffle: Whether rows are drawn at random.
+    """
+    for name, mask in names:
+        ids = x.get(name) if isinstance(x, Mapping) else None
+        if not hasattr(ids, "__array__"):
+            continue
+        kept = None if mask is None else x.get(mask)
+        cut, queries = _cut_queries(ids, batch_size or 32, shuffle, kept)
+        if cut:
+            raise ValueError(
+                "A query must come whole in one batch: a metric is a mean over queries. "
+                f"Received: rows of {cut} of {queries} queries of `{name}` in two batches or "
+                "more. Make batches with `data.query_batches`, or set `split_queries` of "
+                "the metric to count_parts."
+            )
+
+
+def _cut_queries(
+    query_ids: Any, batch_size: int, shuffle: bool, mask: Any = None
+) -> tuple[int, int]:
+    """How many queries of arrays come in several batches, and how many there are."""
+    ids = np.asarray(query_ids).reshape(-1)
+    place = np.arange(len(ids)) if shuffle else np.arange(len(ids)) // batch_size
+    if mask is not None:
+        kept = np.asarray(mask).reshape(-1).astype(bool)
+        ids, place = ids[kept], place[kept]
+    if len(query_ids) <= batch_size:
+        return 0, 0
+    queries, query = np.unique(ids, return_inverse=True)
+    pieces = np.unique(np.stack([query, place]), axis=1)[0]
+    return int(np.sum(np.bincount(pieces) > 1)), len(queries)
 
 
 def require_xla_inputs(x: Any) -> None:

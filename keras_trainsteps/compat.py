@@ -107,6 +107,17 @@ def after(needed: Any) -> Iterator[None]:
         yield
 
 
+def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
+    """Updates weights only once the loss has read them, and checked its inputs.
+
+    The gradient of a factor of a penalty does not depend on the factor. TensorFlow's
+    dependency optimizer then drops the order of its read and its update: now and then the
+    loss, and the gradients of the other weights, see the factor of the next step (seen in
+    2.21, also with stock Keras).
+    """
+    return after([loss])
+
+
 def readable(x: Any) -> Any:
     """Arrays of text as arrays of objects, the only text that Keras reads (seen in 3.15.1)."""
 
@@ -166,3 +177,63 @@ def reducible_logs(logs: Any, strategy: tf.distribute.Strategy) -> Any:
     if not multi_worker or replicas.num_replicas() == 1:
         return logs
     return tf.nest.map_structure(lambda value: tf.expand_dims(value, 0), logs)
+
+
+_GRAPH = (
+    "_outputs",
+    "_outputs_struct",
+    "_nodes",
+    "_nodes_by_depth",
+    "_operations",
+    "_operations_by_depth",
+)
+
+
+def take_graph(model: keras.Model, grown: keras.Model) -> None:
+    """Gives a Functional model the outputs, and with them the layers, of another one.
+
+    Keras offers no way to extend a graph in place (seen in 3.15.1). The layers come in the
+    order that a model newly made of these outputs has, since optimizer states are saved
+    in it.
+    """
+    attached = [layer for layer in model._layers if layer not in model.layers]
+    for layer in list(model._layers):
+        model._tracker.untrack(layer)
+    for name in _GRAPH:
+        vars(model)[name] = vars(grown)[name]
+    in_graph = {id(layer) for layer in model.layers}
+    for layer in [*model.layers, *(one for one in attached if id(one) not in in_graph)]:
+        model._tracker.track(layer)
+
+
+def sublayers(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers inside a model, also those of layers, which Keras lists nowhere public."""
+    layers: list[keras.layers.Layer] = model._flatten_layers(include_self=False)
+    return layers
+
+
+@contextlib.contextmanager
+def unlocked(layer: keras.layers.Layer) -> Iterator[None]:
+    """Lets a built layer take another sublayer, which Keras refuses (seen in 3.15.1)."""
+    tracker = layer._tracker
+    locked, tracker.locked = tracker.locked, False
+    try:
+        yield
+    finally:
+        tracker.locked = locked
+
+
+def as_weight(variable: tf.Variable, name: str) -> keras.Variable:
+    """A `tf.Variable` as a Keras variable that shares its value.
+
+    Keras neither trains nor saves a `tf.Variable` that is an attribute of a model, and says
+    nothing (seen in 3.15.1).
+    """
+    weight = keras.Variable(
+        tf.zeros(variable.shape, variable.dtype),
+        dtype=variable.dtype.name,
+        trainable=variable.trainable,
+        name=name,
+    )
+    weight._value = variable
+    return weight

@@ -20,7 +20,9 @@ from keras_trainsteps.outputs import (
     Output,
     losses_by_output,
     outputs_of,
+    require_one_view,
     sample_weights_by_output,
+    takes_all_outputs,
     targets_by_output,
     term_names,
 )
@@ -28,7 +30,7 @@ from keras_trainsteps.terms import LossTerm, StepTerm, as_loss
 
 
 class FunctionLoss(keras.losses.Loss):
-    """A plain function `(y_true, y_pred)` as a loss."""
+    """A plain function `(y_true, y_pred)` as a loss. Without targets `y_true` is `None`."""
 
     def __init__(self, function: Callable[[Any, Any], Any], name: str) -> None:
         # Keras opens a name scope of that name, which cannot be `<lambda>`.
@@ -37,6 +39,12 @@ class FunctionLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         return self.function(y_true, y_pred)
+
+    def without_target(self) -> FunctionLoss | None:
+        """The loss of the output alone; `None` for a function of Keras, which needs targets."""
+        if getattr(self.function, "__module__", "").split(".")[0] in ("keras", __package__):
+            return None
+        return FunctionLoss(lambda _, y_pred: self.function(None, y_pred), self.name)
 
 
 class CompiledLosses:
@@ -53,6 +61,7 @@ class CompiledLosses:
     def __init__(self, loss: Any = None, loss_weights: Any = None) -> None:
         self.loss = keras.tree.map_structure(_loss_object, loss)
         self.loss_weights = loss_weights
+        require_one_view(self.loss)
 
     @property
     def objects(self) -> list[keras.losses.Loss]:
@@ -64,6 +73,11 @@ class CompiledLosses:
         """The side inputs that the losses read."""
         readers = [loss for loss in self.objects if isinstance(loss, SideInputLoss)]
         return {name for loss in readers for name in loss.side_inputs}
+
+    @property
+    def reads_all_outputs(self) -> bool:
+        """Whether the losses take all outputs together, and not one each."""
+        return any(takes_all_outputs(loss) for loss in self.objects)
 
     @property
     def weight_variables(self) -> dict[str, keras.Variable]:
@@ -113,9 +127,13 @@ class CompiledLosses:
         """The terms of one batch, in the order of the outputs."""
         if self.loss is None:
             return []
-        outputs = outputs_of(y_pred, output_names)
-        losses = losses_by_output(self.loss, outputs)
-        targets = targets_by_output(y, outputs, losses)
+        if self.reads_all_outputs:
+            outputs, targets = [Output((), None, y_pred)], [y]
+            losses = losses_by_output(self.loss, outputs)
+        else:
+            outputs = outputs_of(y_pred, output_names)
+            losses = losses_by_output(self.loss, outputs)
+            targets = targets_by_output(y, outputs, losses)
         row_weights = sample_weights_by_output(sample_weight, outputs, targets)
         names = iter(term_names(outputs, losses))
         weights = iter(self._weights(outputs, losses))
@@ -190,6 +208,8 @@ def _term(
         side_inputs.require(x, loss.side_inputs)
         term = loss.term(y_true, y_pred, x, sample_weight)
         return StepTerm(name, term, as_loss(term.value), False, weight, compiled=True)
+    if y_true is None:
+        loss, y_true = _without_target(loss), y_pred  # Keras takes no `None` for a target
     y_true, y_pred = _aligned(y_true, y_pred)
     count = _own_count(loss, y_true, y_pred, sample_weight)
     if replicas.num_replicas() == 1:
@@ -200,6 +220,17 @@ def _term(
         term = _replica_term(loss, y_true, y_pred, sample_weight, rows, count)
         value = as_loss(term.value)
     return StepTerm(name, term, value, count is None, weight, compiled=True)
+
+
+def _without_target(loss: keras.losses.Loss) -> keras.losses.Loss:
+    alone = loss.without_target() if isinstance(loss, FunctionLoss) else None
+    if alone is None:
+        raise ValueError(
+            f"`y` must be given: the compiled loss {loss.name!r} compares an output with a "
+            "target. Received: a batch without one. Pass `y` to `fit`, or compile with a "
+            "function `(y_true, y_pred)` that takes `None` for `y_true`."
+        )
+    return alone
 
 
 def _aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:

@@ -23,6 +23,7 @@ class EntryPoints(keras.Model):
         super().__init__(*args, **kwargs)
         self._term_log = TermLog()
         self._query_ids: set[str] = set()
+        self._whole_queries: list[tuple[str, str | None]] = []
         self._lengths_known = True
 
     def make_train_function(self, force: bool = False) -> Any:
@@ -51,13 +52,19 @@ class EntryPoints(keras.Model):
     ) -> keras.callbacks.History:
         """As `keras.Model.fit`."""
         batches.require_batch_size(batch_size)
+        batches.require_targets_of_weights(y, kwargs.get("sample_weight"))
         if isinstance(x, tf.data.Dataset) and len(args) < 6:
             kwargs.setdefault("shuffle", False)  # Keras warns of its own default
         if "validation_data" in kwargs:
             kwargs["validation_data"] = compat.readable(kwargs["validation_data"])
+        shuffle = bool(kwargs.get("shuffle", True))
+        batches.require_whole_queries(self._whole_queries, x, batch_size, shuffle)
+        held_out = kwargs.get("validation_data")
+        if isinstance(held_out, (tuple, list)):
+            size = kwargs.get("validation_batch_size") or batch_size
+            batches.require_whole_queries(self._whole_queries, held_out[0], size, False)
         if isinstance(x, Mapping):
             for name in self._query_ids & set(x):
-                shuffle = bool(kwargs.get("shuffle", True))
                 batches.warn_of_cut_queries(name, x[name], batch_size or 32, shuffle)
         self._guard_against_phantom_steps(x)
         self._term_log.fitting = True
@@ -76,6 +83,8 @@ class EntryPoints(keras.Model):
     ) -> Any:
         """As `keras.Model.evaluate`; called within `fit`, the epoch's metrics go on after it."""
         batches.require_batch_size(batch_size)
+        batches.require_targets_of_weights(y, kwargs.get("sample_weight"))
+        batches.require_whole_queries(self._whole_queries, x, batch_size, False)
         self._guard_against_phantom_steps(x)
         with self._metrics_kept(unless="_use_cached_eval_dataset" in kwargs):
             return super().evaluate(compat.readable(x), y, batch_size, *args, **kwargs)

@@ -11,19 +11,19 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import batches, compat, replicas, side_inputs
+from keras_trainsteps import batches, compat, own_steps, replicas, side_inputs, step_record
+from keras_trainsteps.added_parts import AddedParts
+from keras_trainsteps.additions import RESERVED, Additions
 from keras_trainsteps.batches import Batch
 from keras_trainsteps.compiled import CompiledLosses
-from keras_trainsteps.entry_points import EntryPoints
+from keras_trainsteps.migration import Migration
 from keras_trainsteps.objective import LossParts
 from keras_trainsteps.terms import LossTerm, StepTerm, reduce_returned
 from keras_trainsteps.trackers import TermLog, TotalLoss
 
-RESERVED = ("loss", "regularization")
-
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class LossAwareModel(EntryPoints):
+class LossAwareModel(Additions, Migration):
     """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
 
     Subclass it and return named losses from `compute_losses`, or compile it with losses
@@ -137,14 +137,17 @@ class LossAwareModel(EntryPoints):
             **kwargs,
         )
         self._compiled_losses = losses
-        self._term_log = TermLog()
-        # Past `__setattr__`, which would list the tracker once more among the metrics.
-        self.__dict__["_loss_tracker"] = TotalLoss(self._term_log)
+        self._start_logs()
         named = [name for metric in given for name in getattr(metric, "side_inputs", ())]
         self._metric_side_inputs = tuple(named)
         readers = [*given, *losses.objects]
         ids = [getattr(reader, "query_ids", None) for reader in readers]
         self._query_ids = {name for name in ids if isinstance(name, str)}
+        self._whole_queries = [
+            (metric.query_ids, metric.mask)
+            for metric in given
+            if getattr(metric, "split_queries", None) == "error" and metric.query_ids is not None
+        ]
         self._metric_names = names
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
@@ -164,9 +167,27 @@ class LossAwareModel(EntryPoints):
             kwargs = {**kwargs, "inputs": self._network_inputs(kwargs["inputs"])}
         return super().__call__(*args, **kwargs)
 
+    def make_train_function(self, force: bool = False) -> Any:
+        """Creates the function that `fit` runs; a `train_step` of a subclass is checked."""
+        with own_steps.in_place(self, "train_step", LossAwareModel.train_step):
+            return super().make_train_function(force)
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Creates the function that `evaluate` runs; a `test_step` of a subclass is checked."""
+        with own_steps.in_place(self, "test_step", LossAwareModel.test_step):
+            return super().make_test_function(force)
+
     def train_step(self, data: Any) -> dict[str, Any]:
-        """One optimizer step on a batch."""
+        """One optimizer step on a batch.
+
+        A subclass may override it, and `test_step`, to do more around `super().train_step`
+        or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch:
+        each value returned must be the result of a metric in `metrics` that the step
+        updated, or a variable. A number given to a `Mean` of the model weighs as the rows
+        of its batch.
+        """
         batch = Batch.of(data)
+        step_record.note_use(self, "step")
         with self._step(batch, training=True):
             with tf.GradientTape() as tape:
                 y_pred = self._forward(batch.x, training=True)
@@ -176,7 +197,7 @@ class LossAwareModel(EntryPoints):
             weights = self.trainable_weights
             if weights:
                 gradients = tape.gradient(loss, weights)
-                with compat.after([loss] if batch.is_checked_by_losses else []):
+                with compat.after_loss(loss):
                     self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
             else:
                 warnings.warn("The model does not have any trainable weights.", stacklevel=2)
@@ -185,6 +206,8 @@ class LossAwareModel(EntryPoints):
     def test_step(self, data: Any) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
         batch = Batch.of(data)
+        step_record.note_use(self, "step")
+        own_steps.require_loss_of_training(self)
         with self._step(batch, training=False):
             y_pred = self._forward(batch.x, training=False)
             self._track_loss(batch, y_pred, training=False)
@@ -205,7 +228,10 @@ class LossAwareModel(EntryPoints):
         on and logged as `loss`, and terms are not logged one by one.
         """
         batch = Batch.of((x, y, sample_weight))
-        return self._parts(batch, batches.tensors(y_pred), training).loss
+        parts = self._parts(batch, batches.tensors(y_pred), training)
+        counted = [term.name for term in parts.terms if not term.by_rows]
+        step_record.note_use(self, "loss", counted)
+        return parts.loss
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -213,6 +239,7 @@ class LossAwareModel(EntryPoints):
         """Updates the compiled metrics, which may read side inputs, and returns the logs."""
         if self._compile_metrics is not None:
             batches.require_one_target(y, y_pred)
+            own_steps.require_listed(self, self._compile_metrics)
         side_inputs.require(x, self._metric_side_inputs)
         with side_inputs.visible(x):
             return super().compute_metrics(x, y, y_pred, sample_weight)
@@ -237,7 +264,8 @@ class LossAwareModel(EntryPoints):
             result = super().get_metrics_result()
             if not log.in_step and tf.executing_eagerly():
                 log.end_epoch()
-        return {name: value for name, value in result.items() if name not in log.unlogged}
+        logs = {name: value for name, value in result.items() if name not in log.unlogged}
+        return {**logs, **self._coefficient_logs()} if log.training else logs
 
     @property
     def loss_weight_variables(self) -> dict[str, keras.Variable]:
@@ -279,10 +307,11 @@ class LossAwareModel(EntryPoints):
     def _track_loss(self, batch: Batch, y_pred: Any, *, training: bool) -> tf.Tensor:
         """This replica's share of the loss, to train on; the trackers are updated."""
         rows = batch.rows(y_pred)
+        own_steps.require_listed(self, self._loss_tracker)
         if type(self).compute_loss is not LossAwareModel.compute_loss:
             loss = self._overridden_loss(batch, y_pred, training)
             local = loss * tf.cast(replicas.num_replicas(), loss.dtype)
-            self._loss_tracker.update_state(local, sample_weight=rows)
+            self._loss_tracker.track(local, rows)
             return loss
         parts = self._parts(batch, y_pred, training)
         parts.declare(self._term_log, training)
@@ -291,7 +320,28 @@ class LossAwareModel(EntryPoints):
 
     def _parts(self, batch: Batch, y_pred: Any, training: bool) -> LossParts:
         """The terms of a batch and `self.losses`."""
-        terms = self._compiled_losses.terms(
+        terms = self._compiled_terms(batch, y_pred)
+        rows = batch.rows(y_pred)
+        added = AddedParts.of(self.losses, self._all_added_terms(), rows)
+        taken = {term.name for term in terms} | {*RESERVED, *self._metric_names}
+        taken |= self._own_metric_names()
+        added.require_free(taken)
+        taken |= added.names
+        if self._fills_hook:
+            terms += self._hook_terms(batch, y_pred, training, taken)
+        weight_of = self._compiled_losses.weight_of
+        terms += [term._replace(weight=weight_of(term.name)) for term in added.terms]
+        self._compiled_losses.require_known_weights(
+            (term.name for term in terms), getattr(self, "output_names", None)
+        )
+        return LossParts.of(added.weigh(terms), added.unnamed, rows, added.metrics)
+
+    @property
+    def _fills_hook(self) -> bool:
+        return type(self).compute_losses is not LossAwareModel.compute_losses
+
+    def _compiled_terms(self, batch: Batch, y_pred: Any) -> list[StepTerm]:
+        return self._compiled_losses.terms(
             batch.x,
             batch.y,
             y_pred,
@@ -299,13 +349,6 @@ class LossAwareModel(EntryPoints):
             rows=batch.rows(y_pred),
             output_names=getattr(self, "output_names", None),
         )
-        if type(self).compute_losses is not LossAwareModel.compute_losses:
-            taken = {term.name for term in terms}
-            terms += self._hook_terms(batch, y_pred, training, taken)
-        self._compiled_losses.require_known_weights(
-            (term.name for term in terms), getattr(self, "output_names", None)
-        )
-        return LossParts.of(terms, self.losses, batch.rows(y_pred))
 
     def _hook_terms(
         self, batch: Batch, y_pred: Any, training: bool, taken: set[str]
@@ -318,8 +361,6 @@ class LossAwareModel(EntryPoints):
                 f"{type(returned).__name__}. Return `{{'my_loss': ...}}`."
             )
         rows = batch.rows(y_pred)
-        taken |= {*RESERVED, *self._metric_names}
-        taken |= {metric.name for metric in super().metrics if metric is not self._loss_tracker}
         terms = []
         for name, value in returned.items():
             _require_free(name, taken)
@@ -331,6 +372,17 @@ class LossAwareModel(EntryPoints):
                 )
             )
         return terms
+
+    def _start_logs(self) -> None:
+        """New trackers: what was logged before may not be logged any more."""
+        self._term_log = TermLog()
+        # Past `__setattr__`, which would list the tracker once more among the metrics.
+        self.__dict__["_loss_tracker"] = TotalLoss(self._term_log)
+
+    def _terms_changed(self) -> None:
+        super()._terms_changed()
+        if self.compiled:
+            self._start_logs()
 
     def _own_metric_names(self) -> set[str]:
         """Names of the metrics that belong to the model and its layers."""

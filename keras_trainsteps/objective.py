@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps import replicas
-from keras_trainsteps.terms import LossTerm, StepTerm, as_loss
-from keras_trainsteps.trackers import TermLog
+from keras_trainsteps.terms import LossTerm, QueryTerm, StepTerm, as_loss
+from keras_trainsteps.trackers import TermLog, TotalLoss
 
 
 class LossParts(NamedTuple):
@@ -22,15 +22,23 @@ class LossParts(NamedTuple):
         rows: The number of rows of the batch.
         loss: The loss to train on. On one of several replicas its share, with the
             denominators of all replicas: the shares add up to the loss of the whole batch.
+        metrics: What is logged beside the loss.
     """
 
     terms: list[StepTerm]
     added: list[tf.Tensor]
     rows: tf.Tensor
     loss: tf.Tensor
+    metrics: Mapping[str, LossTerm] = {}
 
     @classmethod
-    def of(cls, terms: list[StepTerm], added: Iterable[Any], rows: tf.Tensor) -> LossParts:
+    def of(
+        cls,
+        terms: list[StepTerm],
+        added: Iterable[Any],
+        rows: tf.Tensor,
+        metrics: Mapping[str, LossTerm],
+    ) -> LossParts:
         """Adds up the loss of a batch.
 
         Raises:
@@ -43,8 +51,9 @@ class LossParts(NamedTuple):
                 "from `compute_losses`, no `add_loss`. Provide one of them."
             )
         if replicas.num_replicas() > 1:
-            return cls._of_replica(terms, sums, rows)
-        return cls(terms, sums, rows, _sum([term.weigh(term.value) for term in terms], sums))
+            return cls._of_replica(terms, sums, rows)._replace(metrics=metrics)
+        loss = _sum([term.weigh(term.value) for term in terms], sums)
+        return cls(terms, sums, rows, loss, metrics)
 
     @classmethod
     def _of_replica(
@@ -82,10 +91,11 @@ class LossParts(NamedTuple):
         single = len(self.terms) == 1 and self.terms[0].compiled
         if self.added:
             names.append("regularization")
+        names += self.metrics
         log.declare(names, own, training, hidden=own if single else ())
         log.weights.update({term.name: term.weight for term in self.tracked})
 
-    def track(self, log: TermLog, loss_tracker: keras.metrics.Mean) -> None:
+    def track(self, log: TermLog, loss_tracker: TotalLoss) -> None:
         """Enters the values of this batch into the trackers.
 
         What is averaged by rows is one running mean, updated as Keras updates its own.
@@ -95,14 +105,19 @@ class LossParts(NamedTuple):
             local = self.loss
         else:
             local = _sum([term.weigh(term.value) for term in by_rows], self.added)
-        loss_tracker.update_state(local, sample_weight=self.rows)
+        loss_tracker.track(local, self.rows)
         for term in self.tracked:
             value = tf.reduce_mean(term.value)  # a loss with `reduction=None` has many
             counted = (value * tf.cast(self.rows, value.dtype), self.rows)
-            log.trackers[term.name].track(*(counted if term.by_rows else term.term), term.weight)
+            tracker = log.trackers[term.name]
+            tracker.track(*(counted if term.by_rows else term.term), term.weight)
+            if isinstance(term.term, QueryTerm):
+                tracker.track_queries(term.term.query_sizes)
         if self.added:
             total = tf.add_n(self.added) * tf.cast(self.rows, self.added[0].dtype)
             log.trackers["regularization"].track(total, self.rows)
+        for name, metric in self.metrics.items():
+            log.trackers[name].track(*metric)
 
 
 def _sum(values: list[tf.Tensor], added: list[tf.Tensor]) -> tf.Tensor:

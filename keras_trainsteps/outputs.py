@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
-import tensorflow as tf
 
 
 class Output(NamedTuple):
@@ -14,7 +13,7 @@ class Output(NamedTuple):
 
     path: tuple[Any, ...]
     name: str | None
-    y_pred: tf.Tensor
+    y_pred: Any
 
 
 def outputs_of(y_pred: Any, output_names: Sequence[str] | None) -> list[Output]:
@@ -26,6 +25,25 @@ def outputs_of(y_pred: Any, output_names: Sequence[str] | None) -> list[Output]:
     elif keras.tree.is_nested(y_pred):
         names = ["/".join(map(str, path)) for path, _ in flat]
     return [Output(path, name, value) for (path, value), name in zip(flat, names, strict=True)]
+
+
+def takes_all_outputs(loss: Any) -> bool:
+    """Whether a loss takes the whole structure of outputs, and not one of them."""
+    return bool(getattr(loss, "reads_all_outputs", False))
+
+
+def require_one_view(loss: Any) -> None:
+    """Refuses losses of all outputs together beside losses of one output each."""
+    leaves = [leaf for leaf in keras.tree.flatten(loss) if leaf is not None]
+    others = [leaf.name for leaf in leaves if not takes_all_outputs(leaf)]
+    if len(others) == len(leaves) or not (others or isinstance(loss, Mapping)):
+        return
+    received = f"also {others}" if others else f"a dict of {sorted(loss)}"
+    raise ValueError(
+        "`loss` must be one loss, or a list, of which each takes all outputs of the network "
+        f"together, once one of them does. Received: {received}. Return the others from "
+        "`compute_losses`."
+    )
 
 
 def losses_by_output(loss: Any, outputs: list[Output]) -> list[list[Any]]:
@@ -49,6 +67,8 @@ def losses_by_output(loss: Any, outputs: list[Output]) -> list[list[Any]]:
 
 def targets_by_output(y: Any, outputs: list[Output], losses: list[list[Any]]) -> list[Any]:
     """For each output its target; `None` where it has no loss and none is given."""
+    if y is None:
+        return [None] * len(outputs)
     if isinstance(y, Mapping):
         found = [entry_of(y, output) for output in outputs]
         pairs = zip(found, losses, strict=True)

@@ -125,6 +125,16 @@ def owned_term(totals: tf.Tensor, counts: tf.Tensor, owned: tf.Tensor | None) ->
     return LossTerm(tf.reduce_sum(totals), tf.reduce_sum(counts))
 
 
+def query_sizes(rows: RankingRows) -> tf.Tensor:
+    """How many queries of this replica have one row, and how many more; shape `(2,)`."""
+    ones = tf.ones_like(rows.query)
+    sizes = tf.math.unsorted_segment_sum(ones, rows.query, rows.num_queries)
+    if rows.owned is not None:
+        sizes = tf.where(rows.owned, sizes, tf.zeros_like(sizes))
+    counted = [tf.reduce_sum(tf.cast(kind, tf.float64)) for kind in (sizes == 1, sizes > 1)]
+    return tf.stack(counted)
+
+
 def ranks(key: tf.Tensor, rows: RankingRows) -> tf.Tensor:
     """The position, from 0, of each row among those of its query by descending `key`.
 

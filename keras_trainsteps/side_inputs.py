@@ -25,6 +25,11 @@ def visible(x: Any) -> Iterator[None]:
         _step.x = before
 
 
+def visible_x() -> Any:
+    """The `x` of the batch whose step is running; `None` outside of one."""
+    return getattr(_step, "x", None)
+
+
 def current(name: str) -> tf.Tensor:
     """The side input `name` of the batch whose metrics are being updated."""
     x = getattr(_step, "x", None)

@@ -62,6 +62,27 @@ class LossTerm(NamedTuple):
         return self * factor
 
 
+class QueryTerm(LossTerm):
+    """A term that compares the rows of queries, and knows whether there were any to compare.
+
+    Attributes:
+        query_sizes: The number of queries of one row, and of those of more; shape `(2,)`.
+            `None` where it is not known.
+    """
+
+    query_sizes: tf.Tensor | None = None
+
+    @classmethod
+    def of(cls, term: LossTerm, query_sizes: tf.Tensor | None) -> QueryTerm:
+        """`term` with the sizes of its queries."""
+        made = cls(*term)
+        made.query_sizes = query_sizes
+        return made
+
+    def __mul__(self, factor: Any) -> QueryTerm:
+        return QueryTerm.of(super().__mul__(factor), self.query_sizes)
+
+
 class StepTerm(NamedTuple):
     """A named loss of one step, reduced: what the step adds up, trains on and logs.
 
@@ -104,6 +125,8 @@ def reduce_returned(
     """
     if isinstance(returned, LossTerm):
         term = LossTerm(*map(tf.convert_to_tensor, returned))
+        if isinstance(returned, QueryTerm):
+            term = QueryTerm.of(term, returned.query_sizes)
         if not term.total.dtype.is_floating or any(
             part.shape.rank not in (0, None) for part in term
         ):
@@ -121,16 +144,32 @@ def reduce_returned(
     values = as_loss(values)
     if sample_weight is not None:
         values = values * _row_weights(name, values, as_loss(sample_weight))
-    total = keras.ops.sum(values)
-    count = tf.cast(tf.size(values), total.dtype)
-    value = keras.ops.divide_no_nan(total, count)
-    return StepTerm(name, LossTerm(total, count), value, True, weight)
+    term = over_size(values)
+    return StepTerm(name, term, term.value, True, weight)
+
+
+def over_size(values: tf.Tensor) -> LossTerm:
+    """The mean over all values, as Keras's `sum_over_batch_size` computes it."""
+    total = tf.reduce_sum(values)
+    return LossTerm(total, tf.cast(tf.size(values), total.dtype))
 
 
 def as_loss(value: tf.Tensor) -> tf.Tensor:
     """`value` in the dtype of losses: Keras's `floatx`, never narrower than float32."""
     dtype = tf.as_dtype(keras.config.floatx())
     return tf.cast(value, dtype if dtype.size >= 4 else tf.float32)
+
+
+def named_loss(value: tf.Tensor, name: str) -> tf.Tensor:
+    """A value for `model.losses` that is logged under `name`."""
+    value = tf.identity(value)
+    value._loss_name = name
+    return value
+
+
+def loss_name(value: Any) -> str | None:
+    """The name that one of `model.losses` is logged under; `None` without one."""
+    return getattr(value, "_loss_name", None)
 
 
 def _as_tensor(name: str, returned: Any) -> tf.Tensor:

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_trainsteps import step_record
+
 
 class TermTracker(keras.metrics.Mean):
     """The value of one term over an epoch: the sum of its totals over that of its counts.
@@ -23,6 +25,7 @@ class TermTracker(keras.metrics.Mean):
         self.weighted = None
         if own:  # a denominator of its own: `TotalLoss` asks for the weighted value
             self.weighted = self.add_variable((), "zeros", "float64", name="weighted")
+            self.query_sizes = self.add_variable((2,), "zeros", "float64", name="query_sizes")
 
     def track(self, total: Any, count: Any, weight: Any = None) -> None:
         """Adds a batch's total and count; `weight` is the term's loss weight."""
@@ -34,6 +37,26 @@ class TermTracker(keras.metrics.Mean):
                 total = total * keras.ops.convert_to_tensor(weight, dtype="float64")
             self.weighted.assign_add(total)
 
+    def track_queries(self, sizes: tf.Tensor | None) -> None:
+        """Adds how many queries of a batch have one row, and how many more."""
+        if sizes is not None and self.weighted is not None:
+            self.query_sizes.assign_add(sizes)
+
+    @property
+    def has_lone_rows_only(self) -> bool:
+        """Whether there were queries, all of one row, of a loss that compares rows."""
+        if self.weighted is None:
+            return False
+        lone, more = self.query_sizes.numpy()
+        return bool(lone > 0 and more == 0)
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        raise TypeError(
+            f"The tracker of the loss term {self.name!r} must be left to the model. Received: "
+            "a call of `update_state`, as of a loop over `self.metrics`. Call "
+            "`self.compute_metrics(x, y, y_pred, sample_weight)` for the metrics alone."
+        )
+
     def weighted_result(self) -> tf.Tensor:
         """The term's part of the loss, with the weights that were in force."""
         return tf.math.divide_no_nan(
@@ -44,6 +67,7 @@ class TermTracker(keras.metrics.Mean):
         super().reset_state()
         if self.weighted is not None:
             self.weighted.assign(0)
+            self.query_sizes.assign([0, 0])
 
 
 class TotalLoss(keras.metrics.Mean):
@@ -56,14 +80,43 @@ class TotalLoss(keras.metrics.Mean):
     def __init__(self, log: TermLog) -> None:
         super().__init__(name="loss")
         self._direction = "down"
-        # A function: the terms are not state of this metric.
+        # Functions: the terms and the step are not state of this metric.
         self._own_terms: Callable[[], list[TermTracker]] = lambda: log.own
+        self._own_step: Callable[[], step_record.StepRecord | None] = lambda: step_record.running(
+            log
+        )
+
+    def track(self, loss: Any, rows: Any) -> None:
+        """Adds a batch's loss, of what is averaged by rows."""
+        super().update_state(loss, sample_weight=rows)
+
+    def update_state(self, values: Any, sample_weight: Any = None) -> None:
+        """Adds the loss of a batch in a step written by hand; it weighs as its rows."""
+        values = tf.convert_to_tensor(values)
+        weights = None if sample_weight is None else tf.convert_to_tensor(sample_weight)
+        if weights is not None and weights.shape.rank != 0:
+            raise TypeError(
+                "The tracker of `loss` takes the loss of a batch. Received: values of shape "
+                f"{tuple(values.shape)} with `sample_weight` of shape {tuple(weights.shape)}, "
+                "as of `metric.update_state(y, y_pred)` in a loop over `self.metrics`. Call "
+                "`update_state(loss)`, and `self.compute_metrics(x, y, y_pred, sample_weight)` "
+                "for the metrics."
+            )
+        step = self._own_step()
+        if step is not None and step.counted:
+            raise TypeError(
+                "The loss of a batch cannot be averaged over an epoch by rows where terms "
+                f"have counts of their own. Received: terms {step.counted}. Call "
+                "`super().train_step(data)`, which adds up totals and counts."
+            )
+        if step is not None and weights is None and values.shape.rank == 0:
+            weights = step.rows
+        super().update_state(values, sample_weight=weights)
 
     def result(self) -> tf.Tensor:
         loss = super().result()
-        for tracker in self._own_terms():
-            loss = loss + tf.cast(tracker.weighted_result(), loss.dtype)
-        return loss
+        own = [tracker.weighted_result() for tracker in self._own_terms()]
+        return tf.add_n([tf.cast(loss, tf.float64), *own]) if own else loss
 
 
 class TermLog:
@@ -81,6 +134,7 @@ class TermLog:
         self.in_step = False
         self.epoch_runs = False
         self.fitting = False
+        self.trains_own_loss = False  # in a `train_step` of a subclass
         self._names: dict[bool, tuple[str, ...]] = {}
         self._warned: set[str] = set()
 
@@ -126,13 +180,24 @@ class TermLog:
         return self.hidden | (set(self.trackers) - set(self._names.get(self.training, ())))
 
     def end_epoch(self) -> None:
-        """Warns once of each term that had nothing to count in the epoch that ends."""
+        """Warns once of each term that had nothing to count in the epoch that ends.
+
+        Raises:
+            ValueError: In `fit`, for a term that compares rows of a query, where every
+                query of the epoch had one row.
+        """
         if not self.epoch_runs:
             return
         self.epoch_runs = False
         for tracker in self.own:
             if tracker.name not in self._names.get(self.training, ()):
                 continue
+            if self.fitting and self.training and tracker.has_lone_rows_only:
+                raise ValueError(
+                    f"Loss term {tracker.name!r} compares the rows of a query. Received: an "
+                    "epoch in which every query had one row, so that nothing was learned. "
+                    "`query_ids` must be the same for the rows of a query."
+                )
             if tracker.name in self._warned:
                 continue
             if float(tracker.count.numpy()) == 0.0:

@@ -260,3 +260,37 @@ def test_weights_that_differ_by_target_beside_the_hook():
     weights = {"a": np.ones(4), "b": np.zeros(4)}
     match = "`sample_weight` must be the same for every target"
     raises_unchanged(model, match, np.ones((4, 3)), y, sample_weight=weights)
+
+
+@pytest.mark.parametrize("by_hook", [True, False])
+def test_an_epoch_whose_queries_have_one_row_each(by_hook):
+    x, y = ranking_batch()
+    x["query_id"] = np.arange(24)
+    model = linear(Ranker if by_hook else LossAwareModel)
+    model.compile("sgd", loss=None if by_hook else losses.ListMLE("query_id"))
+    match = "'(pairwise|list_mle_loss)' compares the rows of a query.*every query had one row"
+    with pytest.raises(ValueError, match=match):
+        model.fit(x, y, batch_size=8, epochs=3, verbose=0)
+    assert int(model.optimizer.iterations) == 3  # the first epoch shows it
+    with pytest.warns(UserWarning, match="had nothing to count"):
+        assert np.isfinite(model.evaluate(x, y, batch_size=8, verbose=0)).all()
+    x["query_id"][:2] = 0, 0  # one query of two rows is enough
+    model.fit(x, y, batch_size=24, verbose=0)
+
+
+@pytest.mark.parametrize("loss", ["mse", keras.losses.MeanSquaredError()])
+def test_a_loss_of_keras_without_targets(loss):
+    model = linear()
+    model.compile("sgd", loss=loss)
+    raises_unchanged(model, "`y` must be given: .*function `.y_true, y_pred.`", np.ones((4, 3)))
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+def test_a_function_without_targets_gets_none(reduced):
+    def loss(y_true, y_pred):
+        assert y_true is None
+        return keras.ops.mean(y_pred) if reduced else y_pred
+
+    model, x = linear(), np.arange(12.0).reshape(4, 3)
+    model.compile(keras.optimizers.SGD(0.0), loss=loss)
+    assert model.fit(x, batch_size=3, verbose=0).history == {"loss": [x.sum() / 4]}

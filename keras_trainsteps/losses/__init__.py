@@ -5,6 +5,18 @@ from keras_trainsteps.losses.approximate import approx_mrr as approx_mrr
 from keras_trainsteps.losses.approximate import approx_ndcg as approx_ndcg
 from keras_trainsteps.losses.contrastive import contrastive as contrastive
 from keras_trainsteps.losses.contrastive import margin_loss as margin_loss
+from keras_trainsteps.losses.embedding_objects import Contrastive as Contrastive
+from keras_trainsteps.losses.embedding_objects import InfoNCE as InfoNCE
+from keras_trainsteps.losses.embedding_objects import LabelLoss as LabelLoss
+from keras_trainsteps.losses.embedding_objects import MarginLoss as MarginLoss
+from keras_trainsteps.losses.embedding_objects import MinedTriplet as MinedTriplet
+from keras_trainsteps.losses.embedding_objects import MultiSimilarity as MultiSimilarity
+from keras_trainsteps.losses.embedding_objects import NTXent as NTXent
+from keras_trainsteps.losses.embedding_objects import OutputsLoss as OutputsLoss
+from keras_trainsteps.losses.embedding_objects import (
+    SupervisedContrastive as SupervisedContrastive,
+)
+from keras_trainsteps.losses.embedding_objects import Triplet as Triplet
 from keras_trainsteps.losses.gumbel import gumbel as gumbel
 from keras_trainsteps.losses.gumbel import with_gumbel as with_gumbel
 from keras_trainsteps.losses.info_nce import info_nce as info_nce
@@ -38,6 +50,7 @@ from keras_trainsteps.losses.ranking_objects import SigmoidCrossentropy as Sigmo
 from keras_trainsteps.losses.ranking_objects import Softmax as Softmax
 from keras_trainsteps.losses.ranking_objects import UniqueSoftmax as UniqueSoftmax
 from keras_trainsteps.losses.sequence import masked_crossentropy as masked_crossentropy
+from keras_trainsteps.losses.sequence_objects import MaskedCrossentropy as MaskedCrossentropy
 from keras_trainsteps.losses.side_input_loss import SideInputLoss as SideInputLoss
 from keras_trainsteps.losses.supervised_contrastive import nt_xent as nt_xent
 from keras_trainsteps.losses.supervised_contrastive import (

@@ -33,7 +33,13 @@ LN_2 = 0.6931471805599453
 
 
 class LambdaWeight:
-    """Base of lambda weights: an object with a configuration that gives a `PairFactor`."""
+    """Base of lambda weights: an object with a configuration that gives a `PairFactor`.
+
+    Attributes:
+        gains: Whether labels are taken for gains, which must not be negative.
+    """
+
+    gains = False
 
     def factor(self, rows: RankingRows) -> PairFactor:
         """The factor of each pair of these rows."""
@@ -94,6 +100,8 @@ class DCG(_TopN):
         topn: Ranks that count. Default `None`: all.
     """
 
+    gains = True
+
     def factor(self, rows: RankingRows) -> PairFactor:
         fields = {"gain": _gain(rows), "discount": self.discount(_rank(rows.y_pred, rows))}
         return PairFactor(_swap, fields)
@@ -116,6 +124,8 @@ class NDCG(_TopN):
     True
     """
 
+    gains = True
+
     def factor(self, rows: RankingRows) -> PairFactor:
         gain = _gain_over_best(self, rows)
         fields = {"gain": gain, "discount": self.discount(_rank(rows.y_pred, rows))}
@@ -129,6 +139,8 @@ class NDCG2(_TopN):
     Args:
         topn: Ranks that count in the best DCG; a pair with both rows beyond it weighs 0.
     """
+
+    gains = True
 
     def factor(self, rows: RankingRows) -> PairFactor:
         def by_distance(i: dict[str, tf.Tensor], j: dict[str, tf.Tensor]) -> tf.Tensor:

@@ -6,10 +6,11 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
+from keras_trainsteps.arguments import require_positive
 from keras_trainsteps.losses.query_weights import query_weights
 from keras_trainsteps.losses.segments import take
-from keras_trainsteps.queries import owned_term, ranking_rows
-from keras_trainsteps.terms import LossTerm
+from keras_trainsteps.queries import owned_term, query_sizes, ranking_rows
+from keras_trainsteps.terms import LossTerm, QueryTerm
 
 Normalize = Literal["queries", "lists", "rows"]
 
@@ -27,6 +28,7 @@ class Lists(NamedTuple):
         num_queries: A scalar above every query index.
         owned: The queries that this replica counts, or `None`.
         dtype: The dtype of the loss: float32, or float64 for float64 scores.
+        query_sizes: How many queries have one row, and how many more.
     """
 
     y_true: tf.Tensor
@@ -38,6 +40,7 @@ class Lists(NamedTuple):
     num_queries: tf.Tensor
     owned: tf.Tensor | None
     dtype: tf.DType
+    query_sizes: tf.Tensor
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum of the rows of each query, shape `(num_queries,)`."""
@@ -57,7 +60,8 @@ class Lists(NamedTuple):
             counts = self.sum(self.weight)
         counts = tf.cast(counts, totals.dtype) * self.query_weight
         total, count = owned_term(totals * self.query_weight, counts, self.owned)
-        return LossTerm(tf.cast(total, self.dtype), tf.cast(count, self.dtype))
+        term = LossTerm(tf.cast(total, self.dtype), tf.cast(count, self.dtype))
+        return QueryTerm.of(term, self.query_sizes)
 
 
 def lists(
@@ -69,14 +73,19 @@ def lists(
     sample_weight: Any,
     query_weight: Any,
     gains: bool,
+    temperature: float = 1.0,
 ) -> Lists:
-    """Checks a batch and groups it. `gains`: whether labels must not be negative."""
+    """Checks a batch and groups it.
+
+    `gains`: whether labels must not be negative; `temperature`: what scores are divided by.
+    """
+    require_positive("temperature", temperature)
     rows = ranking_rows(
         y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
     )
     valid = rows.query >= 0
     labels = tf.cast(tf.where(valid, rows.y_true, tf.zeros_like(rows.y_true)), tf.float64)
-    _require_labels(labels, gains)
+    require_labels(labels, gains)
     scores = tf.where(valid, rows.y_pred, tf.zeros_like(rows.y_pred))
     # An infinite score must not pass for a perfect one, nor a NaN label for a low one.
     whole = tf.math.is_finite(scores) & tf.math.is_finite(labels)
@@ -86,7 +95,7 @@ def lists(
         weight = tf.cast(rows.weight, tf.float64)
     return Lists(
         labels,
-        tf.cast(scores, tf.float64),
+        tf.cast(scores, tf.float64) / tf.constant(temperature, tf.float64),
         rows.query,
         valid,
         tf.where(valid, weight, tf.zeros_like(weight)),
@@ -94,10 +103,12 @@ def lists(
         rows.num_queries,
         rows.owned,
         rows.y_pred.dtype,
+        query_sizes(rows),
     )
 
 
-def _require_labels(labels: tf.Tensor, gains: bool) -> None:
+def require_labels(labels: tf.Tensor, gains: bool) -> None:
+    """Refuses labels that are NaN, or negative gains, where values can be seen."""
     if not tf.executing_eagerly():
         return
     if bool(tf.reduce_any(tf.math.is_nan(labels))):

@@ -31,6 +31,7 @@ def softmax(
     query_weight: Any = None,
     labels: Labels = "given",
     normalize: Normalize = "queries",
+    temperature: float = 1.0,
 ) -> LossTerm:
     """Softmax cross-entropy of the scores of each query (ListNet).
 
@@ -41,9 +42,10 @@ def softmax(
     loss(query) = -sum_i p_i * log(exp(s_i) / sum_j exp(s_j))
     ```
 
-    with `p_i = y_i` (`labels="given"`), `p_i = y_i / sum_j y_j` (`"normalized"`), or
-    `p_i = exp(y_i) / sum_j exp(y_j)` (`"softmax"`, the top-one probabilities of the
-    ListNet paper). Item weights multiply `y_i`; with `"softmax"` they multiply `p_i`.
+    of scores `s` divided by `temperature`, with `p_i = y_i` (`labels="given"`),
+    `p_i = y_i / sum_j y_j` (`"normalized"`), or `p_i = exp(y_i) / sum_j exp(y_j)`
+    (`"softmax"`, the top-one probabilities of the ListNet paper). Item weights multiply
+    `y_i`; with `"softmax"` they multiply `p_i`.
 
     Args:
         y_true: Labels, not negative; shape `(rows,)` or `(rows, 1)`, or padded lists
@@ -62,14 +64,16 @@ def softmax(
             has nothing to learn from): the weights of the queries with a relevant item.
             `"lists"`: of all queries with a row, as RAX divides; TF-Ranking's Keras
             losses also count fully masked lists. `"rows"`: the weights of the rows.
+        temperature: A number that divides the scores, above 0. Default 1.
 
     Returns:
         A `LossTerm`.
 
     Raises:
         TypeError: For ids that are neither integers nor strings.
-        ValueError: For shapes that do not fit, an unknown option, and, outside a graph,
-            for labels or weights that are NaN or negative.
+        ValueError: For shapes that do not fit, an unknown option, a `temperature` that is
+            not positive, and, outside a graph, for labels or weights that are NaN or
+            negative.
 
     Example:
 
@@ -90,6 +94,7 @@ def softmax(
         sample_weight=sample_weight,
         query_weight=query_weight,
         gains=labels != "softmax",
+        temperature=temperature,
     )
     if labels == "softmax":
         shifted, log_sum = _log_softmax_parts(batch, batch.y_true)
@@ -112,6 +117,7 @@ def unique_softmax(
     sample_weight: Any = None,
     query_weight: Any = None,
     normalize: Normalize = "queries",
+    temperature: float = 1.0,
 ) -> LossTerm:
     """Softmax loss in which each item competes with the less relevant ones only.
 
@@ -123,7 +129,7 @@ def unique_softmax(
     lower_i = sum_{j: y_j < y_i} exp(s_j)
     ```
 
-    Item weights multiply the gain `2 ** y_i - 1`.
+    with scores `s` divided by `temperature`. Item weights multiply the gain `2 ** y_i - 1`.
 
     Args:
         y_true: Labels, not negative; shape `(rows,)` or `(rows, 1)`, or padded lists
@@ -138,6 +144,7 @@ def unique_softmax(
         query_weight: One weight a query: shape `(queries,)` for padded lists; beside
             `query_ids` one value a row, the same for all rows of a query. Default: 1.
         normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `softmax`.
+        temperature: A number that divides the scores, above 0. Default 1.
 
     Returns:
         A `LossTerm`.
@@ -165,6 +172,7 @@ def unique_softmax(
         sample_weight=sample_weight,
         query_weight=query_weight,
         gains=True,
+        temperature=temperature,
     )
     gain = batch.weight * (2.0**batch.y_true - 1.0)
     order = order_by(batch.query, -batch.y_true)
@@ -195,6 +203,7 @@ def list_mle(
     ties: Ties = "stable",
     seed: Any = None,
     normalize: Normalize = "queries",
+    temperature: float = 1.0,
 ) -> LossTerm:
     """The negative log-likelihood of the labels' order (ListMLE, Plackett-Luce).
 
@@ -205,7 +214,8 @@ def list_mle(
     loss(query) = sum_i (log(sum_{j >= i} exp(s_j)) - s_i)
     ```
 
-    Item weights multiply the summand of their item.
+    with scores `s` divided by `temperature`. Item weights multiply the summand of their
+    item.
 
     Args:
         y_true: Labels, any numbers; shape `(rows,)` or `(rows, 1)`, or padded lists
@@ -228,6 +238,7 @@ def list_mle(
         normalize: `"queries"` (default): the weights of the queries with two rows or
             more, since one row has no order. `"lists"` (every query with a row, as
             Keras-RS and TF-Ranking divide) or `"rows"`, as in `softmax`.
+        temperature: A number that divides the scores, above 0. Default 1.
 
     Returns:
         A `LossTerm`.
@@ -256,6 +267,7 @@ def list_mle(
         sample_weight=sample_weight,
         query_weight=query_weight,
         gains=False,
+        temperature=temperature,
     )
     keys = [batch.query, -batch.y_true]
     if ties == "random":

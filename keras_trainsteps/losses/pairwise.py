@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_trainsteps.arguments import require_choice, require_positive
 from keras_trainsteps.losses.lambda_weights import LambdaWeight
+from keras_trainsteps.losses.lists import require_labels
 from keras_trainsteps.losses.query_weights import query_weights
 from keras_trainsteps.pairs import (
     HINGE,
@@ -18,8 +19,8 @@ from keras_trainsteps.pairs import (
     PairKernel,
     pair_sums,
 )
-from keras_trainsteps.queries import owned_term, ranking_rows
-from keras_trainsteps.terms import LossTerm
+from keras_trainsteps.queries import RankingRows, owned_term, query_sizes, ranking_rows
+from keras_trainsteps.terms import LossTerm, QueryTerm
 
 Pairs = Literal["preference", "all"]
 PairWeight = Literal["product", "preferred"]
@@ -87,7 +88,9 @@ def pairwise_logistic(
     Raises:
         TypeError: For ids that are neither integers nor strings.
         ValueError: For shapes that do not fit, unknown options, a temperature that is not
-            positive.
+            positive, and, outside a graph, for labels or weights that are NaN, for negative
+            weights, and for negative labels where a `lambda_weight` takes them for gains.
+            Within a graph a label that is NaN makes the scores of its row NaN.
 
     Example:
 
@@ -314,6 +317,8 @@ def _pairwise(
     rows = ranking_rows(
         y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
     )
+    gains = lambda_weight is not None and lambda_weight.gains
+    rows = _with_checked_labels(rows, masked=mask is not None, gains=gains)
     totals, counts = pair_sums(
         kernel,
         rows.y_true,
@@ -341,4 +346,19 @@ def _pairwise(
         # Spread over the replicas as the count is, so that it is added once.
         share = tf.math.divide_no_nan(tf.constant(epsilon, counts.dtype), tf.reduce_sum(counts))
         term = LossTerm(term.total, term.count * (1 + share))
-    return term
+    return QueryTerm.of(term, query_sizes(rows))
+
+
+def _with_checked_labels(rows: RankingRows, *, masked: bool, gains: bool) -> RankingRows:
+    """The rows with numbers alone in what is masked, and NaN scores for NaN labels."""
+    y_true, y_pred = rows.y_true, rows.y_pred
+    zeros = tf.zeros_like(y_true)
+    if masked:  # what is masked may be NaN, which sorting would trip over
+        y_true, y_pred = (tf.where(rows.query >= 0, part, zeros) for part in (y_true, y_pred))
+    require_labels(y_true, gains)
+    # A NaN label is in no pair: where it cannot be refused it must not be hidden.
+    unknown = tf.math.is_nan(y_true)
+    return rows._replace(
+        y_true=tf.where(unknown, zeros, y_true),
+        y_pred=tf.where(unknown, tf.constant(float("nan"), y_pred.dtype), y_pred),
+    )

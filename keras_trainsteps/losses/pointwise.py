@@ -153,7 +153,9 @@ def _rows(
 
 def _term(batch: Lists, losses: tf.Tensor, normalize: Normalize) -> LossTerm:
     totals = batch.sum(batch.weight * losses)
-    if normalize == "rows":
-        return batch.term(totals, batch.sum(batch.weight), "rows")
     weights = batch.sum(batch.weight)
-    return batch.term(tf.math.divide_no_nan(totals, weights), weights != 0, "queries")
+    if normalize == "rows":
+        term = batch.term(totals, weights, "rows")
+    else:
+        term = batch.term(tf.math.divide_no_nan(totals, weights), weights != 0, "queries")
+    return LossTerm(*term)  # no row is compared: a query may well have only one

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
-import tensorflow as tf
 
 from keras_trainsteps.losses import approximate, listwise, pairwise, pointwise
-from keras_trainsteps.losses.side_input_loss import SideInputLoss
-from keras_trainsteps.side_inputs import pick
-from keras_trainsteps.terms import LossTerm
-
-_FROM_BATCH = ("y_true", "y_pred", "query_ids", "mask", "sample_weight", "query_weight")
+from keras_trainsteps.losses.bound_loss import BoundLoss
 
 
-class RankingLoss(SideInputLoss):
+class RankingLoss(BoundLoss):
     """A ranking loss that reads its ids, mask and query weights from side inputs.
 
     Args:
@@ -39,8 +32,6 @@ class RankingLoss(SideInputLoss):
     ('query_id',)
     """
 
-    function: ClassVar[Callable[..., LossTerm]]
-
     def __init__(
         self,
         query_ids: str | None = "query_id",
@@ -50,64 +41,9 @@ class RankingLoss(SideInputLoss):
         name: str | None = None,
         **options: Any,
     ) -> None:
-        super().__init__(name=name or type(self).function.__name__)
-        known = [
-            option
-            for option in inspect.signature(type(self).function).parameters
-            if option not in _FROM_BATCH
-        ]
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise TypeError(
-                f"`{type(self).__name__}` has the options {known}. Received: {unknown}."
-            )
-        self.query_ids, self.mask, self.query_weight = query_ids, mask, query_weight
-        self.options = options
-        # A batch without a row shows whether the options are right, before any training.
-        type(self).function(tf.zeros((0, 1)), tf.zeros((0, 1)), **options)
-
-    @property
-    def side_inputs(self) -> tuple[str, ...]:
-        names = (self.query_ids, self.mask, self.query_weight)
-        return tuple(name for name in names if name is not None)
-
-    def term(
-        self, y_true: tf.Tensor, y_pred: tf.Tensor, x: Mapping[str, Any], sample_weight: Any
-    ) -> LossTerm:
-        named = {
-            "query_ids": self.query_ids,
-            "mask": self.mask,
-            "query_weight": self.query_weight,
-        }
-        read = {argument: pick(x, name) for argument, name in named.items() if name is not None}
-        return type(self).function(
-            y_true, y_pred, sample_weight=sample_weight, **read, **self.options
-        )
-
-    def get_config(self) -> dict[str, Any]:
-        options = {
-            name: keras.saving.serialize_keras_object(value)
-            for name, value in self.options.items()
-        }
-        return {
-            "query_ids": self.query_ids,
-            "mask": self.mask,
-            "query_weight": self.query_weight,
-            "name": self.name,
-            **options,
-        }
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> RankingLoss:
-        """The loss with these arguments."""
-        return cls(
-            **{
-                name: keras.saving.deserialize_keras_object(value)
-                if isinstance(value, dict)
-                else value
-                for name, value in config.items()
-            }
-        )
+        reads = {"query_ids": query_ids, "mask": mask, "query_weight": query_weight}
+        super().__init__(reads, options, name=name)
+        self.query_ids = query_ids
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")

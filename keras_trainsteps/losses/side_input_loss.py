@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
-import tensorflow as tf
 
 from keras_trainsteps.terms import LossTerm
 
 
 class SideInputLoss(keras.losses.Loss):
-    """Base of losses for `compile(loss=...)` that read side inputs.
+    """Base of losses for `compile(loss=...)` that read side inputs, or several outputs.
 
     A subclass names its side inputs in the constructor and fills `term`.
+
+    Attributes:
+        reads_all_outputs: Whether `term` gets the whole structure of the network's outputs,
+            and of the targets, instead of one output and its target. Default: not.
     """
+
+    reads_all_outputs: ClassVar[bool] = False
 
     def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name)
@@ -27,15 +32,15 @@ class SideInputLoss(keras.losses.Loss):
         return ()
 
     def term(
-        self, y_true: tf.Tensor, y_pred: tf.Tensor, x: Mapping[str, Any], sample_weight: Any
+        self, y_true: Any, y_pred: Any, x: Mapping[str, Any], sample_weight: Any
     ) -> LossTerm:
-        """The loss of a batch whose `x` dict is `x`."""
+        """The loss of a batch whose `x` dict is `x`; targets and weights may be `None`."""
         raise NotImplementedError(f"{type(self).__name__} must define `term`.")
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         raise ValueError(
-            f"`{type(self).__name__}` reads side inputs, which only a `LossAwareModel` "
-            "hands to it. Received: a call without them. Use it in "
+            f"`{type(self).__name__}` takes a whole batch, which only a `LossAwareModel` "
+            "hands to it. Received: a call of `(y_true, y_pred)`. Use it in "
             "`LossAwareModel.compile(loss=...)`, or call its function in "
             "`keras_trainsteps.losses`."
         )

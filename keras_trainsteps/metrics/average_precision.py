@@ -43,8 +43,8 @@ class MAP(RankedMetric):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"` (as in LightGBM), or `"skip"` to leave it out.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"map"`, or `"map@k"`.
 
     Returns:
@@ -78,7 +78,7 @@ class MAP(RankedMetric):
         ties: Ties = "stable",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(

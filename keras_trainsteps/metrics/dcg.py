@@ -109,8 +109,8 @@ class DCG(GainMetric):
             and repeat when the metric is reset.
         no_relevant: What a query counts whose labels are all 0: `"zero"` (default), or
             `"skip"` to leave it out.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"dcg@k"`, or `"dcg"`.
 
     Returns:
@@ -146,7 +146,7 @@ class DCG(GainMetric):
         ties: Ties = "stable",
         seed: int = 0,
         no_relevant: Literal["zero", "skip"] = "zero",
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
         require_choice("no_relevant", no_relevant, Literal["zero", "skip"])
@@ -196,8 +196,8 @@ class NDCG(GainMetric):
         no_relevant: What a query counts whose labels are all 0: `"zero"` (default, as in
             TF-Ranking and Keras-RS), `"one"` (as in XGBoost and LightGBM), or `"skip"` to
             leave it out.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"ndcg@k"`, or `"ndcg"`.
 
     Returns:
@@ -233,7 +233,7 @@ class NDCG(GainMetric):
         ties: Ties = "stable",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(

@@ -33,8 +33,8 @@ class MRR(RankedMetric):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"mrr"`, or `"mrr@k"`.
 
     Returns:
@@ -67,7 +67,7 @@ class MRR(RankedMetric):
         ties: Ties = "stable",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -107,8 +107,8 @@ class HitRateAtK(RankedMetric):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"hit_rate@k"`.
 
     Returns:
@@ -139,7 +139,7 @@ class HitRateAtK(RankedMetric):
         ties: Ties = "stable",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(

@@ -36,8 +36,8 @@ class PairAccuracy(QueryMetric):
         query_ids: The name of the side input with the query ids. Default `"query_id"`.
             `None` for padded lists.
         mask: The name of the side input with the mask. Default: none.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"pair_accuracy"`.
 
     Returns:
@@ -65,7 +65,7 @@ class PairAccuracy(QueryMetric):
         query_ids: str | None = "query_id",
         *,
         mask: str | None = None,
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str = "pair_accuracy",
     ) -> None:
         super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)
@@ -101,8 +101,8 @@ class QueryAUC(QueryMetric):
         query_ids: The name of the side input with the query ids. Default `"query_id"`.
             `None` for padded lists.
         mask: The name of the side input with the mask. Default: none.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"query_auc"`.
 
     Returns:
@@ -130,7 +130,7 @@ class QueryAUC(QueryMetric):
         query_ids: str | None = "query_id",
         *,
         mask: str | None = None,
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str = "query_auc",
     ) -> None:
         super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)

@@ -39,8 +39,8 @@ class PrecisionAtK(RankedMetric):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"precision@k"`.
 
     Returns:
@@ -74,7 +74,7 @@ class PrecisionAtK(RankedMetric):
         ties: Ties = "stable",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(
@@ -121,8 +121,8 @@ class RecallAtK(RankedMetric):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"recall@k"`.
 
     Returns:
@@ -155,7 +155,7 @@ class RecallAtK(RankedMetric):
         ties: Ties = "stable",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
         super().__init__(

@@ -20,8 +20,8 @@ class QueryMetric(keras.metrics.Metric):
     """A mean over the queries of an epoch. A subclass fills `query_values`.
 
     The state is a sum and a count, over queries and not over batches, in float64. A query
-    must come whole in one batch (`data.query_batches`): by default the parts of a query
-    that is split over batches count as queries of their own.
+    must come whole in one batch (`data.query_batches`): a value of its parts would be
+    another metric.
 
     As one of `metrics=[...]` every query counts the same. As one of
     `weighted_metrics=[...]` a query weighs the mean of its rows' `sample_weight`.
@@ -34,10 +34,12 @@ class QueryMetric(keras.metrics.Metric):
         query_ids: The name of the side input with the query ids; `None` for padded lists.
         mask: The name of the side input with the mask. Default: none.
         name: Name of the metric.
-        split_queries: `"count_parts"` (default), or `"error"` to refuse a query whose rows
-            are in two batches. The state of this check is of fixed size: it finds a query
-            that goes on in the next batch, and at any distance 4,096 queries of an epoch
-            (all, if there are no more). It needs one device without XLA.
+        split_queries: What a query is whose rows are in two batches of an epoch. `"error"`
+            (default) refuses it; under XLA, which cannot raise, the metric is NaN. The
+            state of this check is of fixed size: a query that goes on in the next batch is
+            always found, others with a probability of `exp(-n / 16384)`, where `n` other
+            queries came in between. `"count_parts"` counts each part as a query: for data
+            in which a query comes several times an epoch, each time whole.
     """
 
     label_rule = (
@@ -51,7 +53,7 @@ class QueryMetric(keras.metrics.Metric):
         *,
         mask: str | None,
         name: str,
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
     ) -> None:
         super().__init__(name=name, dtype="float64")
         require_choice("split_queries", split_queries, SplitQueries)
@@ -96,8 +98,9 @@ class QueryMetric(keras.metrics.Metric):
         Raises:
             TypeError: For ids that are neither integers nor strings.
             ValueError: For shapes that do not fit each other, a side input that is not
-                there, labels that break the `label_rule`, and, outside a graph, for
-                weights that are negative or not numbers.
+                there, labels that break the `label_rule`, a query of an earlier batch
+                (see `split_queries`), and, outside a graph, for weights that are negative
+                or not numbers.
         """
         if query_ids is None and self.query_ids is not None:
             query_ids = side_inputs.current(self.query_ids)
@@ -107,8 +110,9 @@ class QueryMetric(keras.metrics.Metric):
             y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
         )
         rows = self._with_checked_labels(rows)
+        split = tf.constant(False)
         if self._watch is not None and query_ids is not None:
-            self._watch.check(query_ids, rows.query)
+            split = self._watch.found(query_ids, rows.query)
         values, counts = self.query_values(rows)
         # A query with an unknown label counts: whether it has a relevant row is unknown.
         unlabelled = _any(tf.math.is_nan(rows.y_true), rows)
@@ -124,8 +128,10 @@ class QueryMetric(keras.metrics.Metric):
         if rows.owned is not None:
             counts = tf.where(rows.owned, counts, 0)
         values = tf.where(counts > 0, values, tf.zeros_like(values))
-        self.total.assign_add(tf.reduce_sum(values * counts))
-        self.count.assign_add(tf.reduce_sum(counts))
+        total = tf.reduce_sum(values * counts)
+        with tf.control_dependencies([split]):
+            self.total.assign_add(tf.where(split, nan, total))
+            self.count.assign_add(tf.reduce_sum(counts))
 
     def result(self) -> tf.Tensor:
         return tf.math.divide_no_nan(
@@ -154,7 +160,8 @@ class QueryMetric(keras.metrics.Metric):
             return rows
         message = f"{FAILED}{rule}. Received: another label. {way_out}"
         with tf.control_dependencies([tf.debugging.Assert(~tf.reduce_any(broken), [message])]):
-            return rows._replace(y_true=tf.identity(labels))
+            # Nothing that follows, state of the metric included, runs before the check.
+            return rows._replace(y_true=tf.identity(labels), query=tf.identity(rows.query))
 
 
 def has_rows(rows: RankingRows) -> tf.Tensor:

@@ -31,8 +31,8 @@ class ARP(RankedMetric):
             `"average"` is the mean over all orders, exactly, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
-        split_queries: A query whose rows are in two batches: `"count_parts"` (default)
-            counts each part as a query, `"error"` refuses it (see `QueryMetric`).
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"arp"`.
 
     Returns:
@@ -67,7 +67,7 @@ class ARP(RankedMetric):
         mask: str | None = None,
         ties: Ties = "stable",
         seed: int = 0,
-        split_queries: SplitQueries = "count_parts",
+        split_queries: SplitQueries = "error",
         name: str = "arp",
     ) -> None:
         super().__init__(

@@ -117,8 +117,10 @@ class Perplexity(TokenMetric):
         self.from_logits = from_logits
 
     def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
-        """The cross-entropy and the weight of the batch's tokens."""
-        return token_sums(token_losses(batch, self.from_logits, 0.0), batch)
+        """The cross-entropy and the weight of the batch's tokens, rounded as in the loss."""
+        sums = token_sums(token_losses(batch, self.from_logits, 0.0), batch)
+        total, count = (tf.cast(part, batch.y_pred.dtype) for part in sums)
+        return tf.cast(total, tf.float64), tf.cast(count, tf.float64)
 
     def result(self) -> tf.Tensor:
         """The exponential of the mean cross-entropy."""

@@ -10,8 +10,8 @@ import tensorflow as tf
 from keras_trainsteps import compat, replicas
 from keras_trainsteps.terms import FAILED
 
-SplitQueries = Literal["count_parts", "error"]
-WATCHED = 4096
+SplitQueries = Literal["error", "count_parts"]
+SLOTS = 2**14
 
 
 class QueryWatch:
@@ -19,8 +19,11 @@ class QueryWatch:
 
     Remembering every query of an epoch would take a state without bound. Remembered are
     the query of the last row of the batch before, which finds what a batch border cuts,
-    and the `WATCHED` queries with the greatest hashes so far, which are found in any
-    batch. In an epoch of no more queries these are all of them.
+    and for each of `SLOTS` slots, into which ids are hashed, the last query that fell
+    there. With `n` other queries in between, the second part of a query is found with a
+    probability of `exp(-n / SLOTS)`: of an epoch whose rows were shuffled, which splits
+    most queries, nearly all; of a single query split over far distant batches, not
+    surely.
 
     Args:
         metric: The metric whose state this is: all zeros when it is reset.
@@ -28,47 +31,58 @@ class QueryWatch:
 
     def __init__(self, metric: keras.metrics.Metric) -> None:
         options = {"dtype": "int64", "aggregation": "only_first_replica"}
-        self.seen = metric.add_variable((WATCHED,), "zeros", name="seen", **options)
+        # The last slot takes the rows that are masked.
+        self.seen = metric.add_variable((SLOTS + 1,), "zeros", name="seen", **options)
         self.last = metric.add_variable((), "zeros", name="last", **options)
 
-    def check(self, query_ids: Any, query: tf.Tensor) -> None:
-        """Refuses a batch with a query of an earlier one, and remembers its queries.
+    def found(self, query_ids: Any, query: tf.Tensor) -> tf.Tensor:
+        """Whether a query of an earlier batch is in this one, whose queries are remembered.
+
+        Where it can raise, it refuses such a batch; under XLA it cannot.
 
         Args:
-            query_ids: The ids of the batch, one a row.
-            query: Dense query index of each row; -1 for a masked row, which is not seen.
+            query_ids: The ids of this replica's rows.
+            query: Dense query index of each row of all replicas; -1 for a masked row, which
+                is not seen.
         """
-        if compat.in_xla() or replicas.num_replicas() > 1:
-            where = "under XLA" if compat.in_xla() else "on several replicas"
-            raise ValueError(
-                f"`split_queries` must be 'count_parts' {where}. Received: 'error', which "
-                "is checked on one device without XLA. Batches of `data.query_batches` "
-                "never split a query."
-            )
-        keys = tf.boolean_mask(_hashes(query_ids), query >= 0)
+        keys, valid = replicas.gather_rows(_keys(query_ids)), query >= 0
+        slots = tf.bitwise.bitwise_and(keys, tf.constant(SLOTS - 1, tf.int64))
+        slots = tf.where(valid, slots, tf.constant(SLOTS, tf.int64))
         seen, last = tf.convert_to_tensor(self.seen), tf.convert_to_tensor(self.last)
-        place = tf.minimum(tf.searchsorted(seen, keys), WATCHED - 1)
-        again = tf.reduce_any((tf.gather(seen, place) == keys) | (keys == last))
+        again = tf.reduce_any(valid & ((tf.gather(seen, slots) == keys) | (keys == last)))
         with tf.control_dependencies(_refuse(again)):
-            known = tf.unique(tf.concat([seen, keys], axis=0))[0]
-            known = tf.concat([known, tf.zeros((WATCHED,), tf.int64)], axis=0)
-            self.seen.assign(tf.reverse(tf.math.top_k(known, WATCHED)[0], [0]))
-            self.last.assign(tf.concat([last[None], keys], axis=0)[-1])
+            self.seen.assign(tf.tensor_scatter_nd_update(seen, slots[:, None], keys))
+            keys = tf.concat([last[None], keys], axis=0)
+            row = tf.where(valid, tf.range(1, tf.size(keys)), 0)
+            self.last.assign(keys[tf.reduce_max(tf.concat([[0], row], axis=0))])
+            return tf.identity(again)
 
 
-def _hashes(query_ids: Any) -> tf.Tensor:
-    """Integers above 0; two of n queries share one with probability n**2 / 2**64."""
+def _keys(query_ids: Any) -> tf.Tensor:
+    """Scrambled ids, none of them 0.
+
+    Integers stay distinct; two of n strings share a key with probability n**2 / 2**64.
+    """
     ids = tf.reshape(tf.convert_to_tensor(query_ids), (-1,))
-    if ids.dtype != tf.string:
-        ids = tf.strings.as_string(ids)
-    return tf.strings.to_hash_bucket_fast(ids, 2**63 - 1) + 1
+    if ids.dtype == tf.string:
+        return tf.strings.to_hash_bucket_fast(ids, 2**63 - 1) + 1
+    # The finalizer of splitmix64, a bijection: neighbouring ids fall into distant slots.
+    bits = tf.bitcast(tf.cast(ids, tf.int64), tf.uint64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        shifted = tf.bitwise.right_shift(bits, tf.constant(shift, tf.uint64))
+        bits = tf.bitwise.bitwise_xor(bits, shifted) * tf.constant(factor, tf.uint64)
+    shifted = tf.bitwise.right_shift(bits, tf.constant(31, tf.uint64))
+    keys = tf.bitcast(tf.bitwise.bitwise_xor(bits, shifted), tf.int64)
+    return tf.where(keys == 0, tf.ones_like(keys), keys)
 
 
 def _refuse(again: tf.Tensor) -> list[tf.Operation]:
+    if compat.in_xla():
+        return []
     message = (
         "A query must come whole in one batch. Received: rows of one query in two batches. "
         "Make batches with `data.query_batches`, reset the metric between epochs, or set "
-        "`split_queries` to count_parts."
+        "`split_queries` of the metric to count_parts."
     )
     if not tf.executing_eagerly():
         return [tf.debugging.Assert(~again, [f"{FAILED}{message}"])]

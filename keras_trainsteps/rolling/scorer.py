@@ -11,6 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.added_terms import AddedTerms
+from keras_trainsteps.additions import network_output
 
 # Constants in a config, as Keras spells them (3.15.1).
 _VALUES = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__", "dict")
@@ -37,9 +39,9 @@ def scorer_of(model: keras.Model, inputs: Any = None) -> keras.Model:
             raise ValueError(_not_built(model))
         first = model.inputs[0]
         given = keras.Input(batch_shape=first.shape, dtype=first.dtype, name=first.name)
-        return keras.Sequential([given, *model.layers], name=model.name)
+        return keras.Sequential([given, *network_layers(model)], name=model.name)
     if isinstance(model, compat.functional_class()):
-        return keras.Model(model.input, model.output, name=model.name)
+        return keras.Model(model.input, network_output(model), name=model.name)
     return _traced(model, inputs)
 
 
@@ -61,11 +63,13 @@ def fingerprint(model: keras.Model) -> str:
 
 
 def network_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of the network; what the model itself owns is not in them."""
+    """The layers of the network: not what the model itself owns, nor what only a loss uses."""
     if not model.built:
         raise ValueError(_not_built(model))
-    layers: list[keras.layers.Layer] = model.layers
-    return layers
+    if isinstance(model, compat.functional_class()):
+        layers: list[keras.layers.Layer] = scorer_of(model).layers
+        return layers
+    return [layer for layer in model.layers if not isinstance(layer, AddedTerms)]
 
 
 def require_stock(config: Any, custom_layers: Collection[str] = ()) -> None:
@@ -124,7 +128,10 @@ def _traced(model: keras.Model, inputs: Any) -> keras.Model:
         ) from error
     own = {id(weight) for layer in twin.layers for weight in layer.weights}
     lost = [
-        weight.path for layer in model.layers for weight in layer.weights if id(weight) not in own
+        weight.path
+        for layer in network_layers(model)
+        for weight in layer.weights
+        if id(weight) not in own
     ]
     if lost:
         raise ValueError(

@@ -1,24 +1,9 @@
-"""Hypothesis-made batches of ranking rows, and the losses that take them."""
+"""Hypothesis-made batches of ranking rows."""
 
 from typing import NamedTuple
 
 import numpy as np
 from hypothesis import strategies as st
-
-from keras_trainsteps.losses import approximate, listwise, pointwise
-
-ROW_LOSSES = {
-    loss.__name__: loss
-    for loss in (
-        listwise.softmax,
-        listwise.unique_softmax,
-        listwise.list_mle,
-        approximate.approx_ndcg,
-        approximate.approx_mrr,
-        pointwise.sigmoid_crossentropy,
-        pointwise.mean_squared_error,
-    )
-}
 
 
 class Rows(NamedTuple):
@@ -30,10 +15,6 @@ class Rows(NamedTuple):
     mask: np.ndarray
     sample_weight: np.ndarray
     query_weight: np.ndarray
-
-    def of(self, rows):
-        """The rows of the given numbers, in their order."""
-        return Rows(*(value[np.asarray(rows, int)] for value in self))
 
 
 @st.composite

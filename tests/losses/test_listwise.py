@@ -22,15 +22,21 @@ CASES = [
 
 @pytest.mark.parametrize(("loss", "plain", "options"), CASES)
 @settings(deadline=None, max_examples=15)
-@given(batch=row_batches(), normalize=st.sampled_from(["queries", "lists", "rows"]))
-def test_value_and_gradient_are_those_of_plain_loops(loss, plain, options, batch, normalize):
+@given(
+    batch=row_batches(),
+    normalize=st.sampled_from(["queries", "lists", "rows"]),
+    temperature=st.sampled_from([1.0, 0.5]),
+)
+def test_value_and_gradient_are_those_of_plain_loops(
+    loss, plain, options, batch, normalize, temperature
+):
     def total(scores):
         y, _, *rest = batch
-        return reference.over_queries(plain, y, scores, *rest, normalize, **options)
+        return reference.over_queries(plain, y, scores / temperature, *rest, normalize, **options)
 
+    more = options | {"normalize": normalize, "temperature": temperature}
     result = term_and_gradient(
-        lambda s: loss(**batch._asdict() | {"y_pred": s}, normalize=normalize, **options),
-        batch.y_pred,
+        lambda s: loss(**batch._asdict() | {"y_pred": s}, **more), batch.y_pred
     )
     expected = (*total(batch.y_pred), gradient(lambda s: total(s)[0], batch.y_pred))
     assert_same(result, expected)
@@ -111,6 +117,9 @@ def test_bad_options_are_refused():
     for loss in (listwise.softmax, listwise.unique_softmax):
         with pytest.raises(ValueError, match=r"`y_true` must not be negative.*-1\.0"):
             loss([1.0, -1.0], [0.0, 0.0], query_ids=[1, 1])
+    for loss in (listwise.softmax, listwise.unique_softmax, listwise.list_mle):
+        with pytest.raises(ValueError, match="`temperature` must be a finite number above 0"):
+            loss([1.0], [0.0], query_ids=[1], temperature=-1.0)
     with pytest.raises(ValueError, match="`labels` must be one of"):
         listwise.softmax([1.0], [0.0], query_ids=[1], labels="raw")
     with pytest.raises(ValueError, match="`ties` must be one of"):

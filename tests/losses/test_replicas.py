@@ -1,8 +1,12 @@
+"""Every loss under a strategy of two replicas."""
+
 import pathlib
 import subprocess
 import sys
 
 import pytest
+
+from tests.losses.every_loss import CASES
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -20,5 +24,5 @@ def test_two_replicas_give_the_numbers_of_one_device():
     )
     assert worker.returncode == 0, worker.stderr[-3000:]
     lines = [line.split("\t") for line in worker.stdout.splitlines() if "\t" in line]
-    assert len(lines) == 24
+    assert len(lines) > len(CASES)
     assert [line for line in lines if not float(line[2]) <= 1e-12] == []

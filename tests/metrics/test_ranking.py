@@ -239,5 +239,5 @@ def test_updates_do_not_retrace(metric):
         metric.update_state(y, s, query_ids=ids)
 
     for rows in (3, 5, 8, 13):
-        update(tf.ones(rows), tf.ones(rows), tf.zeros(rows, tf.int64))
+        update(tf.ones(rows), tf.ones(rows), tf.fill((rows,), tf.constant(rows, tf.int64)))
     assert len(traces) <= 2

@@ -62,7 +62,7 @@ def test_labels_that_are_nan(build):
     metric = build("q")
     with pytest.raises(ValueError, match=r"`y_true` must .*a label of nan"):
         metric.update_state([NAN, 1.0], [1.0, 2.0], query_ids=[0, 0])
-    assert [float(v) for v in metric.variables] == [0.0, 0.0]
+    assert not any(variable.numpy().any() for variable in metric.variables)
     metric.update_state([NAN, 1.0], [1.0, 2.0], query_ids=[0, 0], mask=[False, True])
     assert np.isfinite(float(metric.result()))
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from keras_trainsteps import metrics
 from keras_trainsteps.data import query_batches
 from keras_trainsteps.metrics import MRR, NDCG, PairAccuracy
-from keras_trainsteps.metrics.split_queries import WATCHED
+from keras_trainsteps.metrics.split_queries import SLOTS, _keys
 from tests.models import linear
 
 SPLIT = "A query must come whole in one batch.*`data.query_batches`"
@@ -19,16 +19,16 @@ def update(metric, ids, mask=None):
     metric.update_state(np.ones(len(ids)), np.ones(len(ids)), query_ids=ids, mask=mask)
 
 
-def test_by_default_parts_count_as_queries():
-    metric = MRR("q")
+def test_parts_count_as_queries_if_asked():
+    metric = MRR("q", split_queries="count_parts")
     metric.update_state([0.0, 1.0], [2.0, 1.0], query_ids=[1, 1])
     metric.update_state([1.0], [3.0], query_ids=[1])
     assert float(metric.result()) == 0.75
 
 
 @pytest.mark.parametrize("kind", [int, str])
-def test_a_split_query_is_refused_at_any_distance(kind):
-    metric = MRR("q", split_queries="error")
+def test_a_split_query_is_refused(kind):
+    metric = MRR("q")
     for batch in ([7, 0, 7], [-3], [4, 5]):
         update(metric, [kind(i) for i in batch])
     with pytest.raises(ValueError, match=SPLIT):
@@ -39,49 +39,90 @@ def test_a_split_query_is_refused_at_any_distance(kind):
 
 
 def test_masked_rows_are_no_part_of_a_query():
-    metric = MRR("q", split_queries="error")
+    metric = MRR("q")
     update(metric, [1, 2], mask=[True, False])
     update(metric, [2, 1], mask=[True, False])
     assert float(metric.count) == 2
 
 
 def test_the_cut_at_a_border_is_found_among_any_number_of_queries():
-    metric = MRR("q", split_queries="error")
-    for start in range(0, 4 * WATCHED, WATCHED):
-        update(metric, np.arange(start, start + WATCHED))
-        assert sorted(tuple(v.shape) for v in metric.variables) == [(), (), (), (WATCHED,)]
+    metric = MRR("q")
+    for start in range(0, 4 * SLOTS, SLOTS):
+        update(metric, np.arange(start, start + SLOTS))
+        assert sorted(tuple(v.shape) for v in metric.variables) == [(), (), (), (SLOTS + 1,)]
     with pytest.raises(ValueError, match=SPLIT):
-        update(metric, [4 * WATCHED - 1, 4 * WATCHED])
-    with pytest.raises(ValueError, match=SPLIT):  # a quarter of all queries is remembered
-        update(metric, np.arange(64))
+        update(metric, [4 * SLOTS - 1, 4 * SLOTS])
 
 
-def test_in_evaluate():
+def test_at_a_distance_the_stated_share_is_found():
+    metric = MRR("q")
+    update(metric, np.arange(2000))
+    update(metric, np.arange(2000, 2000 + SLOTS))
+    (seen,) = (set(v.numpy().tolist()) for v in metric.variables if v.name == "seen")
+    found = np.mean([int(key) in seen for key in _keys(np.arange(2000)).numpy()])
+    between = SLOTS + np.arange(2000)
+    assert abs(found - np.exp(-between / SLOTS).mean()) < 4 * 0.5 / np.sqrt(2000)
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_in_a_graph_of_unknown_size_and_under_xla(jit_compile):
+    metric = MRR("q")
+    run = tf.function(metric.update_state, jit_compile=jit_compile, reduce_retracing=True)
+
+    def step(*ids):
+        run(tf.ones(len(ids)), tf.ones(len(ids)), query_ids=tf.constant(ids, tf.int64))
+
+    step(0, 1, 1)
+    step(2, 3)
+    assert float(metric.result()) == 1
+    if jit_compile:  # which cannot raise
+        step(4, 0)
+        assert np.isnan(metric.result())
+    else:
+        with pytest.raises(tf.errors.InvalidArgumentError, match=SPLIT):
+            step(4, 0)
+        assert float(metric.count) == 4
+
+
+def scattered():
     rng = np.random.default_rng(0)
     ids = rng.permutation(np.repeat(np.arange(6), 5))
     x = {"features": rng.normal(size=(30, 3)).astype("float32"), "q": ids}
-    y = rng.integers(0, 2, size=(30, 1)).astype("float32")
+    return x, rng.integers(0, 2, size=(30, 1)).astype("float32")
+
+
+def test_arrays_are_refused_before_anything_is_trained():
+    x, y = scattered()
     model = linear()
-    watching = [NDCG("q", split_queries="error"), PairAccuracy("q", split_queries="error")]
-    model.compile("sgd", loss="mse", metrics=watching)
+    model.compile("sgd", loss="mse", metrics=[NDCG("q"), PairAccuracy("q")])
+    before = model.get_weights()
+    match = "rows of 6 of 6 queries of `q` in two batches.*`data.query_batches`"
     whole = query_batches(x, y, query_ids="q", batch_size=10)
-    for _ in range(2):
-        model.evaluate(whole, verbose=0)
+    for run in (
+        lambda: model.evaluate(x, y, batch_size=10, verbose=0),
+        lambda: model.fit(x, y, batch_size=10, verbose=0),
+        lambda: model.fit(whole, validation_data=(x, y), validation_batch_size=10, verbose=0),
+    ):
+        with pytest.raises(ValueError, match=match):
+            run()
+    assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
+    model.fit(whole, validation_data=(x, y), validation_batch_size=30, epochs=2, verbose=0)
+
+
+def test_data_that_cannot_be_looked_at_is_refused_on_the_way():
+    x, y = scattered()
+    model = linear()
+    model.compile("sgd", loss="mse", metrics=[NDCG("q")])
+    data = tf.data.Dataset.from_tensor_slices((x, y)).batch(10)
     with pytest.raises(ValueError, match=SPLIT):
-        model.evaluate(x, y, batch_size=10, verbose=0)
-
-
-def test_under_xla_it_is_refused():
-    metric = MRR("q", split_queries="error")
-    step = tf.function(metric.update_state, jit_compile=True)
-    with pytest.raises(ValueError, match="`split_queries` must be 'count_parts' under XLA"):
-        step(tf.ones(2), tf.ones(2), query_ids=tf.constant([0, 1]))
+        model.evaluate(data, verbose=0)
 
 
 def test_round_trip():
     for build in (lambda **kw: metrics.ARP("q", **kw), lambda **kw: NDCG("q", k=2, **kw)):
-        metric = build(split_queries="error")
+        metric = build(split_queries="count_parts")
         config = keras.saving.serialize_keras_object(metric)
-        assert keras.saving.deserialize_keras_object(config).split_queries == "error"
+        assert keras.saving.deserialize_keras_object(config).split_queries == "count_parts"
+        assert build().split_queries == "error"
         with pytest.raises(ValueError, match="`split_queries` must be one of"):
             build(split_queries="join")

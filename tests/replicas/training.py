@@ -60,9 +60,11 @@ def network(cls):
     return cls(inputs, keras.layers.Dense(1)(hidden))
 
 
-def compiled(cls, **options):
+def compiled(split, cls, **options):
     model = network(cls)
-    ranking = [metrics.NDCG("query_id"), metrics.PairAccuracy("query_id")]
+    ranking = [
+        metric("query_id", split_queries=split) for metric in (metrics.NDCG, metrics.PairAccuracy)
+    ]
     model.compile(keras.optimizers.SGD(0.1), metrics=["mae", *ranking], **options)
     return model
 
@@ -80,19 +82,21 @@ def masked():
 
 
 MODELS = {
-    "hook": lambda: compiled(Both, loss_weights={"pairwise": 2.0}),
-    "compiled mse": lambda: compiled(LossAwareModel, loss="mse"),
-    "compiled sum": lambda: compiled(
-        LossAwareModel, loss=keras.losses.MeanAbsoluteError(reduction="sum")
+    "hook": lambda split: compiled(split, Both, loss_weights={"pairwise": 2.0}),
+    "compiled mse": lambda split: compiled(split, LossAwareModel, loss="mse"),
+    "compiled sum": lambda split: compiled(
+        split, LossAwareModel, loss=keras.losses.MeanAbsoluteError(reduction="sum")
     ),
-    "compiled weighted mean": lambda: compiled(
+    "compiled weighted mean": lambda split: compiled(
+        split,
         LossAwareModel,
         loss=keras.losses.MeanSquaredError(reduction="mean_with_sample_weight"),
     ),
-    "compiled function": lambda: compiled(
-        LossAwareModel, loss=lambda y, p: keras.ops.mean(keras.ops.abs(y - p))
+    "compiled function": lambda split: compiled(
+        split, LossAwareModel, loss=lambda y, p: keras.ops.mean(keras.ops.abs(y - p))
     ),
-    "compiled pairwise": lambda: compiled(
+    "compiled pairwise": lambda split: compiled(
+        split,
         LossAwareModel,
         loss=losses.PairwiseLogistic("query_id", pairs="all", normalize="queries"),
     ),
@@ -116,7 +120,8 @@ def run(case):
             weight = None
         else:
             x, y, weight = data()
-            model = MODELS[name]()
+            split = "error" if batch_size == "queries" else "count_parts"
+            model = MODELS[name](split)
             if name == "compiled function":
                 # Keras multiplies what a function reduced by itself with the mean weight: a
                 # product of two means of the batch, which no sum over replicas gives.

@@ -1,0 +1,404 @@
+"""`add_loss`, `add_metric` and `remove_term`: terms that are not in the hook or `compile`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import compat
+from keras_trainsteps.added_terms import AddedTerm, AddedTerms, Kind
+from keras_trainsteps.entry_points import EntryPoints
+from keras_trainsteps.penalties.base import Penalty
+from keras_trainsteps.terms import named_loss
+
+RESERVED = ("loss", "regularization")
+_calls = threading.local()  # replicas run in threads of their own
+
+
+class Additions(EntryPoints):
+    """A model to which losses and metrics can be added one by one."""
+
+    output_names: list[str]
+    _symbolic: dict[str, keras.KerasTensor]  # the added tensors of the graph, by name
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._adopt_graph()
+
+    def add_loss(self, loss: Any, *, name: str | None = None) -> None:
+        """Adds a loss that does not come from targets: a penalty, a tensor of the graph.
+
+        It is part of the loss from the next step on, is computed once a step from the same
+        forward pass, and is not multiplied by `sample_weight`.
+
+        Args:
+            loss: One of, or a list of:
+
+                - a function without arguments that computes a scalar from weights, or a
+                  `penalties.Penalty`;
+                - a `KerasTensor` of a Functional model's graph: a scalar, or values whose
+                  mean is taken;
+                - a number;
+                - within `call`, a tensor, as in `keras.layers.Layer.add_loss`.
+            name: The name under which it is logged, and by which `loss_weights` can weigh
+                it. Without one it is part of `regularization`.
+
+        Raises:
+            TypeError: For anything else; for a tensor outside `call`, which is a constant.
+            ValueError: For a name that is taken, a function that returns no scalar or
+                trains nothing, a tensor of another graph, or a call while `fit` runs.
+
+        Example:
+
+        >>> inputs = keras.Input((3,))
+        >>> hidden = keras.layers.Dense(2)(inputs)
+        >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(hidden))
+        >>> model.add_loss(lambda: 0.1 * keras.ops.norm(model.layers[1].kernel), name="norm")
+        >>> model.add_loss(0.01 * keras.ops.mean(keras.ops.square(hidden)), name="activity")
+        >>> model.compile("sgd", loss="mse")
+        >>> history = model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
+        >>> sorted(history.history)
+        ['activity', 'loss', 'mean_squared_error_loss', 'norm']
+        """
+        losses = list(loss) if isinstance(loss, (list, tuple)) else [loss]
+        if name is not None and len(losses) != 1:
+            raise ValueError(
+                f"`name` must name one loss. Received: {name!r} for {len(losses)}. Add them "
+                "one by one."
+            )
+        if _is_called(self):
+            for each in losses:
+                tensor = tf.convert_to_tensor(each() if callable(each) else each)
+                keras.layers.Layer.add_loss(
+                    self, tensor if name is None else named_loss(tensor, name)
+                )
+            return
+        for each in losses:
+            self._add("loss", each, name)
+
+    def add_metric(self, value: Any, *, name: str, aggregation: str = "mean") -> None:
+        """Adds a metric that does not come from targets and `y_pred`.
+
+        Args:
+            value: A `KerasTensor` of a Functional model's graph, or a function without
+                arguments.
+            name: The name under which it is logged.
+            aggregation: `"mean"`: over all values of an epoch; a scalar weighs as the rows
+                of its batch.
+
+        Raises:
+            TypeError: For anything else.
+            ValueError: For a name that is taken, another aggregation, a tensor of another
+                graph, or a call while `fit` runs.
+
+        Example:
+
+        >>> inputs = keras.Input((3,))
+        >>> scores = keras.layers.Dense(1)(inputs)
+        >>> model = LossAwareModel(inputs, scores)
+        >>> model.add_metric(keras.ops.abs(scores), name="size")
+        >>> model.compile("sgd", loss="mse")
+        >>> sorted(model.evaluate(np.ones((4, 3)), np.ones((4, 1)), verbose=0, return_dict=True))
+        ['loss', 'size']
+        """
+        if aggregation != "mean":
+            raise ValueError(
+                "`aggregation` must be 'mean'. "
+                f"Received: {aggregation!r}. For anything else compile with a metric object."
+            )
+        self._add("metric", value, name)
+
+    def remove_term(self, name: str) -> None:
+        """Removes what `add_loss` or `add_metric` added under `name`.
+
+        Raises:
+            ValueError: For a name under which nothing was added, or a call while `fit` runs.
+        """
+        layer = self._added_terms
+        names = [term.name for term in layer.terms] if layer else []
+        if layer is None or name not in names:
+            raise ValueError(
+                f"`name` must be one under which something was added. Received: {name!r}, "
+                f"of {names}."
+            )
+        self._require_not_fitting()
+        self._require_optimizer_takes(layer.named(name).source, None)
+        symbolic = {key: value for key, value in self._symbolic.items() if key != name}
+        if name in self._symbolic:
+            self._put_into_graph(layer, symbolic)
+        layer.remove(name)
+        self._terms_changed()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        before = getattr(_calls, "models", ())
+        _calls.models = (*before, id(self))
+        try:
+            return super().__call__(*args, **kwargs)
+        finally:
+            _calls.models = before
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A `tf.Variable` as an attribute is meant to be a weight of the model.
+        if isinstance(value, tf.Variable):
+            value = compat.as_weight(value, name)
+        super().__setattr__(name, value)
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As `keras.Model.fit`."""
+        if self.built:
+            for layer in self._all_added_terms():
+                layer.bind()
+        return super().fit(*args, **kwargs)
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = super().get_config()
+        # A graph, and a sequence of layers, hold the layer of the terms themselves.
+        if self._added_terms is not None and "layers" not in config:
+            config["added_terms"] = self._added_terms.get_config()["terms"]
+        return config
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Additions:
+        """The model, with the terms that were added to it."""
+        config = dict(config)
+        saved = config.pop("added_terms", ())
+        model = super().from_config(config, custom_objects=custom_objects)
+        if model._added_terms is not None:
+            model._added_terms.belongs_to(model)
+        if saved:
+            model._restore(saved)
+        return model
+
+    # How it is kept
+
+    @property
+    def _added_terms(self) -> AddedTerms | None:
+        """The layer of the terms, once there is one."""
+        return next((layer for layer in self.layers if isinstance(layer, AddedTerms)), None)
+
+    def _all_added_terms(self) -> Iterator[AddedTerms]:
+        """Those of this model and of the models inside it."""
+        return (layer for layer in compat.sublayers(self) if isinstance(layer, AddedTerms))
+
+    def _add(self, kind: Kind, source: Any, name: str | None) -> None:
+        """Adds a term, or raises and changes nothing."""
+        functional = isinstance(self, compat.functional_class())
+        _require_source(kind, source, functional)
+        self._require_not_fitting()
+        layer = self._added_terms or AddedTerms()
+        missing = next((term for term in layer.missing if _fills(term, kind, name)), None)
+        term_name = missing.name if missing else _checked_name(name, source, layer)
+        symbolic = isinstance(source, keras.KerasTensor)
+        term = AddedTerm(term_name, kind, None if symbolic else source, name is not None)
+        if kind == "loss":
+            self._require_optimizer_takes(source, missing)
+        layer.belongs_to(self)
+        if missing:
+            layer.replace(missing, term)
+        else:
+            layer.add(term)
+        try:
+            if self.built and self.weights and not symbolic:
+                layer.function(term)  # refuses what could not train
+            if functional and (symbolic or self._added_terms is None):
+                added = {term_name: source} if symbolic else {}
+                self._put_into_graph(layer, {**self._symbolic, **added})
+        except Exception:
+            if missing:
+                layer.replace(term, missing)
+            else:
+                layer.remove(term_name)
+            raise
+        if self._added_terms is None:
+            self._attach(layer)
+        self._terms_changed()
+
+    def _attach(self, layer: AddedTerms) -> None:
+        """Makes `layer` a layer of a model without a graph of its own."""
+        if isinstance(self, keras.Sequential):
+            self.add(layer)
+            return
+        with compat.unlocked(self):
+            self._added = layer
+
+    def _put_into_graph(self, layer: AddedTerms, symbolic: dict[str, keras.KerasTensor]) -> None:
+        """Makes `layer` the last of the graph, with these tensors beside the outputs."""
+        kinds = {term.name: term.kind for term in layer.terms}
+        losses = {name: tensor for name, tensor in symbolic.items() if kinds[name] == "loss"}
+        metrics = {name: tensor for name, tensor in symbolic.items() if kinds[name] == "metric"}
+        outputs = network_output(self)
+        names = list(self.output_names)
+        try:
+            passed_on = layer(outputs, losses=losses or None, metrics=metrics or None)
+            grown = keras.Model(self.input, passed_on, name=self.name)
+        except ValueError as error:
+            raise ValueError(
+                "An added tensor must be computed from the inputs of the model it is added "
+                f"to, {self.name!r} with inputs {[x.name for x in self.inputs]}. Received: "
+                f"{_origins(symbolic, self)}. Add it to the model that it belongs to."
+            ) from error
+        if self._optimizer_is_built():
+            before, after = ([w.path for w in _trained(each)] for each in (self, grown))
+            if before != after:
+                raise ValueError(_FOR_NEW_OPTIMIZER.format(received=f"{after} after {before}"))
+        compat.take_graph(self, grown)
+        self.output_names = names
+        self.__dict__["_symbolic"] = symbolic
+
+    def _adopt_graph(self) -> None:
+        """Takes over the terms of a graph that was loaded or cloned."""
+        self.__dict__["_symbolic"] = {}
+        if not isinstance(self, compat.functional_class()):
+            return
+        node = _node_of_terms(self)
+        if node is None:
+            return
+        added = [node.arguments.kwargs.get(kind) or {} for kind in ("losses", "metrics")]
+        self.__dict__["_symbolic"] = {**added[0], **added[1]}
+        outputs = keras.tree.flatten(network_output(self))
+        self.output_names = [tensor._keras_history.operation.name for tensor in outputs]
+        node.operation.belongs_to(self)
+
+    def _restore(self, saved: list[dict[str, Any]]) -> None:
+        """Adds the terms of a file that the constructor has not added already."""
+        layer = self._added_terms
+        known = {term.name for term in layer.terms} if layer else set()
+        new = [AddedTerm.from_config(config) for config in saved if config["name"] not in known]
+        if layer is None:
+            layer = AddedTerms()
+            self._attach(layer)
+        for term in new:
+            layer.add(term)
+        layer.belongs_to(self)
+
+    def _coefficient_logs(self) -> dict[str, tf.Tensor]:
+        """The trainable coefficients, as they are now."""
+        return {
+            name: value for one in self._all_added_terms() for name, value in one.logs().items()
+        }
+
+    def _terms_changed(self) -> None:
+        self.train_function = self.test_function = self.predict_function = None
+
+    def _require_not_fitting(self) -> None:
+        if self._term_log.fitting:
+            raise ValueError(
+                "Losses and metrics must be added and removed before or after `fit`. "
+                "Received: a call while it runs. To switch a term during training, give it a "
+                "`keras.Variable` in `loss_weights`."
+            )
+
+    def _optimizer_is_built(self) -> bool:
+        optimizer = getattr(self, "optimizer", None)
+        return optimizer is not None and optimizer.built
+
+    def _require_optimizer_takes(self, source: Any, missing: AddedTerm | None) -> None:
+        wanted = set(source.coefficients) if isinstance(source, Penalty) else set()
+        known = set(missing.source.coefficients) if missing else set()
+        if wanted - known and self._optimizer_is_built():
+            raise ValueError(_FOR_NEW_OPTIMIZER.format(received="a trainable coefficient"))
+
+
+_FOR_NEW_OPTIMIZER = (
+    "What changes the trainable weights must be added or removed before the optimizer has "
+    "seen them. Received: {received}. Do it before `fit`, or `compile` with a new optimizer "
+    "first."
+)
+
+
+def _trained(model: keras.Model) -> list[keras.Variable]:
+    """The trainable weights of a graph, in its order."""
+    return [weight for layer in model.layers for weight in layer.trainable_weights]
+
+
+def network_output(model: keras.Model) -> Any:
+    """The outputs of a Functional model, before the layer of added terms."""
+    node = _node_of_terms(model)
+    return model.output if node is None else node.arguments.args[0]
+
+
+def _node_of_terms(model: keras.Model) -> Any:
+    """The call of the layer of added terms that gives the outputs of a Functional model."""
+    histories = [tensor._keras_history for tensor in keras.tree.flatten(model.output)]
+    layer, index = histories[0].operation, histories[0].node_index
+    if isinstance(layer, AddedTerms) and all(h.operation is layer for h in histories):
+        return layer._inbound_nodes[index]
+    return None
+
+
+def _is_called(model: keras.Model) -> bool:
+    """Whether a `call` of this model is running."""
+    return not tf.executing_eagerly() or id(model) in getattr(_calls, "models", ())
+
+
+def _require_source(kind: Kind, source: Any, functional: bool) -> None:
+    if isinstance(source, keras.KerasTensor):
+        if not functional:
+            raise ValueError(
+                "A `KerasTensor` can be added to a Functional model, of whose graph it is "
+                f"a part. Received: {source} for a model without such a graph. Compute it "
+                "in `call`, and add it there."
+            )
+        return
+    if isinstance(source, Penalty) and kind == "loss":
+        return
+    if tf.is_tensor(source) or isinstance(source, (keras.Variable, tf.Variable)):
+        raise TypeError(
+            f"`add_{kind}` outside `call` takes no tensor: its value would stay what it is "
+            f"now and train nothing. Received: {type(source).__name__} of shape "
+            f"{tuple(source.shape)}. Pass a function that computes it: "
+            f"`add_{kind}(lambda: ...)`."
+        )
+    if callable(source) and not isinstance(source, keras.layers.Layer):
+        return
+    if kind == "loss" and isinstance(source, (int, float)):
+        return
+    raise TypeError(
+        f"`add_{kind}` takes a function without arguments or a `KerasTensor`"
+        f"{', a `penalties.Penalty` or a number' if kind == 'loss' else ''}. "
+        f"Received: {type(source).__name__}."
+    )
+
+
+def _fills(missing: AddedTerm, kind: Kind, name: str | None) -> bool:
+    """Whether what is added now is what a file did not hold."""
+    same = missing.name == name if name is not None else not missing.is_named
+    return missing.kind == kind and same
+
+
+def _checked_name(name: str | None, source: Any, layer: AddedTerms) -> str:
+    taken = {*RESERVED, *(term.name for term in layer.terms)}
+    if name is None:
+        if isinstance(source, Penalty) and source.coefficients:
+            raise ValueError(
+                "`name` is needed for a loss with trainable coefficients: they are saved and "
+                "logged by it. Received: none."
+            )
+        return next(f"added_{k}" for k in range(len(taken)) if f"added_{k}" not in taken)
+    if not isinstance(name, str) or not name or "/" in name or name.startswith("val_"):
+        raise ValueError(
+            "`name` must be a string without '/' that does not start with 'val_'. "
+            f"Received: {name!r}."
+        )
+    if name in taken:
+        raise ValueError(
+            f"`name` must be one that nothing else is logged under. Received: {name!r}, "
+            f"which is taken. Taken are {sorted(taken)}; `remove_term` frees one."
+        )
+    return name
+
+
+def _origins(symbolic: dict[str, keras.KerasTensor], model: keras.Model) -> str:
+    """Which of these tensors do not come from the inputs of `model`, and where from."""
+    foreign = []
+    for name, tensor in symbolic.items():
+        try:
+            keras.Model(model.input, tensor)
+        except ValueError:
+            operation = tensor._keras_history.operation
+            foreign.append(f"{name!r}, an output of {operation.name!r} in another graph")
+    return "; ".join(foreign)

@@ -1,0 +1,91 @@
+"""Which weights of a model a penalty reads."""
+
+from __future__ import annotations
+
+import difflib
+import fnmatch
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+
+def resolve(
+    of: Sequence[Any], weights: Sequence[keras.Variable], model_name: str
+) -> list[keras.Variable]:
+    """Those of `weights` that layers, variables and paths stand for, in their order."""
+    found = [weight for item in of for weight in _of_item(item, weights)]
+    known = {id(weight) for weight in weights}
+    foreign = [weight.path for weight in found if id(weight) not in known]
+    if foreign:
+        raise ValueError(
+            f"`of` must name weights of the model {model_name!r}. Received: {foreign}, "
+            "which are not among them. Pass layers of this model."
+        )
+    return found
+
+
+def locate(
+    targets: Sequence[keras.Variable], weights: Sequence[keras.Variable]
+) -> list[dict[str, Any]]:
+    """Where these weights are among those of a model, for a file."""
+    index = {id(weight): place for place, weight in enumerate(weights)}
+    return [
+        {"path": target.path, "index": index[id(target)], "shape": list(target.shape)}
+        for target in targets
+    ]
+
+
+def located(
+    places: Sequence[Mapping[str, Any]],
+    weights: Sequence[keras.Variable],
+    model_name: str,
+    *,
+    by_path: bool,
+) -> list[keras.Variable]:
+    """The weights of a model loaded or cloned from the one that `locate` was asked about.
+
+    The layers of a Functional or Sequential model keep their names. Those of another model
+    may get new ones, but come in the same order.
+    """
+    named = {weight.path: weight for weight in weights} if by_path else {}
+    found = []
+    for place in places:
+        index = place["index"]
+        weight = named.get(place["path"])
+        if weight is None and index < len(weights):
+            weight = weights[index]
+        if weight is None or list(weight.shape) != list(place["shape"]):
+            raise ValueError(
+                f"A penalty of {model_name!r} reads the weight {place['path']!r} of shape "
+                f"{tuple(place['shape'])}, which the model does not have. Its weights are "
+                f"{[weight.path for weight in weights]}."
+            )
+        found.append(weight)
+    return found
+
+
+def _of_item(item: Any, weights: Sequence[keras.Variable]) -> list[keras.Variable]:
+    if isinstance(item, keras.Variable):
+        return [item]
+    if isinstance(item, keras.layers.Layer):
+        matrices = [weight for weight in item.trainable_weights if len(weight.shape) > 1]
+        if not matrices:
+            raise ValueError(
+                "A layer in `of` stands for its trainable weights of two or more axes. "
+                f"Received: layer {item.name!r}, which has none. Pass the variable itself."
+            )
+        return matrices
+    if isinstance(item, str):
+        matched = [weight for weight in weights if fnmatch.fnmatchcase(weight.path, item)]
+        if not matched:
+            paths = [weight.path for weight in weights]
+            near = difflib.get_close_matches(item, paths, n=3, cutoff=0.3) or paths[:10]
+            raise ValueError(
+                f"`of` names {item!r}, which matches no weight. Near names: {near}. "
+                "`*` stands for any characters."
+            )
+        return matched
+    raise TypeError(
+        f"`of` must hold layers, variables or paths of weights. Received: {type(item).__name__}."
+    )

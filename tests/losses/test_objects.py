@@ -1,0 +1,112 @@
+"""Every loss as an object for `compile`: options, side inputs, saving, training."""
+
+import inspect
+
+import keras
+import numpy as np
+import pytest
+
+from keras_trainsteps import LossAwareModel, losses
+from tests.losses.every_loss import CASES, CLASSES, every, example, one_of_each
+
+READS = {
+    "queries": {"query_ids": "ids", "mask": "kept", "query_weight": "query"},
+    "labels": {"y_true": "label", "mask": "kept", "sample_weight": "weight"},
+    "outputs": {"mask": "kept", "sample_weight": "weight"},
+    "sequences": {"mask": "kept"},
+}
+
+
+def object_of(case):
+    return case.cls(**READS[case.of], **case.options)
+
+
+def model_and_data(case, cls):
+    """A small network whose outputs the loss takes, with `fit`'s `x, y, sample_weight`."""
+    keras.utils.set_random_seed(0)
+    batch = example(case)
+    x = {name: batch[argument] for argument, name in READS[case.of].items()}
+    x["features"] = np.random.default_rng(0).normal(size=(10, 4)).astype("float32")
+    targets = batch.get("y_true"), batch["sample_weight"]
+    inputs = keras.Input((4,), name="features")
+    if case.of == "queries":
+        # The hook takes no rows beside a column.
+        return cls(inputs, keras.layers.Dense(1)(inputs)), x, targets[0][:, None], targets[1]
+    if case.of == "sequences":
+        x["features"] = np.random.default_rng(0).integers(0, 5, (10, 4))
+        hidden = keras.layers.Embedding(5, 3)(inputs)
+        return cls(inputs, keras.layers.Dense(CLASSES)(hidden)), x, *targets
+    if case.of == "labels":
+        return cls(inputs, keras.layers.Dense(3)(inputs)), x, None, None
+    outputs = {name: keras.layers.Dense(3)(inputs) for name in case.takes}
+    return cls(inputs, outputs), x, None, None
+
+
+def hooked(case):
+    """A model whose hook calls the function of the case, as its object does."""
+
+    class Hooked(LossAwareModel):
+        side_inputs = tuple(READS[case.of].values())
+
+        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+            given = {argument: x[name] for argument, name in READS[case.of].items()}
+            given |= dict(y_pred) if case.of == "outputs" else {"y_pred": y_pred}
+            if y is not None:
+                given |= {"y_true": y, "sample_weight": sample_weight}
+            return {"term": case.function(**given, **case.options)}
+
+    return Hooked
+
+
+@every(default=one_of_each)
+def test_trains_by_compile_as_its_function_by_the_hook(case, tmp_path):
+    found = []
+    for cls, loss in ((hooked(case), None), (LossAwareModel, object_of(case))):
+        model, x, y, weight = model_and_data(case, cls)
+        model.compile(keras.optimizers.SGD(0.01), loss=loss)
+        options = {"batch_size": 10, "shuffle": False, "verbose": 0, "sample_weight": weight}
+        found.append(model.fit(x, y, epochs=2, **options).history["loss"])
+    assert found[0] == found[1]
+    assert found[0][1] < found[0][0]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    given = {"batch_size": 10, "verbose": 0, "sample_weight": weight}
+    assert loaded.evaluate(x, y, **given) == model.evaluate(x, y, **given)
+
+
+@every()
+def test_configurations_round_trip(case):
+    loss = object_of(case)
+    config = keras.saving.serialize_keras_object(loss)
+    again = keras.saving.deserialize_keras_object(config)
+    assert type(again) is case.cls
+    assert again.get_config() == loss.get_config()
+    assert again.side_inputs == loss.side_inputs == tuple(READS[case.of].values())
+    assert loss.name == case.function.__name__
+    assert case.cls(**READS[case.of], name="mine", **case.options).name == "mine"
+
+
+@every()
+def test_options_are_checked_when_the_object_is_made(case):
+    with pytest.raises(TypeError, match=r"has the options .*Received: \['marging'\]"):
+        case.cls(marging=2.0, **case.options)
+    options = inspect.signature(case.function).parameters
+    for name, bad in (("temperature", 0.0), ("margin", -1.0), ("normalize", "means")):
+        if name in options:
+            with pytest.raises(ValueError, match=f"`{name}` must be"):
+                case.cls(**case.options | {name: bad})
+    for name in ("temperature", "beta", "margin"):
+        if name in options:
+            variable = keras.Variable(1.0)
+            with pytest.raises(TypeError, match=f"`{name}` must be a plain value.*Variable"):
+                case.cls(**case.options | {name: variable})
+
+
+def test_every_public_loss_is_on_the_list():
+    public = [value for name, value in vars(losses).items() if not name.startswith("_")]
+    functions = {value for value in public if inspect.isfunction(value)}
+    wrappers = {losses.gumbel, losses.with_gumbel}
+    assert {case.function for case in CASES.values()} == functions - wrappers
+    bases = {losses.RankingLoss, losses.LabelLoss, losses.OutputsLoss, losses.SideInputLoss}
+    classes = {value for value in public if inspect.isclass(value)}
+    assert {case.cls for case in CASES.values()} == classes - bases

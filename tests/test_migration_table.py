@@ -1,0 +1,135 @@
+"""Each row of README's table for those who come from Keras 2: both sides give one number."""
+
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_trainsteps import LossAwareModel
+from keras_trainsteps.losses import PairwiseLogistic
+
+from . import test_migration as steps
+from .models import linear, ranking_batch
+from .parity import test_seed_000, test_seed_003, test_seed_003_outputs
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def ids_by_name():
+    x, y = ranking_batch()
+    model = linear()
+    model.compile("sgd", loss=PairwiseLogistic("query_id", pairs="all"))
+    found = model.evaluate(x, y, batch_size=len(y), verbose=0)
+    query = tf.constant(x["query_id"].reshape(-1, 1))
+    seed = test_seed_000.pairwise_binary_crossentropy(query)
+    assert found == pytest.approx(float(seed(tf.constant(y), model(x))), rel=1e-5)
+
+
+def keras_2_step():
+    stock = steps.fit(keras.Model, rate=0.1, epochs=2)[1]
+    assert steps.fit(steps.Keras2, rate=0.1, epochs=2)[1] == stock
+    assert steps.fit(LossAwareModel, custom_mse, rate=0.1, epochs=2)[1] == stock
+
+
+def custom_mse(y_true, y_pred):
+    return tf.reduce_mean((y_true - y_pred) ** 2, axis=-1)
+
+
+def hook():
+    class Hook(LossAwareModel):
+        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+            return {"custom_mse": custom_mse(y, y_pred)}
+
+    _, history = steps.fit(Hook, None, validation=True)
+    for name in ("loss", "custom_mse", "val_loss", "val_custom_mse"):
+        assert history[name] == pytest.approx([steps.MSE], rel=1e-6)
+
+
+def refused(finish, match):
+    cls = type("Wrong", (steps.Own,), {"finish": finish})
+    with pytest.raises((TypeError, AttributeError), match=match):
+        steps.fit(cls)
+
+
+def metrics_by_compute_metrics():
+    refused(steps.loop_over_metrics, r"self.compute_metrics\(x, y, y_pred, sample_weight\)")
+
+    def finish(self, y, y_pred, loss):
+        self.metrics[0].update_state(loss)
+        return self.compute_metrics(None, y, y_pred)
+
+    _, history = steps.fit(type("Right", (steps.Own,), {"finish": finish}))
+    assert history["mae"] == pytest.approx([steps.MAE], rel=1e-6)
+    assert history["loss"] == pytest.approx([steps.MAE], rel=1e-6)
+
+
+class Smallest(keras.metrics.Metric):
+    """A metric of Keras 2 that starts from infinity."""
+
+    def __init__(self):
+        super().__init__(name="smallest")
+        self.value = self.add_weight(shape=(), initializer="zeros", name="value")
+        self.reset_states()
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.value.assign(tf.minimum(self.value, tf.reduce_min(tf.abs(y_true))))
+
+    def result(self):
+        return self.value + 0.0
+
+    def reset_states(self):
+        self.value.assign(np.inf)
+
+
+def reset_states():
+    _, history = steps.fit(LossAwareModel, metrics=[Smallest()], epochs=2)
+    assert history["smallest"] == [np.abs(steps.Y).min()] * 2
+
+
+ROWS = {
+    "`compile(loss=pairwise_binary_crossentropy(query))`": ids_by_name,
+    "`self.compiled_loss(y, y_pred, regularization_losses=self.losses)`": keras_2_step,
+    "`self.compiled_metrics.update_state(y, y_pred)`": keras_2_step,
+    "a `train_step` with its own loss": hook,
+    "`self.loss_tracker.update_state(loss)`": (
+        steps.test_2_3_a_mean_of_batches_is_weighed_by_their_rows
+    ),
+    '`return {"loss": loss}`': lambda: refused(steps.raw_loss, "def compute_losses"),
+    "`for m in self.metrics: m.update_state(y, y_pred)`": metrics_by_compute_metrics,
+    "`x, y = data`": steps.test_2_15_weights_that_are_not_unpacked,
+    "`optimizer.minimize(...)`": lambda: (
+        refused(steps.minimize, r"apply_gradients\(zip\(tape.gradient"),
+        refused(steps.get_updates, r"apply_gradients\(zip\(tape.gradient"),
+    ),
+    "`optimizer.get_scaled_loss(loss)`": lambda: (
+        refused(steps.scaled, r"optimizer.scale_loss\(loss\)"),
+        steps.test_2_16_a_loss_that_is_not_scaled_is_refused_and_a_scaled_one_learns(),
+    ),
+    "`Loss(reduction=Reduction.AUTO)`": test_seed_003.test_custom_losses,
+    "`reset_states` of a metric": reset_states,
+    '`loss={"class_output": ...}`': (
+        test_seed_003_outputs.test_an_output_that_only_predicts_may_be_left_out_of_the_dict
+    ),
+    "a loop with `loss_value += sum(model.losses)`": (
+        test_seed_003.test_losses_and_metrics_within_layers_and_a_loop_that_adds_them
+    ),
+}
+
+
+def test_every_row_of_this_table_is_in_the_readme():
+    table = README.split("## From Keras 2")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| (?!there|---)(.+?) \| ", table, re.MULTILINE)
+    for start in ROWS:
+        assert sum(row.startswith(start) for row in rows) == 1, start
+
+
+# Rows that are tests themselves, under names of their own, are not run twice.
+OWN_TESTS = [row for row, test in ROWS.items() if not test.__name__.startswith("test_")]
+
+
+@pytest.mark.parametrize("row", OWN_TESTS)
+def test_both_sides_of_a_row(row):
+    ROWS[row]()
