@@ -272,6 +272,21 @@ class LossAwareModel(Additions, Migration):
         """The variables among `loss_weights`, by name: state of a training beside the weights."""
         return self._compiled_losses.weight_variables
 
+    @property
+    def term_weights(self) -> dict[str, Any]:
+        """The loss weight of each logged term, by name, once a step has run.
+
+        A number, or the variable that `compile` was given. `regularization` weighs 1, and a
+        single compiled loss is no term of its own: it is logged as `loss`. A weight that is
+        trained is not in here: it is logged as `<term>_weight`, and multiplies the given one.
+        """
+        given = {
+            name: self._compiled_losses.weight_of(name) if isinstance(w, tf.Tensor) else w
+            for name, w in self._term_log.weights.items()
+            if name not in self._term_log.hidden
+        }
+        return {name: 1.0 if weight is None else weight for name, weight in given.items()}
+
     # The pieces of a step
 
     @contextlib.contextmanager

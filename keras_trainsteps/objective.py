@@ -93,6 +93,7 @@ class LossParts(NamedTuple):
             names.append("regularization")
         names += self.metrics
         log.declare(names, own, training, hidden=own if single else ())
+        log.weights.update({term.name: term.weight for term in self.tracked})
 
     def track(self, log: TermLog, loss_tracker: TotalLoss) -> None:
         """Enters the values of this batch into the trackers.

@@ -129,6 +129,7 @@ class TermLog:
         self.trackers: dict[str, TermTracker] = {}
         self.own: list[TermTracker] = []
         self.hidden: set[str] = set()
+        self.weights: dict[str, Any] = {}
         self.training = True
         self.in_step = False
         self.epoch_runs = False

@@ -1,7 +1,7 @@
 """The names that users may rely on."""
 
 import keras_trainsteps
-from keras_trainsteps import data, losses, metrics
+from keras_trainsteps import data, losses, metrics, plots
 
 
 def public(module):
@@ -18,3 +18,4 @@ def test_the_shelves():
     assert callable(losses.pairwise_logistic)
     assert {"NDCG", "PairAccuracy"} <= set(public(metrics))
     assert callable(data.query_batches)
+    assert callable(plots.plot_history)
