@@ -28,7 +28,7 @@ def penalty(coefficient=0.5):
 
 
 @keras.saving.register_keras_serializable("tests")
-class Called(LossAwareModel):
+class CalledNetwork(LossAwareModel):
     """A model with `call`."""
 
     def __init__(self, width=4, **kwargs):
@@ -49,7 +49,7 @@ class Called(LossAwareModel):
 
 
 @keras.saving.register_keras_serializable("tests")
-class ItsOwn(Called):
+class ItsOwn(CalledNetwork):
     """Adds its penalty itself."""
 
     def __init__(self, **kwargs):
@@ -59,7 +59,7 @@ class ItsOwn(Called):
 
 
 @keras.saving.register_keras_serializable("tests")
-class Forgets(Called):
+class Forgets(CalledNetwork):
     """Writes a configuration of its own, without what is added."""
 
     def get_config(self):
@@ -77,7 +77,7 @@ def functional():
 
 
 def called():
-    model = Called()
+    model = CalledNetwork()
     model.build((None, 3))
     return with_penalties(model)
 

@@ -1,7 +1,7 @@
 """The names that users may rely on."""
 
 import keras_trainsteps
-from keras_trainsteps import data, losses, metrics, plots
+from keras_trainsteps import data, losses, metrics, penalties, plots
 
 
 def public(module):
@@ -19,3 +19,7 @@ def test_the_shelves():
     assert {"NDCG", "PairAccuracy"} <= set(public(metrics))
     assert callable(data.query_batches)
     assert callable(plots.plot_history)
+    assert {"L2SP", "TrainableCoefficient", "UncertaintyWeighting", "WeightPenalty"} <= set(
+        public(penalties)
+    )
+    assert callable(penalties.sum_of_norms)
