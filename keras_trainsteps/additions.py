@@ -55,6 +55,7 @@ class Additions(EntryPoints):
 
         Example:
 
+        >>> from keras_trainsteps import LossAwareModel
         >>> inputs = keras.Input((3,))
         >>> hidden = keras.layers.Dense(2)(inputs)
         >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(hidden))
@@ -63,7 +64,7 @@ class Additions(EntryPoints):
         >>> model.compile("sgd", loss="mse")
         >>> history = model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
         >>> sorted(history.history)
-        ['activity', 'loss', 'mean_squared_error_loss', 'norm']
+        ['activity', 'loss', 'mse_loss', 'norm']
         """
         losses = list(loss) if isinstance(loss, (list, tuple)) else [loss]
         if name is not None and len(losses) != 1:
@@ -98,6 +99,7 @@ class Additions(EntryPoints):
 
         Example:
 
+        >>> from keras_trainsteps import LossAwareModel
         >>> inputs = keras.Input((3,))
         >>> scores = keras.layers.Dense(1)(inputs)
         >>> model = LossAwareModel(inputs, scores)

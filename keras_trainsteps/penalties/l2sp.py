@@ -47,6 +47,7 @@ class L2SP(Penalty):
 
     Example:
 
+    >>> from keras_trainsteps import LossAwareModel
     >>> inputs = keras.Input((3,))
     >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
     >>> model.add_loss(L2SP(coefficient=0.1), name="l2sp")

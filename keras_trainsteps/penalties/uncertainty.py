@@ -44,6 +44,7 @@ class UncertaintyWeighting(Penalty):
 
     Example:
 
+    >>> from keras_trainsteps import LossAwareModel
     >>> inputs = keras.Input((3,))
     >>> outputs = {name: keras.layers.Dense(1, name=name)(inputs) for name in ("a", "b")}
     >>> model = LossAwareModel(inputs, outputs)

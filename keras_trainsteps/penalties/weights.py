@@ -46,6 +46,7 @@ class WeightPenalty(Penalty):
 
     Example:
 
+    >>> from keras_trainsteps import LossAwareModel
     >>> from keras_trainsteps import penalties
     >>> inputs = keras.Input((3,))
     >>> hidden = keras.layers.Dense(2, name="hidden")(inputs)
@@ -59,7 +60,7 @@ class WeightPenalty(Penalty):
     >>> model.compile("sgd", loss="mse")
     >>> history = model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
     >>> sorted(history.history)
-    ['loss', 'mean_squared_error_loss', 'norms']
+    ['loss', 'mse_loss', 'norms']
     """
 
     def __init__(
