@@ -29,6 +29,7 @@ def test_there_is_one_a_seed():
         "masks_and_triplets",
         "ranking_by_query",
         "the_whole_guide",
+        "trained_penalties",
     ]
     assert set(BY_DEFAULT) < {path.stem for path in paths()}
 
