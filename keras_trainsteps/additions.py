@@ -10,8 +10,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat
-from keras_trainsteps.added_terms import AddedTerm, AddedTerms, Kind
+from keras_trainsteps import added_graph, compat
+from keras_trainsteps.added_term import AddedTerm, Kind
+from keras_trainsteps.added_terms import AddedTerms
 from keras_trainsteps.entry_points import EntryPoints
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.terms import named_loss
@@ -243,20 +244,8 @@ class Additions(EntryPoints):
 
     def _put_into_graph(self, layer: AddedTerms, symbolic: dict[str, keras.KerasTensor]) -> None:
         """Makes `layer` the last of the graph, with these tensors beside the outputs."""
-        kinds = {term.name: term.kind for term in layer.terms}
-        losses = {name: tensor for name, tensor in symbolic.items() if kinds[name] == "loss"}
-        metrics = {name: tensor for name, tensor in symbolic.items() if kinds[name] == "metric"}
-        outputs = network_output(self)
         names = list(self.output_names)
-        try:
-            passed_on = layer(outputs, losses=losses or None, metrics=metrics or None)
-            grown = keras.Model(self.input, passed_on, name=self.name)
-        except ValueError as error:
-            raise ValueError(
-                "An added tensor must be computed from the inputs of the model it is added "
-                f"to, {self.name!r} with inputs {[x.name for x in self.inputs]}. Received: "
-                f"{_origins(symbolic, self)}. Add it to the model that it belongs to."
-            ) from error
+        grown = added_graph.grown(self, layer, symbolic)
         if self._optimizer_is_built():
             before, after = ([w.path for w in _trained(each)] for each in (self, grown))
             if before != after:
@@ -270,14 +259,12 @@ class Additions(EntryPoints):
         self.__dict__["_symbolic"] = {}
         if not isinstance(self, compat.functional_class()):
             return
-        node = _node_of_terms(self)
-        if node is None:
+        layer, self.__dict__["_symbolic"] = added_graph.added(self)
+        if layer is None:
             return
-        added = [node.arguments.kwargs.get(kind) or {} for kind in ("losses", "metrics")]
-        self.__dict__["_symbolic"] = {**added[0], **added[1]}
-        outputs = keras.tree.flatten(network_output(self))
+        outputs = keras.tree.flatten(added_graph.network_output(self))
         self.output_names = [tensor._keras_history.operation.name for tensor in outputs]
-        node.operation.belongs_to(self)
+        layer.belongs_to(self)
 
     def _restore(self, saved: list[dict[str, Any]]) -> None:
         """Adds the terms of a file that the constructor has not added already."""
@@ -329,21 +316,6 @@ _FOR_NEW_OPTIMIZER = (
 def _trained(model: keras.Model) -> list[keras.Variable]:
     """The trainable weights of a graph, in its order."""
     return [weight for layer in model.layers for weight in layer.trainable_weights]
-
-
-def network_output(model: keras.Model) -> Any:
-    """The outputs of a Functional model, before the layer of added terms."""
-    node = _node_of_terms(model)
-    return model.output if node is None else node.arguments.args[0]
-
-
-def _node_of_terms(model: keras.Model) -> Any:
-    """The call of the layer of added terms that gives the outputs of a Functional model."""
-    histories = [tensor._keras_history for tensor in keras.tree.flatten(model.output)]
-    layer, index = histories[0].operation, histories[0].node_index
-    if isinstance(layer, AddedTerms) and all(h.operation is layer for h in histories):
-        return layer._inbound_nodes[index]
-    return None
 
 
 def _is_called(model: keras.Model) -> bool:
@@ -406,15 +378,3 @@ def _checked_name(name: str | None, source: Any, layer: AddedTerms) -> str:
             f"which is taken. Taken are {sorted(taken)}; `remove_term` frees one."
         )
     return name
-
-
-def _origins(symbolic: dict[str, keras.KerasTensor], model: keras.Model) -> str:
-    """Which of these tensors do not come from the inputs of `model`, and where from."""
-    foreign = []
-    for name, tensor in symbolic.items():
-        try:
-            keras.Model(model.input, tensor)
-        except ValueError:
-            operation = tensor._keras_history.operation
-            foreign.append(f"{name!r}, an output of {operation.name!r} in another graph")
-    return "; ".join(foreign)

@@ -152,13 +152,13 @@ def _cut_queries(
     query_ids: Any, batch_size: int, shuffle: bool, mask: Any = None
 ) -> tuple[int, int]:
     """How many queries of arrays come in several batches, and how many there are."""
+    if len(query_ids) <= batch_size:
+        return 0, 0
     ids = np.asarray(query_ids).reshape(-1)
     place = np.arange(len(ids)) if shuffle else np.arange(len(ids)) // batch_size
     if mask is not None:
         kept = np.asarray(mask).reshape(-1).astype(bool)
         ids, place = ids[kept], place[kept]
-    if len(query_ids) <= batch_size:
-        return 0, 0
     queries, query = np.unique(ids, return_inverse=True)
     pieces = np.unique(np.stack([query, place]), axis=1)[0]
     return int(np.sum(np.bincount(pieces) > 1)), len(queries)

@@ -144,6 +144,8 @@ def test_a_function_that_a_file_cannot_hold_is_added_again_under_its_name(tmp_pa
     with pytest.warns(UserWarning, match="'squares' is not saved: it is the Python function"):
         model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
+    with pytest.warns(UserWarning, match="'squares' is not saved: it is the Python function"):
+        loaded.save(tmp_path / "again.keras")
     assert loaded.predict(X, verbose=0).tolist() == model.predict(X, verbose=0).tolist()
     loaded.compile("sgd", loss="mse")
     for use in (loaded.fit, loaded.evaluate):

@@ -128,3 +128,62 @@ def test_keras_cannot_read_arrays_of_text():
     with pytest.raises(ValueError, match="Invalid dtype"):
         model.predict(x, verbose=0)
     assert model.predict(compat.readable(x), verbose=0).tolist() == [[1.0], [1.0]]
+
+
+def test_keras_adds_no_tensor_to_a_graph():
+    # Why `take_graph` is needed.
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(2)(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
+    with pytest.raises(NotImplementedError):
+        model.add_loss(keras.ops.mean(hidden))
+
+
+def test_taking_a_graph_keeps_the_layers_and_their_order():
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Dense(2, name="hidden")
+    model = keras.Model(inputs, keras.layers.Dense(1, name="scores")(hidden(inputs)))
+    grown = keras.Model(inputs, keras.layers.Activation("tanh", name="end")(model.output))
+    expected = grown.predict(np.ones((2, 3)), verbose=0)
+    compat.take_graph(model, grown)
+    np.testing.assert_array_equal(model.predict(np.ones((2, 3)), verbose=0), expected)
+    assert [layer.name for layer in model.layers] == [layer.name for layer in grown.layers]
+    assert [w.path for w in model.weights] == [w.path for w in grown.weights]
+
+
+def test_keras_lists_layers_of_layers_nowhere():
+    inner = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="deep")])
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, inner(inputs))
+    assert "deep" not in [layer.name for layer in model.layers]
+    assert "deep" in [layer.name for layer in compat.sublayers(model)]
+
+
+def test_keras_locks_a_built_layer():
+    class Called(keras.Model):
+        def build(self, shape):
+            pass
+
+        def call(self, inputs):
+            return inputs
+
+    model = Called()
+    model(np.ones((2, 3)))
+    with pytest.raises(ValueError, match="cannot add new elements of state"):
+        model.late = keras.layers.Dense(1)
+    with compat.unlocked(model):
+        model.late = keras.layers.Dense(1)
+    assert model.late in compat.sublayers(model)
+
+
+def test_keras_ignores_a_tf_variable():
+    class Scaled(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.scale = tf.Variable(2.0)
+
+    assert Scaled().weights == []
+    variable = tf.Variable(2.0)
+    weight = compat.as_weight(variable, "scale")
+    weight.assign(3.0)
+    assert float(variable) == 3.0

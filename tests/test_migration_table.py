@@ -13,7 +13,13 @@ from keras_trainsteps.losses import PairwiseLogistic
 
 from . import test_migration as steps
 from .models import linear, ranking_batch
-from .parity import test_seed_000, test_seed_003, test_seed_003_outputs
+from .parity import (
+    test_seed_000,
+    test_seed_002,
+    test_seed_003,
+    test_seed_003_outputs,
+    test_seed_004,
+)
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -112,6 +118,14 @@ ROWS = {
     "`reset_states` of a metric": reset_states,
     '`loss={"class_output": ...}`': (
         test_seed_003_outputs.test_an_output_that_only_predicts_may_be_left_out_of_the_dict
+    ),
+    "`compile(loss=lambda y_true, y_pred: y_pred)`": (
+        test_seed_002.test_method_1_needs_no_dummy_targets
+    ),
+    "`model.add_loss([loss])`": test_seed_002.test_method_2_adds_its_loss_and_its_metrics,
+    '`metrics_names.append("ppl")`': test_seed_002.test_method_2_adds_its_loss_and_its_metrics,
+    "`model.add_loss(custom_loss(weight_a, weight_b, a))`": (
+        test_seed_004.test_the_question_trains_its_factor_without_bound
     ),
     "a loop with `loss_value += sum(model.losses)`": (
         test_seed_003.test_losses_and_metrics_within_layers_and_a_loop_that_adds_them

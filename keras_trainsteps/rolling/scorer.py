@@ -11,8 +11,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.added_graph import network_output
 from keras_trainsteps.added_terms import AddedTerms
-from keras_trainsteps.additions import network_output
 from keras_trainsteps.rolling.arrays import bytes_of
 
 # Constants in a config, as Keras spells them (3.15.1).
