@@ -195,10 +195,10 @@ class AddedTerms(keras.layers.Layer):
             )
         weights = self._network_weights(model)
         if term.places is not None:
-            by_path = isinstance(model, (compat.functional_class(), keras.Sequential))
-            return located(term.places, weights, model.name, by_path=by_path)
+            return located(term.places, _named(model), model.name)
         targets = resolve(term.source.of, weights, model.name)
-        term.places = locate(targets, weights)
+        if targets:
+            term.places = locate(targets, _named(model))
         return targets
 
     def _network_weights(self, model: keras.Model) -> list[keras.Variable]:
@@ -239,6 +239,23 @@ class AddedTerms(keras.layers.Layer):
 
 def _coefficients(source: Any) -> Mapping[str, TrainableCoefficient]:
     return source.coefficients if isinstance(source, Penalty) else {}
+
+
+def _named(model: keras.Model) -> dict[str, keras.Variable]:
+    """The weights of a model by names that a loaded or cloned one has, too.
+
+    The layers of a graph keep their names. Those of another model are numbered anew, in the
+    order of its constructor: there a weight is called by the attributes that hold it.
+    """
+    if isinstance(model, (compat.functional_class(), keras.Sequential)):
+        return {
+            f"{layer.name}/{index}": weight
+            for layer in model.layers
+            for index, weight in enumerate(layer.weights)
+        }
+    from keras_trainsteps.rolling.structure import structure_of  # which knows this module
+
+    return structure_of(model).weights
 
 
 def _scalar(name: str, value: tf.Tensor) -> tf.Tensor:

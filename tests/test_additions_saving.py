@@ -226,3 +226,33 @@ def test_the_anchor_of_l2_sp_is_in_no_file(tmp_path):
     exported = tf.saved_model.load(tmp_path / "exported")
     shapes = sorted(tuple(variable.shape) for variable in exported.variables)
     assert shapes == sorted(tuple(weight.shape) for weight in model.weights)
+
+
+@keras.saving.register_keras_serializable("tests")
+class TwoAlike(LossAwareModel):
+    """Two layers of one shape, made in either order."""
+
+    order = ("a", "b")
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        for name in self.order:
+            setattr(self, name, keras.layers.Dense(3, name=name))
+
+    def build(self, shape):
+        self.a.build(shape)
+        self.b.build(shape)
+
+    def call(self, inputs):
+        return self.b(self.a(inputs))
+
+
+def test_a_loaded_penalty_reads_the_weights_of_the_same_attributes(tmp_path, monkeypatch):
+    model = TwoAlike()
+    model.build((None, 3))
+    model.add_loss(WeightPenalty(penalties.sum_of_norms, of=[model.a]), name="norm")
+    model.save(tmp_path / "model.keras")
+    monkeypatch.setattr(TwoAlike, "order", ("b", "a"))
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    expected = np.linalg.norm(model.a.kernel.numpy())
+    assert float(loaded.losses[0]) == pytest.approx(expected, rel=1e-6)

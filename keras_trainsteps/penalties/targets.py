@@ -26,40 +26,25 @@ def resolve(
 
 
 def locate(
-    targets: Sequence[keras.Variable], weights: Sequence[keras.Variable]
+    targets: Sequence[keras.Variable], named: Mapping[str, keras.Variable]
 ) -> list[dict[str, Any]]:
-    """Where these weights are among those of a model, for a file."""
-    index = {id(weight): place for place, weight in enumerate(weights)}
-    return [
-        {"path": target.path, "index": index[id(target)], "shape": list(target.shape)}
-        for target in targets
-    ]
+    """Where these weights are among the `named` ones of a model, for a file."""
+    names = {id(weight): name for name, weight in named.items()}
+    return [{"name": names[id(target)], "shape": list(target.shape)} for target in targets]
 
 
 def located(
-    places: Sequence[Mapping[str, Any]],
-    weights: Sequence[keras.Variable],
-    model_name: str,
-    *,
-    by_path: bool,
+    places: Sequence[Mapping[str, Any]], named: Mapping[str, keras.Variable], model_name: str
 ) -> list[keras.Variable]:
-    """The weights of a model loaded or cloned from the one that `locate` was asked about.
-
-    The layers of a Functional or Sequential model keep their names. Those of another model
-    may get new ones, but come in the same order.
-    """
-    named = {weight.path: weight for weight in weights} if by_path else {}
+    """The weights of a model loaded or cloned from the one that `locate` was asked about."""
     found = []
     for place in places:
-        index = place["index"]
-        weight = named.get(place["path"])
-        if weight is None and index < len(weights):
-            weight = weights[index]
+        weight = named.get(place["name"])
         if weight is None or list(weight.shape) != list(place["shape"]):
             raise ValueError(
-                f"A penalty of {model_name!r} reads the weight {place['path']!r} of shape "
-                f"{tuple(place['shape'])}, which the model does not have. Its weights are "
-                f"{[weight.path for weight in weights]}."
+                f"A penalty of {model_name!r} reads the weight {place['name']!r} of shape "
+                f"{tuple(place['shape'])}, which the model does not have. Received: a model "
+                f"with {sorted(named)}. Remove the penalty by `remove_term`, and add it again."
             )
         found.append(weight)
     return found
