@@ -99,15 +99,17 @@ def node_weights(moments: list[tf.Tensor], nodes: int) -> tf.Tensor:
     return tf.add_n([tf.matmul(m, c) for m, c in zip(by_box, matrices, strict=True)])
 
 
-def at_rows(by_node: tf.Tensor, powers: list[tf.Tensor], index: tf.Tensor) -> tf.Tensor:
-    """A function given at the nodes, `(boxes, nodes)`, at the rows in parts `index`."""
-    matrices = _nodes_by_terms(by_node.shape[1], len(powers) + 1)
+def at_rows(by_node: tf.Tensor, place: tf.Tensor, index: tf.Tensor, terms: int) -> tf.Tensor:
+    """A function given at the nodes, `(boxes, nodes)`, at rows of a place in parts `index`."""
+    matrices = _nodes_by_terms(by_node.shape[1], terms)
     # Term by term: terms side by side would be taken apart again, which costs more.
-    constant, *others = (
+    *others, value = (
         take(tf.reshape(tf.matmul(by_node, matrix, transpose_b=True), (-1,)), index)
         for matrix in matrices
     )
-    return tf.add_n([constant, *(c * p for c, p in zip(others, powers, strict=True))])
+    for coefficient in reversed(others):
+        value = value * place + coefficient
+    return value
 
 
 def node_places(nodes: int, number: tf.Tensor) -> tf.Tensor:

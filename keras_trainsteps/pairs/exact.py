@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from .groups import Groups
 from .rules import PairRows, PairRule
-from .tile import tile_sums
+from .tile import are_near, tile_sums
 
 _TILE_PAIRS = 2**15  # 256 KB a float64 tensor: a tile stays in the cache of a core
 _SMALL_PAIRS = 2**15  # what is cheaper to compute padded than to split
@@ -49,7 +49,8 @@ def _in_one_tile(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
     position = tf.where(filled, groups.starts[:, None] + column, tf.size(order) - 1)
     tile = tf.gather(packed, tf.gather(order, position))
     allowed = column[:, None] != column if rule.ties else None
-    sums = tile_sums(rule, rows.unpack(tile), rows.unpack(tile), allowed)
+    filling = rows.unpack(tile)
+    sums = tile_sums(rule, filling, filling, allowed, are_near(rule, filling.score))
     # What is filled lies in `order`, group by group.
     slope = tf.gather_nd(sums.gradient_i + sums.gradient_j, tf.where(filled))
     slope = tf.scatter_nd(groups.order[:, None], slope, tf.shape(rows.score))
@@ -82,7 +83,7 @@ def _by_size(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
         if rule.ties:
             allowed = column[row : row + height, None] != column
         first, second = rows.unpack(tile[:, row : row + height]), rows.unpack(tile)
-        sums = tile_sums(rule, first, second, allowed)
+        sums = tile_sums(rule, first, second, allowed, are_near(rule, second.score))
 
         added = tf.stack([tf.reduce_sum(x, 1) for x in (sums.terms_i, sums.counts_i)], axis=1)
         places = largest_first[group:end, None]
@@ -110,8 +111,11 @@ def _groups_of_tile(sizes: tf.Tensor) -> tf.Tensor:
 
 
 def _padded(rows: PairRows, order: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The packed rows with one row of padding at the end, and the order with it."""
+    """The packed rows with one row of padding at the end, and the order with it.
+
+    Padding has no label, and a score that is near others.
+    """
     packed = rows.pack()
     number, width = tf.shape(packed)[0], packed.shape[1]
-    blank = tf.constant([[float("nan")] + [0.0] * (width - 1)], tf.float64)
-    return tf.concat([packed, blank], 0), tf.concat([order, [number]], 0)
+    blank = tf.stack([float("nan"), tf.reduce_min(rows.score)] + [0.0] * (width - 2))
+    return tf.concat([packed, blank[None]], 0), tf.concat([order, [number]], 0)

@@ -22,6 +22,9 @@ import tensorflow as tf
 Term = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 """`(score difference, label difference) -> (term, slope)`."""
 
+TermOfOdds = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+"""`exp(-score difference) -> (term, slope)`: of the odds that the pair is misordered."""
+
 
 class PairKernel(NamedTuple):
     """One kind of pairwise loss.
@@ -31,15 +34,22 @@ class PairKernel(NamedTuple):
         preference: The term of a pair whose first row has the higher label.
         all_pairs: The term of a pair of all ordered pairs, or `None` where the kind has
             no meaning for rows of equal labels.
+        preference_of_odds: The same as `preference` for kinds that are functions of
+            `exp(-d)`, else `None`.
     """
 
     name: str
     preference: Term
     all_pairs: Term | None = None
+    preference_of_odds: TermOfOdds | None = None
 
 
 def _logistic(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.nn.softplus(-d), -tf.sigmoid(-d)
+
+
+def _logistic_of_odds(odds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.math.log1p(odds), -odds / (1.0 + odds)
 
 
 def _soft_logistic(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -67,8 +77,13 @@ def _soft_zero_one(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
     return wrong, -wrong * tf.sigmoid(d)
 
 
-LOGISTIC = PairKernel("LOGISTIC", _logistic, _soft_logistic)
+def _soft_zero_one_of_odds(odds: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    wrong = odds / (1.0 + odds)
+    return wrong, -wrong / (1.0 + odds)
+
+
+LOGISTIC = PairKernel("LOGISTIC", _logistic, _soft_logistic, _logistic_of_odds)
 HINGE = PairKernel("HINGE", _hinge)
 SQUARED_HINGE = PairKernel("SQUARED_HINGE", _squared_hinge)
 SQUARED_ERROR = PairKernel("SQUARED_ERROR", _squared_error, _squared_error)
-SOFT_ZERO_ONE = PairKernel("SOFT_ZERO_ONE", _soft_zero_one)
+SOFT_ZERO_ONE = PairKernel("SOFT_ZERO_ONE", _soft_zero_one, None, _soft_zero_one_of_odds)

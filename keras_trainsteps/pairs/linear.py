@@ -31,17 +31,18 @@ from .squared import SquaredErrorSums, all_squared_errors
 
 CROSSOVER = 64  # rows a query from which on the linear method is faster, as measured
 HINGE_CROSSOVER = 256
+_FEW = 0.5  # small queries for each large one
 _NODES = {tf.float32: 8, tf.float64: 13}  # one more for ties, whose slopes may be small
 _TERMS = {tf.float32: 5, tf.float64: 8}  # likewise
 _TOLERANCE = {tf.float32: 5e-7, tf.float64: 5e-13}
 
 
-def has_linear_method(rule: PairRule, precision: tf.DType) -> bool:
+def has_linear_method(rule: PairRule) -> bool:
     """Whether the pairs of a rule can be summed without visiting each."""
     if rule.factor is not None or (rule.weighted and rule.by_preferred):
         return False
     if rule.kernel in (HINGE, SQUARED_HINGE):
-        return bool(precision == tf.float32)
+        return bool(rule.precision == tf.float32)
     return rule.kernel in (LOGISTIC, SQUARED_ERROR)
 
 
@@ -57,7 +58,6 @@ def linear_sums(
     num_queries: tf.Tensor,
     *,
     smallest: int,
-    precision: tf.DType,
 ) -> Sums:
     """The total and the count of each query and the slope of each row, float64.
 
@@ -67,18 +67,19 @@ def linear_sums(
         query: Query of each row, int32 `(rows,)`; -1 for none.
         num_queries: A number above every query.
         smallest: The number of rows from which on a query is not summed exactly.
-        precision: The dtype whose accuracy is wanted.
     """
     if rule.kernel == SQUARED_ERROR and rule.ties:
         return all_squared_errors(rows, query, num_queries)
     sizes = count_by_group(query, num_queries)
-    chosen = sizes >= smallest
+    large = sizes >= smallest
+    # A few small queries cost less among the large ones than on their own.
+    chosen = large | (_number_of(~large) <= _FEW * _number_of(large))
     if rule.ties:
         fractional = tf.not_equal(rows.label, tf.floor(rows.label))
         chosen &= count_by_group(tf.where(fractional, query, -1), num_queries) < 1
 
     def by_levels() -> tuple[tf.Tensor, ...]:
-        return _chosen_by_levels(rule, rows, query, sizes, chosen, smallest, precision)
+        return _chosen_by_levels(rule, rows, query, sizes, chosen, smallest)
 
     def nothing() -> tuple[tf.Tensor, ...]:
         zeros = tf.zeros((num_queries,), tf.float64)
@@ -107,7 +108,6 @@ def _chosen_by_levels(
     sizes: tf.Tensor,
     chosen: tf.Tensor,
     smallest: int,
-    precision: tf.DType,
 ) -> tuple[tf.Tensor, ...]:
     """Totals, counts and slopes of the chosen queries, and what is left of all queries.
 
@@ -117,22 +117,24 @@ def _chosen_by_levels(
     """
     num_queries = tf.size(sizes)
     everything = tf.equal(tf.reduce_sum(tf.where(chosen, sizes, 0)), tf.size(query))
+    everything &= tf.reduce_all(chosen)
     fields = [rows.label, rows.score] + ([] if rows.weight is None else [rows.weight])
 
     def all_rows() -> tuple[tf.Tensor, ...]:
-        return tf.range(tf.size(query)), query, *fields
+        return tf.range(num_queries), query, *fields
 
     def some_rows() -> tuple[tf.Tensor, ...]:
-        place = tf.where(of_rows(chosen, query, False))
-        some = [tf.gather_nd(values, place) for values in (query, *fields)]
-        return tf.cast(place[:, 0], tf.int32), *some
+        queries = tf.cast(tf.where(chosen)[:, 0], tf.int32)
+        some_query = of_rows(_places(chosen), query, -1)
+        place = tf.where(some_query >= 0)
+        return queries, *(tf.gather_nd(values, place) for values in (some_query, *fields))
 
-    place, some_query, label, score, *weight = tf.cond(everything, all_rows, some_rows)
+    some_queries, some_query, label, score, *weight = tf.cond(everything, all_rows, some_rows)
     totals, counts, failed, some_slope, left = sum_by_levels(
-        _level_sums(rule, precision),
+        _level_sums(rule),
         PairRows(label, score, weight[0] if weight else None, {}),
         some_query,
-        num_queries,
+        tf.size(some_queries),
         ties=rule.ties,
         smallest=smallest,
     )
@@ -140,27 +142,41 @@ def _chosen_by_levels(
     def with_the_rest() -> tuple[tf.Tensor, ...]:
         again = take(failed, some_query)
         some_group = tf.where(left.group < 0, -1, num_queries + left.group)
-        some_group = tf.where(again, some_query, some_group)
+        some_group = tf.where(again, take(some_queries, some_query), some_group)
         slope = tf.where(again, tf.zeros_like(some_slope), some_slope)
+        query_place, is_some = _places(chosen), of_rows(chosen, query, False)
+        place = _places(is_some)
         return (
-            tf.where(failed, tf.zeros_like(totals), totals),
-            tf.where(failed, tf.zeros_like(counts), counts),
-            tf.tensor_scatter_nd_add(tf.zeros_like(rows.score), place[:, None], slope),
-            tf.tensor_scatter_nd_update(query, place[:, None], some_group),
+            of_rows(tf.where(failed, tf.zeros_like(totals), totals), query_place, 0.0),
+            of_rows(tf.where(failed, tf.zeros_like(counts), counts), query_place, 0.0),
+            of_rows(slope, place, 0.0),
+            tf.where(is_some, of_rows(some_group, place, -1), query),
         )
 
     rest = ~everything | tf.reduce_any(failed) | (tf.size(left.query) > 0)
     totals, counts, slope, group = tf.cond(
         rest, with_the_rest, lambda: (totals, counts, some_slope, query)
     )
-    group_query = tf.concat([tf.range(num_queries), left.query], axis=0)
+    left_query = tf.gather(some_queries, left.query)
+    group_query = tf.concat([tf.range(num_queries), left_query], axis=0)
     return totals, counts, slope, group, group_query, rest
 
 
-def _level_sums(rule: PairRule, precision: tf.DType) -> LevelSums:
+def _number_of(chosen: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_sum(tf.cast(chosen, tf.float32))
+
+
+def _places(chosen: tf.Tensor) -> tf.Tensor:
+    """The place of each that is chosen among the chosen; -1 for the others."""
+    return tf.where(chosen, tf.cumsum(tf.cast(chosen, tf.int32)), 0) - 1
+
+
+def _level_sums(rule: PairRule) -> LevelSums:
     if rule.kernel == LOGISTIC:
         more = int(rule.ties)
-        return LogisticSums(_NODES[precision] + more, _TERMS[precision] + more, rule.ties)
+        return LogisticSums(
+            _NODES[rule.precision] + more, _TERMS[rule.precision] + more, rule.ties
+        )
     if rule.kernel == SQUARED_ERROR:
-        return SquaredErrorSums(_TOLERANCE[precision])
+        return SquaredErrorSums(_TOLERANCE[rule.precision])
     return HingeSums(squared=rule.kernel == SQUARED_HINGE)

@@ -90,7 +90,7 @@ class LogisticSums:
         totals = sum_by_group(total, boxes.group, levels.num_groups)
         if levels.tied is not None:
             totals -= np.log(2.0) * levels.sum_tied()
-        slope = at_rows(tf.reshape(slope, (-1, self.nodes)), powers, index)
+        slope = at_rows(tf.reshape(slope, (-1, self.nodes)), boxes.place, index, self.terms)
         if levels.weight is not None:
             slope *= levels.weight
         return totals, slope, tf.zeros_like(totals, tf.bool)

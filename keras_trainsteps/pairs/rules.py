@@ -44,6 +44,7 @@ class PairRule(NamedTuple):
         by_preferred: Whether a pair weighs what its higher-labelled row weighs, rather
             than the product of both weights.
         factor: The function of a `PairFactor`, or `None`.
+        precision: float32 or float64: the dtype whose accuracy is wanted.
     """
 
     kernel: PairKernel
@@ -51,6 +52,7 @@ class PairRule(NamedTuple):
     weighted: bool
     by_preferred: bool
     factor: Callable[[Fields, Fields], tf.Tensor] | None
+    precision: tf.DType
 
     @property
     def term(self) -> Term:

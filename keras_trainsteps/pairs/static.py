@@ -14,13 +14,30 @@ import tensorflow as tf
 from .exact import Sums
 from .reduce import sum_by_group
 from .rules import PairRows, PairRule
-from .tile import tile_sums
+from .tile import are_near, tile_sums
 
 _SIDE = 128
 
 
 def static_sums(rule: PairRule, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor) -> Sums:
     """The sums over the pairs of each query."""
+    # Asked for each tile, it would keep XLA from making one loop of all that a tile takes.
+    near = are_near(rule, rows.score)
+    if isinstance(near, bool):
+        return _in_tiles(rule, rows, query, num_queries, near)
+    totals, counts, slope = tf.cond(
+        near,
+        lambda: _in_tiles(rule, rows, query, num_queries, True),
+        lambda: _in_tiles(rule, rows, query, num_queries, False),
+    )
+    return totals, counts, slope
+
+
+def _in_tiles(
+    rule: PairRule, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor, near: bool
+) -> Sums:
+    if near:  # so that what the last block is filled up with is near as well
+        rows = rows._replace(score=rows.score - tf.reduce_min(rows.score))
     number = tf.shape(query)[0]
     order = tf.argsort(query, stable=True)
     place = tf.argsort(order)
@@ -41,7 +58,7 @@ def static_sums(rule: PairRule, rows: PairRows, query: tf.Tensor, num_queries: t
         if rule.ties:
             allowed &= (block != column) | (side[:, None] != side)
         i, j = rows.unpack(packed[block]), rows.unpack(packed[column])
-        tile = tile_sums(rule, i, j, allowed)
+        tile = tile_sums(rule, i, j, allowed, near)
         added = tf.stack([tile.terms_i, tile.counts_i, tile.gradient_i], axis=-1)
         sums = tf.tensor_scatter_nd_add(sums, [[block]], added[None])
         gradient = tf.tensor_scatter_nd_add(gradient, [[column]], tile.gradient_j[None])

@@ -79,8 +79,10 @@ def pair_sums(
         NotImplementedError: When a second derivative is asked for.
     """
     y_pred = tf.convert_to_tensor(y_pred)
-    rule = _checked_rule(kernel, pairs, row_weight, pair_weight, pair_factor, method)
-    if method == "linear" and not has_linear_method(rule, y_pred.dtype):
+    rule = _checked_rule(
+        kernel, pairs, row_weight, pair_weight, pair_factor, method, y_pred.dtype
+    )
+    if method == "linear" and not has_linear_method(rule):
         raise ValueError(
             "`method` must be 'auto' or 'exact' where there is no linear method. Received: "
             f"'linear' for {kernel.name}, {y_pred.dtype.name} scores, `pair_weight` "
@@ -102,7 +104,7 @@ def pair_sums(
             weight=None if row_weight is None else _float64(row_weight),
             fields={name: _float64(value) for name, value in fields.items()},
         )
-        totals, counts, slope = _sums(rule, rows, paired, num_queries, method, scores.dtype)
+        totals, counts, slope = _sums(rule, rows, paired, num_queries, method)
         totals, slope = invalid.spoil(totals, counts, slope, query)
         slope = tf.cast(slope, scores.dtype)
 
@@ -121,12 +123,11 @@ def _sums(
     query: tf.Tensor,
     num_queries: tf.Tensor,
     method: Method,
-    precision: tf.DType,
 ) -> Sums:
     """Totals and counts of each query, and the slope of each row, all float64."""
-    if not compat.in_xla() and method != "exact" and has_linear_method(rule, precision):
+    if not compat.in_xla() and method != "exact" and has_linear_method(rule):
         smallest = crossover(rule) if method == "auto" else 2
-        return linear_sums(rule, rows, query, num_queries, smallest=smallest, precision=precision)
+        return linear_sums(rule, rows, query, num_queries, smallest=smallest)
     if compat.in_xla():
         return static_sums(rule, rows, query, num_queries)
     return exact_sums(rule, rows, group_rows(query, count_by_group(query, num_queries)))
@@ -146,7 +147,14 @@ def _once(
                 "penalty or a Hessian. Leave the pairwise loss out of the inner gradient."
             )
 
-        return of_rows(upstream, query, 0.0) * slope, refuse
+        # Most losses give every query the same, and looking it up by row takes longer.
+        lowest, highest = tf.reduce_min(upstream), tf.reduce_max(upstream)
+        of_row = tf.cond(
+            tf.equal(lowest, highest),
+            lambda: tf.fill(tf.shape(query), lowest),
+            lambda: of_rows(upstream, query, 0.0),
+        )
+        return of_row * slope, refuse
 
     return product(upstream, scores)
 
@@ -162,6 +170,7 @@ def _checked_rule(
     pair_weight: str,
     pair_factor: PairFactor | None,
     method: str,
+    precision: tf.DType,
 ) -> PairRule:
     for name, value, known in (
         ("pairs", pairs, ("preference", "all")),
@@ -182,4 +191,5 @@ def _checked_rule(
         weighted=row_weight is not None,
         by_preferred=pair_weight == "preferred",
         factor=None if pair_factor is None else pair_factor.function,
+        precision=precision,
     )

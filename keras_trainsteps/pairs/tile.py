@@ -11,9 +11,11 @@ tile gives for its rows `i` and `j`
 A factor multiplies the terms and gradients, not the counts: the mean over pairs is then
 the mean of factor times term, as in LambdaRank and LambdaLoss.
 
-Tiles are float64 throughout. The difference of two float32 scores is then exact, so a
-pair's term is right to the last float32 bit also where it is as small as `exp(-d)` with
-a large `d`; the difference rounded to float32 would be off by `d * 6e-8` of the term.
+The difference `d` of two float32 scores rounded to float32 would put a small term, which
+is about `exp(-d)`, off by `d * 6e-8` of itself. So differences are float64. Where the
+scores lie near each other, kinds that are functions of the odds `exp(-d)` go without: the
+odds are the product of an exponential of each row, taken in float64, and only what is made
+of them is float32 where float32 is wanted. All sums are float64.
 """
 
 from __future__ import annotations
@@ -23,6 +25,8 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from .rules import Fields, PairRows, PairRule
+
+_NEAR = {tf.float32: 80.0, tf.float64: 600.0}
 
 
 class TileSums(NamedTuple):
@@ -34,7 +38,13 @@ class TileSums(NamedTuple):
     gradient_j: tf.Tensor
 
 
-def tile_sums(rule: PairRule, i: PairRows, j: PairRows, allowed: tf.Tensor | None) -> TileSums:
+def tile_sums(
+    rule: PairRule,
+    i: PairRows,
+    j: PairRows,
+    allowed: tf.Tensor | None,
+    near: bool | tf.Tensor,
+) -> TileSums:
     """The sums over the pairs of rows `i` `(..., I)` with rows `j` `(..., J)`.
 
     Args:
@@ -43,11 +53,10 @@ def tile_sums(rule: PairRule, i: PairRows, j: PairRows, allowed: tf.Tensor | Non
         j: The rows that come second.
         allowed: Bool, broadcastable to `(..., I, J)`: which pairs may be formed; `None`
             for all. Where the rule has ties it must leave out a row with itself.
+        near: Whether the scores are such that `are_near` holds.
     """
-    d = i.score[..., :, None] - j.score[..., None, :]
-    label_d = i.label[..., :, None] - j.label[..., None, :]
     weight = _pair_weight(rule, i, j, allowed)
-    term, slope = rule.term(d, label_d)
+    term, slope = _terms(rule, i, j, near)
     counts_i = tf.reduce_sum(weight, axis=-1)
     if rule.factor is not None:
         factor = rule.factor(_first(i.fields), _second(j.fields))
@@ -61,6 +70,35 @@ def tile_sums(rule: PairRule, i: PairRows, j: PairRows, allowed: tf.Tensor | Non
         tf.reduce_sum(slope, axis=-1),
         -tf.reduce_sum(slope, axis=-2),
     )
+
+
+def are_near(rule: PairRule, score: tf.Tensor) -> bool | tf.Tensor:
+    """Whether the rule has terms of odds, and the odds of all pairs are normal numbers."""
+    if rule.ties or rule.kernel.preference_of_odds is None:
+        return False
+    return tf.reduce_max(score) - tf.reduce_min(score) < _NEAR[rule.precision]
+
+
+def _terms(
+    rule: PairRule, i: PairRows, j: PairRows, near: bool | tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Term and slope of each pair."""
+
+    def of_differences() -> tuple[tf.Tensor, tf.Tensor]:
+        d = i.score[..., :, None] - j.score[..., None, :]
+        return rule.term(d, i.label[..., :, None] - j.label[..., None, :])
+
+    def of_odds() -> tuple[tf.Tensor, tf.Tensor]:
+        assert rule.kernel.preference_of_odds is not None
+        middle = 0.5 * (tf.reduce_min(j.score) + tf.reduce_max(j.score))
+        odds = tf.exp(middle - i.score)[..., :, None] * tf.exp(j.score - middle)[..., None, :]
+        term, slope = rule.kernel.preference_of_odds(tf.cast(odds, rule.precision))
+        return tf.cast(term, tf.float64), tf.cast(slope, tf.float64)
+
+    if isinstance(near, bool):
+        return of_odds() if near else of_differences()
+    term, slope = tf.cond(near, of_odds, of_differences)
+    return term, slope
 
 
 def _pair_weight(

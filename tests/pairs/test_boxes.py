@@ -26,7 +26,7 @@ def test_a_decaying_kernel_is_met_to_its_own_size(nodes, terms, limit):
     origin = tf.reduce_min(score)
     values = tf.exp(-node_places(nodes, boxes.number))
     by_node = tf.reshape(values, (-1, nodes))
-    got = at_rows(by_node, powers, boxes.part)
+    got = at_rows(by_node, boxes.place, boxes.part, terms)
     np.testing.assert_allclose(got, tf.exp(origin - score), rtol=limit)
     moments = [tf.ones_like(score), *powers]
     moments = [sum_by_group(values, boxes.part, boxes.number * PARTS) for values in moments]

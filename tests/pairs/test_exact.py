@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps.pairs import LOGISTIC, exact
+from keras_trainsteps.pairs import LOGISTIC, SOFT_ZERO_ONE, exact
 from keras_trainsteps.pairs.exact import exact_sums
 from keras_trainsteps.pairs.groups import group_rows
 from keras_trainsteps.pairs.rules import PairRows, PairRule
-from tests.pairs.test_sums import assert_equal_sums, totals_counts_gradient
+from tests.pairs.test_sums import ROWS, assert_equal_sums, runner, totals_counts_gradient
 from tests.reference import pairs as reference
 
 SIZES = [70, 1, 33, 2, 2, 3, 0, 16, 15, 1, 40]
@@ -42,19 +42,44 @@ def test_tiles_of_any_size_give_the_same_sums(monkeypatch, pairs, tile_pairs, sm
     assert_equal_sums([x.numpy().astype(np.float64) for x in got], expected)
 
 
+@pytest.mark.parametrize("kernel", [LOGISTIC, SOFT_ZERO_ONE], ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize(
+    ("dtype", "limit", "span"), [(tf.float32, 1e-6, 80.0), (tf.float64, 1e-12, 600.0)]
+)
+def test_terms_of_odds_hold_to_where_they_end(kernel, mode, dtype, limit, span):
+    """Just inside the span in which odds are taken, just outside, and far outside."""
+    kind = dtype.as_numpy_dtype
+    run = runner(kernel, "preference", "product", dtype, mode, "exact")
+    tiny = np.finfo(np.float32).tiny if dtype == tf.float32 else 1e-290  # flushed to 0
+    for spread in (0.0, 1e-3, 1.0, 0.999 * span, 1.001 * span, 20 * span):
+        for shift in (0.0, -1e4):
+            rng = np.random.default_rng(0)
+            y_true = rng.integers(0, 3, ROWS).astype(kind)
+            y_pred = np.linspace(0, spread, ROWS)[rng.permutation(ROWS)] + shift
+            query = rng.integers(0, 2, ROWS)
+            query[np.argsort(y_pred)[[0, -1]]] = 0  # the whole span in one query
+            y_pred = y_pred.astype(kind)
+            expected = reference.pair_sums(kernel.name, y_true, y_pred, query, 2)
+            totals, _, gradient = run(y_true, y_pred, query, 2)
+            assert np.all(np.abs(totals - expected.totals) <= limit * expected.totals + tiny)
+            errors = np.abs(gradient - expected.gradient)
+            assert np.all(errors <= limit * expected.magnitude + tiny)
+
+
 def test_work_follows_the_sum_of_squared_group_sizes(monkeypatch):
     visited = []
     tile_sums = exact.tile_sums
 
-    def counted(rule, i, j, allowed):
+    def counted(rule, i, j, allowed, near):
         visited.append(int(np.prod(i.score.shape)) * j.score.shape[-1])
-        return tile_sums(rule, i, j, allowed)
+        return tile_sums(rule, i, j, allowed, near)
 
     monkeypatch.setattr(exact, "tile_sums", counted)
     sizes = [1000] + [10] * 400
     y_true, y_pred, query = rows_of_sizes(sizes)
     labels, scores = (tf.constant(x, tf.float64) for x in (y_true, y_pred))
-    rule = PairRule(LOGISTIC, False, False, False, None)
+    rule = PairRule(LOGISTIC, False, False, False, None, tf.float32)
     groups = group_rows(tf.constant(query), tf.constant(sizes))
     exact_sums(rule, PairRows(labels, scores, None, {}), groups)
     assert sum(visited) <= 1.5 * sum(size**2 for size in sizes)

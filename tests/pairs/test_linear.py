@@ -136,6 +136,42 @@ def test_the_linear_method_is_what_long_queries_take(monkeypatch):
     assert sorted(seen[-1][seen[-1] > 0]) == [5] * 8  # the short queries alone
 
 
+def rows_of(sizes):
+    """Shuffled graded rows of queries of these sizes, and some of none."""
+    rng = np.random.default_rng(2)
+    query = rng.permutation(np.repeat(np.arange(-1, len(sizes)), [9, *sizes]))
+    y_true = rng.integers(0, 5, len(query)).astype(np.float32)
+    y_pred = rng.normal(size=len(query)).astype(np.float32)
+    return y_true, y_pred, query, len(sizes), rng.choice([0.5, 1.0, 2.0], len(query))
+
+
+@by_rule
+@pytest.mark.parametrize(
+    ("sizes", "taken_along"),
+    [([5, 300, 280, 1, 300, 290], True), ([5, 300, 1, 0, 9, 280], False)],
+    ids=["few", "many"],
+)
+@pytest.mark.parametrize("far", [False, True])
+def test_small_queries_beside_long_ones(monkeypatch, kernel, pairs, sizes, taken_along, far):
+    seen = []
+    exact_sums = linear.exact_sums
+
+    def watched(rule, rows, groups):
+        seen.extend(np.asarray(groups.sizes))
+        return exact_sums(rule, rows, groups)
+
+    y_true, y_pred, query, number, weight = rows_of(sizes)
+    if far:  # some long queries fail and are summed exactly
+        y_pred = np.where(query == 1, 1e9, 1).astype(np.float32) * y_pred
+    arrays = y_true, y_pred, query, number, weight
+    check(kernel, pairs, tf.float32, "auto", arrays)
+    if far or pairs == "all" or kernel in (HINGE, SQUARED_HINGE):
+        return  # these choose otherwise
+    monkeypatch.setattr(linear, "exact_sums", watched)
+    runner(kernel, pairs, "product", tf.float32, "eager")(*arrays)
+    assert sorted(size for size in seen if size) == ([] if taken_along else [1, 5, 9])
+
+
 @pytest.mark.slow
 @by_rule
 @pytest.mark.parametrize("labels", LABELS)
