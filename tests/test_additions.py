@@ -70,19 +70,25 @@ def test_values_are_those_of_the_formulas_whatever_the_batches_and_weights():
         assert found[name] == pytest.approx(value, rel=2e-6), name
 
 
-def by_hand(model, rate):
+def by_hand(model, rate, scale=1.0):
     """One step of gradient descent, by a tape that adds `model.losses`."""
     with tf.GradientTape() as tape:
-        y_pred = model(X, training=True)
-        loss = tf.reduce_mean(tf.square(Y - y_pred)) + tf.add_n(model.losses)
-    gradients = tape.gradient(loss, model.trainable_variables)
+        y_pred = tf.cast(model(X, training=True), tf.float32)
+        loss = tf.reduce_mean(tf.square(Y - y_pred))
+        loss += tf.add_n([tf.cast(added, tf.float32) for added in model.losses])
+        scaled = scale * loss
+    gradients = tape.gradient(scaled, model.trainable_variables)
     for variable, gradient in zip(model.trainable_variables, gradients, strict=True):
-        variable.assign(variable - rate * gradient)
+        variable.assign(variable - rate * gradient / scale)
     return float(loss)
 
 
-def with_coefficient():
-    model, hidden = two_layers()
+def with_coefficient(policy="float32"):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model, hidden = two_layers()
+    finally:
+        keras.config.set_dtype_policy("float32")
     penalty = WeightPenalty(
         penalties.sum_of_norms,
         of=["first/kernel", "last/kernel"],
@@ -93,13 +99,18 @@ def with_coefficient():
     return model
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 @pytest.mark.parametrize("compiled", [{}, {"jit_compile": True}, {"run_eagerly": True}], ids=str)
-def test_a_step_is_that_of_a_hand_written_tape(compiled):
-    model = with_coefficient()
+def test_a_step_is_that_of_a_hand_written_tape(compiled, policy):
+    model = with_coefficient(policy)
     keras.utils.set_random_seed(7)
-    other = with_coefficient()
+    other = with_coefficient(policy)
     other.set_weights(model.get_weights())
-    loss = by_hand(other, 0.1)
+    if policy == "float32":
+        scale, absolute = 1.0, 1e-7
+    else:  # the scale that Keras begins with, and sums of layers' gradients in float16
+        scale, absolute = 2.0**15, 5e-5
+    loss = by_hand(other, 0.1, scale)
     model.compile(keras.optimizers.SGD(0.1), loss="mse", **compiled)
     before = model.get_weights()
     history = model.fit(X, Y, batch_size=10, verbose=0).history
@@ -107,16 +118,16 @@ def test_a_step_is_that_of_a_hand_written_tape(compiled):
     for weight, wanted, start in zip(
         model.get_weights(), other.get_weights(), before, strict=True
     ):
-        np.testing.assert_allclose(weight, wanted, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(weight, wanted, rtol=1e-6, atol=absolute)
         assert (weight != start).any()  # both kernels and the coefficient moved
+    # The coefficient's gradient is float32 under any policy.
+    np.testing.assert_allclose(
+        model.trainable_weights[-1], other.trainable_weights[-1], rtol=1e-6
+    )
 
 
 def test_float16_moves_every_weight_as_float32_does():
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        half = with_coefficient()
-    finally:
-        keras.config.set_dtype_policy("float32")
+    half = with_coefficient("mixed_float16")
     single = with_coefficient()
     single.set_weights(half.get_weights())
     for model in (half, single):
