@@ -4,7 +4,7 @@ Groups are taken from the largest to the smallest. Those at least `_SIMILAR` tim
 long as the largest one left are padded to its length and form one tile
 `(groups, length, length)`, as many as `_TILE_PAIRS` allows; a group too long for that is
 cut into blocks of rows, each against the whole group. So work follows the sum of squared
-group sizes, and no tensor is larger than a tile or a row times its group.
+group sizes, and no tensor is larger than a tile or a few rows times their group.
 
 A batch that is small even when padded to its longest group is one tile, without any of
 that: there the number of TensorFlow ops is what costs.
@@ -19,6 +19,7 @@ from .rules import PairRows, PairRule
 from .tile import are_near, tile_sums
 
 _TILE_PAIRS = 2**15  # 256 KB a float64 tensor: a tile stays in the cache of a core
+_TILE_ROWS = 16  # at least: what a tile does for the columns must pay
 _SMALL_PAIRS = 2**15  # what is cheaper to compute padded than to split
 _SIMILAR = 0.7
 
@@ -73,7 +74,7 @@ def _by_size(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
         length = sizes[group]
         end = group + _groups_of_tile(sizes[group:with_pairs])
-        height = tf.minimum(tf.maximum(_TILE_PAIRS // length, 1), length - row)
+        height = tf.minimum(tf.maximum(_TILE_PAIRS // length, _TILE_ROWS), length - row)
         column = tf.range(length)
         filled = column < sizes[group:end, None]
         position = tf.where(filled, starts[group:end, None] + column, padding)

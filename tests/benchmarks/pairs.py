@@ -1,7 +1,7 @@
 """Time and memory of the pair sums, beside the seed's formula and other libraries.
 
     python -m tests.benchmarks.pairs            # some minutes; the peers that are installed
-    python -m tests.benchmarks.pairs --quick    # no lists above 4,096 rows for the peers
+    python -m tests.benchmarks.pairs --quick    # the peers on at most 8,192 rows
     PEERS_PYTHON=/path/to/python ...            # where jax, rax and torch are installed
 
 Every figure is loss and gradient of the logistic loss in milliseconds: medians of
@@ -29,7 +29,6 @@ import tensorflow as tf
 from keras_trainsteps.pairs import LOGISTIC, pair_sums
 
 BLOCK = 0.05
-PEER_ROWS = 8192  # beyond this the quadratic ones need gigabytes
 
 
 def list_sizes(name: str) -> np.ndarray:
@@ -110,17 +109,21 @@ SEED = {"seed": with_gradient(lambda s, y, q: seed_loss(y, s, q))}
 SEED["seed, XLA"] = with_gradient(lambda s, y, q: seed_loss(y, s, q), True)
 
 
-def contenders(name: str, quick: bool) -> dict:
-    """Name -> function without arguments, for one batch."""
+def contenders(name: str, quadratic: bool) -> dict:
+    """Name -> function without arguments, for one batch.
+
+    Args:
+        name: The batch.
+        quadratic: Whether also those whose time or memory is that of n**2.
+    """
     y_true, y_pred, query, number = batch(name)
-    rows = len(query)
     flat = [tf.constant(x) for x in (y_pred, y_true, query.astype(np.int32))]
     found = {}
     for label, run in LIBRARY.items():
-        if label in ("this, XLA", "this, exact") and rows > PEER_ROWS:
+        if label in ("this, XLA", "this, exact") and not quadratic:
             continue
         found[label] = lambda run=run: run(*flat, tf.constant(number))
-    if rows <= (4096 if quick else PEER_ROWS):
+    if quadratic:
         for label, run in SEED.items():
             found[label] = lambda run=run: run(*flat)
         if importlib.util.find_spec("keras_rs"):
@@ -234,12 +237,15 @@ def main() -> None:
     print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {os.cpu_count()} cores")
     if not importlib.util.find_spec("keras_rs"):
         print("skipped, not installed: Keras-RS (pip install keras-rs)")
-    for name in ("64 x 16", "1 x 1024", "1 x 4096", "log-normal"):
-        report(name, medians(contenders(name, quick)) | other_peers(name))
+    shorter = () if quick else ("1 x 16384",)
+    for name in ("64 x 16", "1 x 1024", "1 x 4096", "log-normal", *shorter):
+        report(name, medians(contenders(name, quadratic=True)) | other_peers(name))
 
+    print(f"\nleft out from here on, for they take time or memory of n**2: {', '.join(SEED)}, ")
+    print("Keras-RS, RAX, PyTorch; this, exact; this, XLA")
     long = {}
     for rows in (16384, 32768, 65536, 131072, 262144, 524288, 1048576):
-        functions = contenders(f"1 x {rows}", quick)
+        functions = contenders(f"1 x {rows}", quadratic=False)
         numbers = tf.constant(batch(f"1 x {rows}")[1])
         functions["one tf.nn.softplus"] = lambda x=numbers: [tf.nn.softplus(x)]
         long[rows] = medians(functions)
