@@ -11,6 +11,8 @@ product of their rows' weights and have no factor:
 - SQUARED_ERROR: closed form (`squared.py`), for preference pairs from `CROSSOVER` rows on,
   for all ordered pairs always.
 
+Queries of fewer rows are taken along where there are at most `_FEW` as many of them.
+
 Everything else is summed exactly: SOFT_ZERO_ONE, the weight of the preferred row, pair
 factors, hinges of float64 scores (a running sum does not reach 1e-12).
 """

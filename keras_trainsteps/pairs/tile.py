@@ -26,7 +26,7 @@ import tensorflow as tf
 
 from .rules import Fields, PairRows, PairRule
 
-_NEAR = {tf.float32: 80.0, tf.float64: 600.0}
+_NEAR = {tf.float32: 80.0, tf.float64: 600.0}  # `exp` of these is well inside the dtype
 
 
 class TileSums(NamedTuple):
