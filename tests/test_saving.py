@@ -77,7 +77,13 @@ def sequential():
     return model
 
 
-BUILDS = [compiled_ranker, hooked, called, with_additions, sequential]
+BUILDS = [
+    compiled_ranker,
+    hooked,
+    with_additions,
+    pytest.param(called, marks=pytest.mark.slow),
+    pytest.param(sequential, marks=pytest.mark.slow),
+]
 
 
 def fit(model, epochs):

@@ -51,6 +51,7 @@ def test_a_bounded_coefficient_settles_at_its_bound():
     )
 
 
+@pytest.mark.slow
 def test_uncertainty_weighting_settles_at_the_inverse_of_each_term():
     rng = np.random.default_rng(1)
     targets = {"a": rng.normal(size=(512, 1)), "b": 10 * rng.normal(size=(512, 1))}
