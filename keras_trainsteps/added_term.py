@@ -1,4 +1,4 @@
-"""One loss or metric that was added to a model, and what a file holds of it."""
+"""One loss or metric that was added to a model: what it may be, and what a file holds of it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import keras
+import tensorflow as tf
 
-from keras_trainsteps.penalties.base import is_registered
+from keras_trainsteps.penalties.base import Penalty, is_registered
 from keras_trainsteps.penalties.not_saved import NotSaved
 
 Kind = Literal["loss", "metric"]
@@ -72,3 +73,33 @@ class AddedTerm:
         if isinstance(source, Mapping):
             source = keras.saving.deserialize_keras_object(source)
         return cls(**{**config, "source": source})
+
+
+def require_source(kind: Kind, source: Any, functional: bool) -> None:
+    """Refuses what can be no source of a term of a model with, or without, a graph."""
+    if isinstance(source, keras.KerasTensor):
+        if not functional:
+            raise ValueError(
+                "A `KerasTensor` can be added to a Functional model, of whose graph it is "
+                f"a part. Received: {source} for a model without such a graph. Compute it "
+                "in `call`, and add it there."
+            )
+        return
+    if isinstance(source, Penalty) and kind == "loss":
+        return
+    if tf.is_tensor(source) or isinstance(source, (keras.Variable, tf.Variable)):
+        raise TypeError(
+            f"`add_{kind}` outside `call` takes no tensor: its value would stay what it is "
+            f"now and train nothing. Received: {type(source).__name__} of shape "
+            f"{tuple(source.shape)}. Pass a function that computes it: "
+            f"`add_{kind}(lambda: ...)`."
+        )
+    if callable(source) and not isinstance(source, keras.layers.Layer):
+        return
+    if kind == "loss" and isinstance(source, (int, float)):
+        return
+    raise TypeError(
+        f"`add_{kind}` takes a function without arguments or a `KerasTensor`"
+        f"{', a `penalties.Penalty` or a number' if kind == 'loss' else ''}. "
+        f"Received: {type(source).__name__}."
+    )

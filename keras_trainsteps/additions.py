@@ -10,14 +10,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import added_graph, compat
-from keras_trainsteps.added_term import AddedTerm, Kind
+from keras_trainsteps import added_graph, compat, log_names
+from keras_trainsteps.added_term import AddedTerm, Kind, require_source
 from keras_trainsteps.added_terms import AddedTerms
 from keras_trainsteps.entry_points import EntryPoints
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.terms import named_loss
 
-RESERVED = ("loss", "regularization")
 _calls = threading.local()  # replicas run in threads of their own
 
 
@@ -204,7 +203,7 @@ class Additions(EntryPoints):
     def _add(self, kind: Kind, source: Any, name: str | None) -> None:
         """Adds a term, or raises and changes nothing."""
         functional = isinstance(self, compat.functional_class())
-        _require_source(kind, source, functional)
+        require_source(kind, source, functional)
         self._require_not_fitting()
         layer = self._added_terms or AddedTerms()
         missing = next((term for term in layer.missing if _fills(term, kind, name)), None)
@@ -323,35 +322,6 @@ def _is_called(model: keras.Model) -> bool:
     return not tf.executing_eagerly() or id(model) in getattr(_calls, "models", ())
 
 
-def _require_source(kind: Kind, source: Any, functional: bool) -> None:
-    if isinstance(source, keras.KerasTensor):
-        if not functional:
-            raise ValueError(
-                "A `KerasTensor` can be added to a Functional model, of whose graph it is "
-                f"a part. Received: {source} for a model without such a graph. Compute it "
-                "in `call`, and add it there."
-            )
-        return
-    if isinstance(source, Penalty) and kind == "loss":
-        return
-    if tf.is_tensor(source) or isinstance(source, (keras.Variable, tf.Variable)):
-        raise TypeError(
-            f"`add_{kind}` outside `call` takes no tensor: its value would stay what it is "
-            f"now and train nothing. Received: {type(source).__name__} of shape "
-            f"{tuple(source.shape)}. Pass a function that computes it: "
-            f"`add_{kind}(lambda: ...)`."
-        )
-    if callable(source) and not isinstance(source, keras.layers.Layer):
-        return
-    if kind == "loss" and isinstance(source, (int, float)):
-        return
-    raise TypeError(
-        f"`add_{kind}` takes a function without arguments or a `KerasTensor`"
-        f"{', a `penalties.Penalty` or a number' if kind == 'loss' else ''}. "
-        f"Received: {type(source).__name__}."
-    )
-
-
 def _fills(missing: AddedTerm, kind: Kind, name: str | None) -> bool:
     """Whether what is added now is what a file did not hold."""
     same = missing.name == name if name is not None else not missing.is_named
@@ -359,22 +329,9 @@ def _fills(missing: AddedTerm, kind: Kind, name: str | None) -> bool:
 
 
 def _checked_name(name: str | None, source: Any, layer: AddedTerms) -> str:
-    taken = {*RESERVED, *(term.name for term in layer.terms)}
-    if name is None:
-        if isinstance(source, Penalty) and source.coefficients:
-            raise ValueError(
-                "`name` is needed for a loss with trainable coefficients: they are saved and "
-                "logged by it. Received: none."
-            )
-        return next(f"added_{k}" for k in range(len(taken)) if f"added_{k}" not in taken)
-    if not isinstance(name, str) or not name or "/" in name or name.startswith("val_"):
+    if name is None and isinstance(source, Penalty) and source.coefficients:
         raise ValueError(
-            "`name` must be a string without '/' that does not start with 'val_'. "
-            f"Received: {name!r}."
+            "`name` is needed for a loss with trainable coefficients: they are saved and "
+            "logged by it. Received: none."
         )
-    if name in taken:
-        raise ValueError(
-            f"`name` must be one that nothing else is logged under. Received: {name!r}, "
-            f"which is taken. Taken are {sorted(taken)}; `remove_term` frees one."
-        )
-    return name
+    return log_names.added(name, {term.name for term in layer.terms})

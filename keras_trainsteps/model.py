@@ -11,9 +11,17 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import batches, compat, own_steps, replicas, side_inputs, step_record
+from keras_trainsteps import (
+    batches,
+    compat,
+    log_names,
+    own_steps,
+    replicas,
+    side_inputs,
+    step_record,
+)
 from keras_trainsteps.added_parts import AddedParts
-from keras_trainsteps.additions import RESERVED, Additions
+from keras_trainsteps.additions import Additions
 from keras_trainsteps.batches import Batch
 from keras_trainsteps.compiled import CompiledLosses
 from keras_trainsteps.migration import Migration
@@ -126,8 +134,8 @@ class LossAwareModel(Additions, Migration):
         """
         losses = CompiledLosses(loss, loss_weights)
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
-        names = {_name_of(metric) for metric in given}
-        _require_metric_names(names | self._own_metric_names())
+        names = {log_names.of_metric(metric) for metric in given}
+        log_names.require_metrics(names | self._own_metric_names())
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -323,7 +331,7 @@ class LossAwareModel(Additions, Migration):
         terms = self._compiled_terms(batch, y_pred)
         rows = batch.rows(y_pred)
         added = AddedParts.of(self.losses, self._all_added_terms(), rows)
-        taken = {term.name for term in terms} | {*RESERVED, *self._metric_names}
+        taken = {term.name for term in terms} | {*log_names.RESERVED, *self._metric_names}
         taken |= self._own_metric_names()
         added.require_free(taken)
         taken |= added.names
@@ -363,7 +371,7 @@ class LossAwareModel(Additions, Migration):
         rows = batch.rows(y_pred)
         terms = []
         for name, value in returned.items():
-            _require_free(name, taken)
+            log_names.require_free(name, taken)
             batches.require_rowwise(name, value, batch, y_pred)
             weight = self._compiled_losses.weight_of(name)
             terms.append(
@@ -448,12 +456,6 @@ class LossAwareSequential(LossAwareModel, keras.Sequential):
     """
 
 
-def _name_of(metric: Any) -> str:
-    """What Keras logs a metric under: a metric, its name, or a function."""
-    name = getattr(metric, "name", None) or getattr(metric, "__name__", metric)
-    return str(name)
-
-
 def _as_numbers(weights: Any) -> Any:
     """Loss weights with variables as the numbers they hold."""
     return keras.tree.map_structure(
@@ -462,22 +464,3 @@ def _as_numbers(weights: Any) -> Any:
         ),
         weights,
     )
-
-
-def _require_free(name: Any, taken: set[str]) -> None:
-    """Refuses a name of a term that something else is logged under."""
-    if not isinstance(name, str) or name in taken or name.startswith("val_"):
-        raise ValueError(
-            "A term of `compute_losses` needs a name of its own: a string that does not start "
-            "with 'val_' and is neither 'loss', 'regularization', the name of a metric nor "
-            f"that of a compiled loss. Received: {name!r}. Rename the term."
-        )
-
-
-def _require_metric_names(names: set[str]) -> None:
-    clashing = sorted(names & set(RESERVED))
-    if clashing:
-        raise ValueError(
-            "A metric must not have the name of what the model logs itself. "
-            f"Received: a metric named {clashing[0]!r}. Give it another `name`."
-        )
