@@ -38,7 +38,7 @@ class MAP(RankedMetric):
             relevant rows, or `"reachable"` (as in LightGBM), at most `k`, so that a best
             possible ranking has the value 1.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),

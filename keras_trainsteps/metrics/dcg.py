@@ -104,7 +104,7 @@ class DCG(GainMetric):
         discount: `"log2"` (default), `1 / log2(1 + rank)`, or a function of the ranks, a
             float64 tensor from 1 up.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query counts whose labels are all 0: `"zero"` (default), or
@@ -190,7 +190,7 @@ class NDCG(GainMetric):
         discount: `"log2"` (default), `1 / log2(1 + rank)`, or a function of the ranks, a
             float64 tensor from 1 up. It must not grow with the rank.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query counts whose labels are all 0: `"zero"` (default, as in

@@ -28,7 +28,7 @@ class MRR(RankedMetric):
         k: Ranks that count, at least 1. Default `None`: all.
         mask: The name of the side input with the mask. Default: none.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
@@ -102,7 +102,7 @@ class HitRateAtK(RankedMetric):
         k: Ranks that count, at least 1. Required.
         mask: The name of the side input with the mask. Default: none.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),

@@ -95,7 +95,7 @@ class QueryAUC(QueryMetric):
           divided by the number of these pairs
     ```
 
-    It is computed from ranks, in `rows * log(rows)` time, exactly.
+    It is computed from ranks, in `rows * log(rows)` time.
 
     Args:
         query_ids: The name of the side input with the query ids. Default `"query_id"`.

@@ -34,7 +34,7 @@ class PrecisionAtK(RankedMetric):
         normalize: What a query of fewer than `k` rows is divided by: `"k"` (default, the
             published definition), or `"rows"`, their number (as in Keras-RS).
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
@@ -116,7 +116,7 @@ class RecallAtK(RankedMetric):
         k: Ranks that count, at least 1. Required.
         mask: The name of the side input with the mask. Default: none.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),

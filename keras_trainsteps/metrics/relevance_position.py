@@ -28,7 +28,7 @@ class ARP(RankedMetric):
             `None` for padded lists.
         mask: The name of the side input with the mask. Default: none.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, exactly, `"random"` draws an order.
+            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,

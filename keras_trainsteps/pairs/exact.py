@@ -1,4 +1,4 @@
-"""Exact pair sums: groups of similar size side by side, in tiles of bounded memory.
+"""The exact method, pair by pair: groups of similar size side by side, in bounded memory.
 
 Groups are taken from the largest to the smallest. Those at least `_SIMILAR` times as
 long as the largest one left are padded to its length and form one tile

@@ -14,7 +14,7 @@ row `j` has the higher-level rows with `s_i < s_j + 1`, a run from the group's b
 Such a difference keeps the rounding of the running sums, which is of no matter unless a
 row's own sum is smaller by many orders: a single pair just inside the margin, or scores
 spread over many thousands. What rounding can do is bounded row by row, and a group where
-it may exceed `_TOLERANCE` of a row's own sum is reported as failed, to be summed exactly.
+it may exceed `_TOLERANCE` of a row's own sum is reported as failed, to be summed pair by pair.
 """
 
 from __future__ import annotations

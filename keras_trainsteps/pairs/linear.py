@@ -13,7 +13,7 @@ product of their rows' weights and have no factor:
 
 Queries of fewer rows are taken along where there are at most `_FEW` as many of them.
 
-Everything else is summed exactly: SOFT_ZERO_ONE, the weight of the preferred row, pair
+Everything else is summed pair by pair: SOFT_ZERO_ONE, the weight of the preferred row, pair
 factors, hinges of float64 scores (a running sum does not reach 1e-12).
 """
 
@@ -68,7 +68,7 @@ def linear_sums(
         rows: The rows.
         query: Query of each row, int32 `(rows,)`; -1 for none.
         num_queries: A number above every query.
-        smallest: The number of rows from which on a query is not summed exactly.
+        smallest: The number of rows from which on a query is not summed pair by pair.
     """
     if rule.kernel == SQUARED_ERROR and rule.ties:
         return all_squared_errors(rows, query, num_queries)
@@ -114,8 +114,8 @@ def _chosen_by_levels(
     """Totals, counts and slopes of the chosen queries, and what is left of all queries.
 
     Returns:
-        Totals, counts, slopes; the group in which each row is to be summed exactly, -1 for
-        none; the query of each group; and whether there is such a row.
+        Totals, counts, slopes; the group in which each row is to be summed pair by pair, -1
+        for none; the query of each group; and whether there is such a row.
     """
     num_queries = tf.size(sizes)
     everything = tf.equal(tf.reduce_sum(tf.where(chosen, sizes, 0)), tf.size(query))

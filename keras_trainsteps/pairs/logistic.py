@@ -14,7 +14,7 @@ rows with themselves, and their derivative `tanh(d / 2)`.
 Pairs in one segment and in segments side by side are summed so; pairs further apart are
 more than a segment apart, where the kernel is a straight line or an exponential
 (`logistic_far.py`). Where rows lie so far apart that nodes would take more memory than
-rows, the groups are reported as failed, to be summed exactly.
+rows, the groups are reported as failed, to be summed pair by pair.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ for different levels against each other, and, over all ordered pairs of a query,
 `r` is measured from one of the query's own rows and then from the mean: so residuals that
 are all equal give exactly 0. Where one residual is larger by far than all others, their
 differences drown in rounding, unless every row is paired with that one; a group where this
-may be so is reported as failed, to be summed exactly.
+may be so is reported as failed, to be summed pair by pair.
 """
 
 from __future__ import annotations

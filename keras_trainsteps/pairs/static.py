@@ -1,4 +1,4 @@
-"""Exact pair sums with static shapes, for XLA.
+"""Pair sums pair by pair with static shapes, for XLA.
 
 Rows are sorted by query. The square of rows against rows is cut into tiles of
 `_SIDE * _SIDE` pairs, and only the tiles that touch a query's own square are visited: for

@@ -48,7 +48,7 @@ def pair_sums(
     (`invalid.py`); other queries are untouched.
 
     Under XLA, where shapes are static, every `method` is served by `static.static_sums`,
-    which is exact.
+    which visits every pair.
 
     Args:
         kernel: `LOGISTIC`, `HINGE`, `SQUARED_HINGE`, `SQUARED_ERROR` or

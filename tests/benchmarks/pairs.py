@@ -241,8 +241,8 @@ def main() -> None:
     for name in ("64 x 16", "1 x 1024", "1 x 4096", "log-normal", *shorter):
         report(name, medians(contenders(name, quadratic=True)) | other_peers(name))
 
-    print(f"\nleft out from here on, for they take time or memory of n**2: {', '.join(SEED)}, ")
-    print("Keras-RS, RAX, PyTorch; this, exact; this, XLA")
+    print("\nleft out from here on, since they take time or memory of n**2: the seed, Keras-RS,")
+    print("RAX and PyTorch, and this library when it visits every pair (exact, XLA)")
     long = {}
     for rows in (16384, 32768, 65536, 131072, 262144, 524288, 1048576):
         functions = contenders(f"1 x {rows}", quadratic=False)
