@@ -8,6 +8,6 @@ from keras_trainsteps import metrics as metrics
 from keras_trainsteps import penalties as penalties
 from keras_trainsteps.model import LossAwareModel as LossAwareModel
 from keras_trainsteps.model import LossAwareSequential as LossAwareSequential
-from keras_trainsteps.terms import LossTerm as LossTerm
+from keras_trainsteps.step.terms import LossTerm as LossTerm
 
 __version__ = version("keras-trainsteps")

@@ -11,23 +11,20 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import (
-    batches,
-    compat,
-    log_names,
-    own_steps,
-    replicas,
-    side_inputs,
-    step_record,
-)
-from keras_trainsteps.added_parts import AddedParts
-from keras_trainsteps.additions import Additions
-from keras_trainsteps.batches import Batch
-from keras_trainsteps.compiled import CompiledLosses
-from keras_trainsteps.migration import Migration
-from keras_trainsteps.objective import LossParts
-from keras_trainsteps.terms import LossTerm, StepTerm, reduce_returned
-from keras_trainsteps.trackers import TermLog, TotalLoss
+from keras_trainsteps import compat, replicas
+from keras_trainsteps.added.additions import Additions
+from keras_trainsteps.added.parts import AddedParts
+from keras_trainsteps.keras2 import own_steps
+from keras_trainsteps.keras2 import record as step_record
+from keras_trainsteps.keras2.names import Migration
+from keras_trainsteps.step import batch as batches
+from keras_trainsteps.step import names as log_names
+from keras_trainsteps.step import side_inputs
+from keras_trainsteps.step.batch import Batch
+from keras_trainsteps.step.compiled import CompiledLosses
+from keras_trainsteps.step.log import TermLog, TotalLoss
+from keras_trainsteps.step.terms import LossTerm, StepTerm, reduce_returned
+from keras_trainsteps.step.total import LossParts
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")

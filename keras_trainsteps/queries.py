@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.arguments import as_float, refuse
-from keras_trainsteps.terms import FAILED, LossTerm
+from keras_trainsteps.step.terms import FAILED, LossTerm
+from keras_trainsteps.validation import as_float, refuse
 
 
 class RankingRows(NamedTuple):

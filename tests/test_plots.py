@@ -13,7 +13,7 @@ from matplotlib.patches import StepPatch
 
 from keras_trainsteps import LossAwareModel
 from keras_trainsteps.losses import PairwiseLogistic
-from keras_trainsteps.plots import plot_history
+from keras_trainsteps.plots.history import plot_history
 from tests.models import Ranker, linear, ranking_batch
 
 

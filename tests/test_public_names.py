@@ -1,7 +1,8 @@
 """The names that users may rely on."""
 
 import keras_trainsteps
-from keras_trainsteps import data, losses, metrics, penalties, plots
+from keras_trainsteps import data, losses, metrics, penalties
+from keras_trainsteps import plots
 
 
 def public(module):

@@ -4,7 +4,7 @@ import keras
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps import side_inputs
+from keras_trainsteps.step import side_inputs
 
 
 def inputs_of(*names):

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_trainsteps import LossTerm
-from keras_trainsteps.terms import reduce_returned
+from keras_trainsteps.step.terms import reduce_returned
 
 
 def reduced(returned, rows=4, sample_weight=None):

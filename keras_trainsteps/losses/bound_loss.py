@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.losses.side_input_loss import SideInputLoss
-from keras_trainsteps.side_inputs import pick
-from keras_trainsteps.terms import LossTerm
+from keras_trainsteps.step.side_input_loss import SideInputLoss
+from keras_trainsteps.step.side_inputs import pick
+from keras_trainsteps.step.terms import LossTerm
 
 
 class BoundLoss(SideInputLoss):

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.arguments import require_choice
 from keras_trainsteps.metrics import gains
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
 from keras_trainsteps.metrics.split_queries import SplitQueries
+from keras_trainsteps.validation import require_choice
 
 Gain = Literal["exponential", "linear"] | Callable[[Any], Any]
 Discount = Literal["log2"] | Callable[[Any], Any]

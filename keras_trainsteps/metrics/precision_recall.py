@@ -7,11 +7,11 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.arguments import require_choice
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at, required_k
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
 from keras_trainsteps.metrics.split_queries import SplitQueries
+from keras_trainsteps.validation import require_choice
 
 PrecisionNormalize = Literal["k", "rows"]
 

@@ -7,10 +7,10 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import side_inputs
-from keras_trainsteps.arguments import refuse, require_choice
 from keras_trainsteps.metrics.split_queries import QueryWatch, SplitQueries
 from keras_trainsteps.queries import RankingRows, ranking_rows
+from keras_trainsteps.step import side_inputs
+from keras_trainsteps.validation import refuse, require_choice
 
 NoRelevant = Literal["zero", "one", "skip"]
 

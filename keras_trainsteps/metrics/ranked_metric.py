@@ -7,11 +7,11 @@ from typing import Any
 import tensorflow as tf
 
 from keras_trainsteps import replicas
-from keras_trainsteps.arguments import require_choice
 from keras_trainsteps.metrics.query_metric import NoRelevant, QueryMetric, has_rows
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.queries import RankingRows
+from keras_trainsteps.validation import require_choice
 
 
 class RankedMetric(QueryMetric):

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import side_inputs
-from keras_trainsteps.losses.sequence import token_losses, token_sums
-from keras_trainsteps.losses.tokens import Tokens, tokens
+from keras_trainsteps.losses.sequences.crossentropy import token_losses, token_sums
+from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
+from keras_trainsteps.step import side_inputs
 
 
 class TokenMetric(keras.metrics.Metric):

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.terms import FAILED
+from keras_trainsteps.step.terms import FAILED
 
 SplitQueries = Literal["error", "count_parts"]
 SLOTS = 2**14

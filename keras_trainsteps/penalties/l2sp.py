@@ -16,7 +16,7 @@ from keras_trainsteps.penalties.weights import (
     coefficients_of,
     factor_of,
 )
-from keras_trainsteps.terms import as_loss
+from keras_trainsteps.step.terms import as_loss
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")

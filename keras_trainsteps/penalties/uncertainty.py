@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
-from keras_trainsteps.terms import as_loss
+from keras_trainsteps.step.terms import as_loss
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
-from keras_trainsteps.terms import as_loss
+from keras_trainsteps.step.terms import as_loss
 
 Of = Sequence[keras.layers.Layer | keras.Variable | str]
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from keras_trainsteps.rolling.marker import MARKER
-from keras_trainsteps.rolling.registry import CHAMPION, ModelRegistry
-from keras_trainsteps.rolling.versions import Version
+from keras_trainsteps.rolling.registry.marker import MARKER
+from keras_trainsteps.rolling.registry.registry import CHAMPION, ModelRegistry
+from keras_trainsteps.rolling.registry.versions import Version
 
 OK, FAILED, REFUSED, INVALID = 0, 1, 3, 4
 EPILOG = """
@@ -136,7 +136,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> int:
-    from keras_trainsteps.rolling.publish import load_published
+    from keras_trainsteps.rolling.artifacts.publish import load_published
 
     registry = _existing(options.registry)
     model = load_published(registry, _which(options.which))

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from keras_trainsteps.rolling.blessing import Blessing
-from keras_trainsteps.rolling.gate import evaluate_candidate
-from keras_trainsteps.rolling.publish import TRAINING, load_published, publish_model
-from keras_trainsteps.rolling.registry import CHAMPION, ModelRegistry
-from keras_trainsteps.rolling.report import WarmStartReport
-from keras_trainsteps.rolling.structure import value_of
-from keras_trainsteps.rolling.thresholds import ChangeThreshold, Stability, ValueThreshold
-from keras_trainsteps.rolling.warm_start import warm_start
+from keras_trainsteps.rolling.artifacts.publish import TRAINING, load_published, publish_model
+from keras_trainsteps.rolling.gate.evaluate import evaluate_candidate
+from keras_trainsteps.rolling.gate.thresholds import ChangeThreshold, Stability, ValueThreshold
+from keras_trainsteps.rolling.registry.blessing import Blessing
+from keras_trainsteps.rolling.registry.registry import CHAMPION, ModelRegistry
+from keras_trainsteps.rolling.warm_start.report import WarmStartReport
+from keras_trainsteps.rolling.warm_start.start import warm_start
+from keras_trainsteps.structure.structure import value_of
 
 
 class Window(NamedTuple):

@@ -15,7 +15,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from keras_trainsteps import losses
-from keras_trainsteps.losses import lambda_weights
+from keras_trainsteps.losses.ranking import lambda_weights
 from tests.losses.labelled import embedding_batches
 from tests.losses.rows import row_batches
 

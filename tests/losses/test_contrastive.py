@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_trainsteps.losses.contrastive import contrastive, margin_loss
+from keras_trainsteps.losses.embeddings.contrastive import contrastive, margin_loss
 from tests.losses.check import assert_same, term_and_gradient
 from tests.losses.labelled import embedding_batches
 from tests.reference import embeddings as reference

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps.losses.approximate import approx_ndcg
-from keras_trainsteps.losses.gumbel import gumbel, with_gumbel
-from keras_trainsteps.losses.listwise import softmax
+from keras_trainsteps.losses.ranking.approximate import approx_ndcg
+from keras_trainsteps.losses.ranking.gumbel import gumbel, with_gumbel
+from keras_trainsteps.losses.ranking.listwise import softmax
 
 
 def test_noise_has_the_gumbel_distribution():

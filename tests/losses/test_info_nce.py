@@ -4,8 +4,11 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_trainsteps.losses.info_nce import info_nce
-from keras_trainsteps.losses.supervised_contrastive import nt_xent, supervised_contrastive
+from keras_trainsteps.losses.embeddings.info_nce import info_nce
+from keras_trainsteps.losses.embeddings.supervised_contrastive import (
+    nt_xent,
+    supervised_contrastive,
+)
 from tests.losses.check import assert_same, term_and_gradient
 from tests.losses.labelled import embedding_batches
 from tests.reference import embeddings as reference

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_trainsteps import losses
-from keras_trainsteps.terms import LossTerm, QueryTerm
+from keras_trainsteps.step.terms import LossTerm, QueryTerm
 from tests.losses.check import assert_same
 from tests.losses.every_loss import (
     CLASSES,

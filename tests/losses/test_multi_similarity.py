@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_trainsteps.losses.multi_similarity import multi_similarity
+from keras_trainsteps.losses.embeddings.multi_similarity import multi_similarity
 from tests.losses.check import assert_same, term_and_gradient
 from tests.losses.labelled import embedding_batches
 from tests.reference import embeddings as reference

@@ -9,7 +9,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 
 from keras_trainsteps import losses
-from keras_trainsteps.losses import lambda_weights
+from keras_trainsteps.losses.ranking import lambda_weights
 from tests.losses.test_pairwise import batch_of, batches
 from tests.reference import lambda_weights as reference_weights
 from tests.reference.pairwise import pairwise

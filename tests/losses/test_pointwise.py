@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_trainsteps.losses import pointwise
+from keras_trainsteps.losses.ranking import pointwise
 from tests.losses.check import assert_same, term_and_gradient
 from tests.losses.rows import row_batches
 from tests.reference import pointwise as reference

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps.losses.segments import (
+from keras_trainsteps.losses.ranking.segments import (
     last_row_of_run,
     log_add_exp,
     log_cumsum_exp,

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_trainsteps.losses.sequence import masked_crossentropy
+from keras_trainsteps.losses.sequences.crossentropy import masked_crossentropy
 from tests.losses.check import assert_same, term_and_gradient
 from tests.reference import sequence as reference
 from tests.reference.complex_step import gradient

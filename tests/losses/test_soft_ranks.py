@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps.losses import soft_ranks
+from keras_trainsteps.losses.ranking import soft_ranks
 
 
 @pytest.mark.parametrize("jit_compile", [None, True])

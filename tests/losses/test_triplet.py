@@ -4,8 +4,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_trainsteps.losses.mined_triplet import mined_triplet
-from keras_trainsteps.losses.triplet import triplet
+from keras_trainsteps.losses.embeddings.mined_triplet import mined_triplet
+from keras_trainsteps.losses.embeddings.triplet import triplet
 from tests.losses.check import assert_same, term_and_gradient
 from tests.losses.labelled import embedding_batches
 from tests.reference import embeddings as reference

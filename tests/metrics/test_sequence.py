@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from hypothesis import given, settings
 
-from keras_trainsteps.losses.sequence import masked_crossentropy
+from keras_trainsteps.losses.sequences.crossentropy import masked_crossentropy
 from keras_trainsteps.metrics.sequence import Perplexity, SequenceAccuracy, TokenAccuracy
 from tests.losses.test_sequence import sequence_batches
 from tests.reference import sequence as reference

@@ -23,8 +23,8 @@ bare.install()
 
 from faults import Faults  # noqa: E402
 
-from keras_trainsteps.rolling.blessing import Blessing, Check  # noqa: E402
-from keras_trainsteps.rolling.registry import ModelRegistry  # noqa: E402
+from keras_trainsteps.rolling.registry.blessing import Blessing, Check  # noqa: E402
+from keras_trainsteps.rolling.registry.registry import ModelRegistry  # noqa: E402
 
 PASSED = (Check("rows", True, 1.0, "above 0"),)
 

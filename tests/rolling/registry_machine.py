@@ -30,8 +30,8 @@ from hypothesis.stateful import (  # noqa: E402
 )
 from registry_faults import bless, child, publish  # noqa: E402
 
-from keras_trainsteps.rolling.blessing import Blessing, Check  # noqa: E402
-from keras_trainsteps.rolling.registry import ModelRegistry  # noqa: E402
+from keras_trainsteps.rolling.registry.blessing import Blessing, Check  # noqa: E402
+from keras_trainsteps.rolling.registry.registry import ModelRegistry  # noqa: E402
 
 CRASH = st.one_of(
     st.none(), st.tuples(st.integers(0, 24), st.sampled_from(["kill_before", "kill_after"]))

@@ -31,7 +31,7 @@ from keras_trainsteps.rolling import (
     save_for_training,
     warm_start,
 )
-from keras_trainsteps.rolling.model_state import read_state
+from keras_trainsteps.rolling.artifacts.model_state import read_state
 from tests.rolling.faults import Faults
 from tests.rolling.forks import forked, parallel, started, waited
 from tests.rolling.resume_jobs import CASES, EPOCHS, STEPS, job, plain

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_trainsteps.rolling import warm_start
-from keras_trainsteps.rolling.model_state import state_of as copy_of
+from keras_trainsteps.rolling.artifacts.model_state import state_of as copy_of
 from tests.rolling.models import state_of
 
 Dense = keras.layers.Dense

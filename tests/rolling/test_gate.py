@@ -15,7 +15,7 @@ from keras_trainsteps.rolling import (
     evaluate_candidate,
     fingerprint,
 )
-from keras_trainsteps.rolling import query_statistics as statistics
+from keras_trainsteps.rolling.gate import statistics
 
 RNG = np.random.default_rng(0)
 QUERIES = np.repeat(np.arange(30), 8)

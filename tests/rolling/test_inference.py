@@ -18,9 +18,9 @@ from keras_trainsteps.rolling import (
     export_serving,
     fingerprint,
     load_for_inference,
-    manifest,
     save_for_inference,
 )
+from keras_trainsteps.rolling.disk import manifest
 from tests.rolling.models import ranker, ranking_data
 
 X, Y = ranking_data()

@@ -200,7 +200,7 @@ def test_the_manifest_of_another_version_is_refused(registry, weights):
 
 @pytest.mark.parametrize("field", ["format", "format_version", "kind"])
 def test_an_unknown_manifest_is_refused(registry, weights, field):
-    from keras_trainsteps.rolling import manifest
+    from keras_trainsteps.rolling.disk import manifest
 
     path = registry.directory / "1" / "MANIFEST.json"
     body = json.loads(path.read_text())

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_trainsteps.rolling import VocabularyMap, warm_start
-from keras_trainsteps.rolling.model_state import state_of as copy_of
+from keras_trainsteps.rolling.artifacts.model_state import state_of as copy_of
 from tests.rolling.starts import (
     OPTIMIZERS,
     Dense,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from keras_trainsteps.rolling import VocabularyMap, save_for_training, warm_start
-from keras_trainsteps.rolling.model_state import state_of as copy_of
+from keras_trainsteps.rolling.artifacts.model_state import state_of as copy_of
 from tests.rolling.models import ranker, ranking_data, state_of
 from tests.rolling.starts import (
     OPTIMIZERS,

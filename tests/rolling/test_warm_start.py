@@ -6,8 +6,8 @@ import pytest
 
 from keras_trainsteps import LossAwareModel
 from keras_trainsteps.rolling import save_for_training, warm_start
-from keras_trainsteps.rolling.model_state import read_state
-from keras_trainsteps.rolling.model_state import state_of as copy_of
+from keras_trainsteps.rolling.artifacts.model_state import read_state
+from keras_trainsteps.rolling.artifacts.model_state import state_of as copy_of
 from tests.rolling.models import ranker, state_of
 from tests.rolling.starts import (
     OPTIMIZERS,

@@ -1,0 +1,181 @@
+"""The embeddings of a batch with their labels: checks, pairs, the term of the anchors."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from keras_trainsteps import compat, replicas
+from keras_trainsteps.queries import checked_weights, owned_term, widen
+from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.validation import as_float, refuse
+
+
+class Embeddings(NamedTuple):
+    """The embeddings of all replicas' rows; each row is an anchor of its own replica.
+
+    Attributes:
+        values: Embeddings, float32 or float64, shape `(rows, dimensions)`; 0 if masked.
+        labels: What rows are compared by, shape `(rows,)`.
+        valid: Whether a row is not masked, bool, shape `(rows,)`.
+        weight: Weight of each anchor, shape `(rows,)`.
+        owned: The anchors that this replica counts, or `None`.
+    """
+
+    values: tf.Tensor
+    labels: tf.Tensor
+    valid: tf.Tensor
+    weight: tf.Tensor
+    owned: tf.Tensor | None
+
+    def positives(self) -> tf.Tensor:
+        """Pairs of two rows of one label, bool, shape `(rows, rows)`."""
+        same = self.labels[:, None] == self.labels[None, :]
+        return same & self.others()
+
+    def negatives(self) -> tf.Tensor:
+        """Pairs of rows of different labels, bool, shape `(rows, rows)`."""
+        return (self.labels[:, None] != self.labels[None, :]) & self.others()
+
+    def others(self) -> tf.Tensor:
+        """Pairs of two rows, neither of them masked, bool, shape `(rows, rows)`."""
+        both = self.valid[:, None] & self.valid[None, :]
+        return tf.linalg.set_diag(both, tf.zeros_like(self.valid))
+
+    def own_rows(self, value: Any) -> tf.Tensor:
+        """A number, or one a row of this replica, as one a row of all replicas; float64.
+
+        A trainable number reaches the loss through its replica's own rows only, so that
+        the replicas' gradients add up to that of one device.
+        """
+        own = tf.shape(self.labels)[0]
+        if self.owned is not None:
+            own = tf.reduce_sum(tf.cast(self.owned, tf.int32))
+        return replicas.gather_rows(tf.broadcast_to(as_float(value, tf.float64), (own,)))
+
+    def temperature(self, value: Any) -> Any:
+        """A number as it is; a tensor, which may be trained, as one an anchor."""
+        if isinstance(value, (int, float)):
+            return value
+        return tf.cast(self.own_rows(value), self.values.dtype)[:, None]
+
+    def term(self, totals: tf.Tensor, counts: tf.Tensor) -> LossTerm:
+        """The term of one total and one count an anchor."""
+        dtype = self.values.dtype
+        weight = tf.cast(self.weight, totals.dtype)
+        # A minimum, a maximum or a hinge may pass over a NaN; the loss must not.
+        finite = tf.reduce_all(tf.math.is_finite(self.values))
+        factor = tf.where(finite, 1.0, float("nan"))
+        totals = totals * weight * tf.cast(factor, totals.dtype)
+        counts = tf.cast(counts, totals.dtype) * weight
+        total, count = owned_term(totals, counts, self.owned)
+        return LossTerm(tf.cast(total, dtype), tf.cast(count, dtype))
+
+
+def embeddings(labels: Any, values: Any, *, mask: Any, sample_weight: Any) -> Embeddings:
+    """Checks a batch of labelled embeddings and gathers those of all replicas.
+
+    Args:
+        labels: Integers, strings or floats, shape `(rows,)` or `(rows, 1)`.
+        values: Embeddings, shape `(rows, dimensions)`.
+        mask: Bool, one a row, or `None`.
+        sample_weight: One weight an anchor, or `None`.
+    """
+    values = matrix("y_pred", values)
+    labels = one_a_row("y_true", as_labels("y_true", labels), values)
+    valid, weight = mask_and_weight(values, mask, sample_weight)
+    labels = tf.where(valid, labels, tf.zeros_like(labels))
+    if labels.dtype.is_floating:
+        rule = "`y_true` must hold labels in every row that is not masked"
+        unknown = tf.math.is_nan(labels)
+        labels = refuse(labels, unknown, "label", rule, "Leave unlabelled rows out with `mask`.")
+        nan = tf.constant(float("nan"), values.dtype)
+        values = tf.where(unknown[:, None], nan, values)
+    return gathered(values, labels, valid, weight)
+
+
+def gathered(
+    values: tf.Tensor, labels: tf.Tensor, valid: tf.Tensor, weight: tf.Tensor
+) -> Embeddings:
+    """The rows of all replicas."""
+    values = tf.where(valid[:, None], values, tf.zeros_like(values))
+    own = tf.shape(values)[0]
+    values, labels, valid, weight = (
+        replicas.gather_rows(value) for value in (values, labels, valid, weight)
+    )
+    owned = None
+    if replicas.num_replicas() > 1:
+        first, row = replicas.first_own_row(own), tf.range(tf.shape(values)[0])
+        owned = (row >= first) & (row < first + own)
+    return Embeddings(values, labels, valid, weight, owned)
+
+
+def mask_and_weight(
+    values: tf.Tensor, mask: Any, sample_weight: Any
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Whether each row counts and its weight, 0 where it does not."""
+    rows = tf.shape(values)[0]
+    valid = tf.ones((rows,), tf.bool)
+    weight = tf.ones((rows,), values.dtype)
+    if mask is not None:
+        valid = one_a_row("mask", tf.cast(mask, tf.bool), values)
+    if sample_weight is not None:
+        weight = as_float(sample_weight, values.dtype)
+        weight = checked_weights(one_a_row("sample_weight", weight, values))
+    return valid, tf.where(valid, weight, tf.zeros_like(weight))
+
+
+def matrix(name: str, value: Any) -> tf.Tensor:
+    """Embeddings in float32 or wider, refused unless there is one vector a row."""
+    value = widen(tf.convert_to_tensor(value))
+    if value.shape.rank != 2:
+        raise ValueError(
+            f"`{name}` must have one embedding a row, shape (rows, dimensions). "
+            f"Received: shape {tuple(value.shape)}."
+        )
+    return value
+
+
+def require_same_form(name: str, value: tf.Tensor, like_name: str, like: tf.Tensor) -> None:
+    """Refuses embeddings whose shape or dtype is not that of others."""
+    if value.dtype != like.dtype or not value.shape.is_compatible_with(like.shape):
+        raise ValueError(
+            f"`{name}` must have the shape and dtype of `{like_name}`, "
+            f"{tuple(like.shape)} {like.dtype.name}. "
+            f"Received: {tuple(value.shape)} {value.dtype.name}."
+        )
+
+
+def one_a_row(name: str, value: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
+    """`value` of shape `(rows,)`, refused unless it has one entry an embedding."""
+    shape = value.shape
+    column = shape.rank == 2 and shape[1] == 1
+    if not (shape.rank == 1 or column) or not shape[:1].is_compatible_with(embeddings.shape[:1]):
+        raise ValueError(
+            f"`{name}` must have one entry a row, shape (rows,) or (rows, 1). "
+            f"Received: shape {tuple(shape)} for embeddings of shape "
+            f"{tuple(embeddings.shape)}."
+        )
+    return tf.reshape(value, (-1,))
+
+
+def as_labels(name: str, labels: Any) -> tf.Tensor:
+    """Labels that can be compared: strings as hashes, integers as int64."""
+    labels = tf.convert_to_tensor(labels)
+    if labels.dtype == tf.string:
+        if compat.in_xla():
+            raise ValueError(
+                f"`{name}` must be integers under XLA, which has no strings. Received: "
+                "strings with `jit_compile=True`. Turn them into integers before `fit`, "
+                "or compile with `jit_compile=False`."
+            )
+        return tf.strings.to_hash_bucket_fast(labels, 2**63 - 1)
+    if labels.dtype.is_integer:
+        return tf.cast(labels, tf.int64)
+    if labels.dtype not in (tf.float32, tf.float64):
+        raise TypeError(
+            f"`{name}` must be integers, strings, or whole numbers in float32 (up to "
+            f"2**24) or float64. Received: dtype {labels.dtype.name}."
+        )
+    return labels

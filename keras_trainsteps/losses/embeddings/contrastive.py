@@ -1,0 +1,163 @@
+"""Losses of pairs of a batch by label: like pairs near, unlike pairs far."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
+from keras_trainsteps.losses.embeddings.geometry import Distance, count, distances, row_sum
+from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.validation import as_float, require_choice, require_positive
+
+Normalize = Literal["pairs", "active"]
+
+
+def contrastive(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    distance: Distance = "euclidean",
+    margin: float = 1.0,
+    mask: Any = None,
+    sample_weight: Any = None,
+    normalize: Normalize = "pairs",
+) -> LossTerm:
+    """Contrastive loss of all pairs of a batch.
+
+    For labelled examples whose like ones should coincide and whose unlike ones should be
+    at least a margin apart. Computed in float64; memory is quadratic in the rows.
+
+    ```
+    loss(i, j) = d(i, j) ** 2                    labels equal
+    loss(i, j) = max(0, margin - d(i, j)) ** 2   labels different
+    ```
+
+    over all ordered pairs `i != j`. The paper halves both; TensorFlow Addons does not.
+
+    Args:
+        y_true: Labels, integers or strings, shape `(rows,)` or `(rows, 1)`. Whole numbers
+            in float32 and float64 are taken too, since Keras casts targets.
+        y_pred: Embeddings, shape `(rows, dimensions)`.
+        distance: `"euclidean"` (default, the paper's), `"squared_euclidean"` or
+            `"cosine"` (`1 - cos`).
+        margin: How far apart unlike rows must be, in units of the distance, above 0.
+            Default 1.
+        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
+        sample_weight: One weight a row, which its pairs `(i, j)` have as row i. Default: 1.
+        normalize: `"pairs"` (default, since its value does not jump as pairs are solved):
+            the weights of the ordered pairs. `"active"`: those of a loss above 0, close
+            to PyTorch Metric Learning, which averages like and unlike pairs apart.
+
+    Returns:
+        A `LossTerm`; its count is 0 with fewer than two rows.
+
+    Raises:
+        TypeError: For labels that are no labels.
+        ValueError: For shapes that do not fit, an unknown option, a margin that is not
+            positive, and, except under XLA, for NaN labels and for weights that are NaN
+            or negative.
+
+    Example:
+
+    >>> term = contrastive([0, 0, 1], [[0.0], [1.0], [1.5]])
+    >>> float(term.total), float(term.count)  # twice 1 + 0 + 0.5 ** 2
+    (2.5, 6.0)
+
+    Reference:
+        Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant
+        Mapping", 2006.
+    """
+    require_choice("distance", distance, Distance)
+    require_positive("margin", margin)
+    batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
+    gaps = distances(batch.values, distance)
+    unlike = tf.square(tf.nn.relu(margin - gaps))
+    losses = tf.where(batch.positives(), tf.square(gaps), unlike)
+    return _pairs_term(batch, losses, normalize)
+
+
+def margin_loss(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    beta: Any,
+    margin: float = 0.2,
+    distance: Distance = "euclidean",
+    mask: Any = None,
+    sample_weight: Any = None,
+    normalize: Normalize = "active",
+) -> LossTerm:
+    """Margin loss of all pairs of a batch, with a boundary that can be trained.
+
+    For labelled examples when no fixed distance separates like from unlike pairs. The
+    embeddings should have length 1. Computed in float64; memory is quadratic in the rows.
+
+    ```
+    loss(i, j) = max(0, margin + d(i, j) - beta_i)   labels equal
+    loss(i, j) = max(0, margin - d(i, j) + beta_i)   labels different
+    ```
+
+    over all ordered pairs `i != j`. The paper samples negatives by distance and adds a
+    multiple of `beta`; neither is done here: sample when batching, and add
+    `nu * sum(beta)` to the loss.
+
+    Args:
+        y_true: Labels, integers or strings, shape `(rows,)` or `(rows, 1)`. Whole numbers
+            in float32 and float64 are taken too, since Keras casts targets.
+        y_pred: Embeddings, shape `(rows, dimensions)`.
+        beta: The boundary, a number or tensor of shape `()`, or of shape `(rows,)` one an
+            anchor: `tf.gather(boundaries, labels)` for one a class. To train it, make it a
+            weight of the model, so that the model's optimizer sees it. The paper starts
+            at 1.2.
+        margin: Half the width of the strip around the boundary, above 0. Default 0.2, the
+            paper's.
+        distance: `"euclidean"` (default, the paper's), `"squared_euclidean"` or
+            `"cosine"` (`1 - cos`).
+        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
+        sample_weight: One weight a row, which its pairs `(i, j)` have as row i. Default: 1.
+        normalize: `"active"` (default, as in the paper's code and in PyTorch Metric
+            Learning): the weights of the pairs of a loss above 0. `"pairs"`: of all pairs.
+
+    Returns:
+        A `LossTerm`; its count is 0 with fewer than two rows.
+
+    Raises:
+        TypeError: For labels that are no labels.
+        ValueError: As for `contrastive`, and for a `beta` of another shape.
+
+    Example:
+
+    >>> term = margin_loss([0, 0, 1], [[0.0], [1.0], [1.5]], beta=1.0, normalize="pairs")
+    >>> round(float(term.total), 4)  # twice 0.2 + 0 + 0.7
+    1.8
+
+    Reference:
+        Wu, Manmatha, Smola and Krähenbühl, "Sampling Matters in Deep Embedding Learning",
+        2017.
+    """
+    require_choice("distance", distance, Distance)
+    require_positive("margin", margin)
+    beta = as_float(beta, tf.float64)
+    rows = tf.convert_to_tensor(y_pred).shape[:1]
+    if beta.shape.rank != 0 and not (
+        beta.shape.rank == 1 and beta.shape.is_compatible_with(rows)
+    ):
+        raise ValueError(
+            "`beta` must be one number, or one an anchor, shape (rows,). "
+            f"Received: shape {tuple(beta.shape)} for {rows[0]} rows. "
+            "For one a class pass `tf.gather(boundaries, labels)`."
+        )
+    batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
+    boundary = batch.own_rows(beta)[:, None]
+    beyond = distances(batch.values, distance) - boundary
+    losses = tf.nn.relu(margin + tf.where(batch.positives(), beyond, -beyond))
+    return _pairs_term(batch, losses, normalize)
+
+
+def _pairs_term(batch: Embeddings, losses: tf.Tensor, normalize: Normalize) -> LossTerm:
+    require_choice("normalize", normalize, Normalize)
+    pairs = batch.others()
+    counted = pairs if normalize == "pairs" else pairs & (losses != 0)
+    return batch.term(row_sum(losses, pairs), count(counted))

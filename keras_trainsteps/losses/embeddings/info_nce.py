@@ -1,0 +1,117 @@
+"""Softmax over a batch's own candidates, found by row."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from keras_trainsteps import replicas
+from keras_trainsteps.losses.embeddings.batch import (
+    as_labels,
+    gathered,
+    mask_and_weight,
+    matrix,
+    one_a_row,
+    require_same_form,
+)
+from keras_trainsteps.losses.embeddings.geometry import log_sum_exp, similarities
+from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.validation import as_float, refuse, require_choice, require_positive
+
+Similarity = Literal["cosine", "dot"]
+
+
+def info_nce(
+    anchor: Any,
+    positive: Any,
+    *,
+    temperature: Any = 0.1,
+    similarity: Similarity = "cosine",
+    ids: Any = None,
+    sampling_probability: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+) -> LossTerm:
+    """Softmax over in-batch candidates (InfoNCE): row i of `positive` belongs to anchor i.
+
+    For retrieval with pairs of a query and its item: the other rows' items are the
+    negatives. Memory is quadratic in the rows. Both directions, as in CLIP, are
+    `info_nce(a, b) + info_nce(b, a)`.
+
+    ```
+    loss(i) = -log(exp(z_ii) / sum_j exp(z_ij))
+    z_ij = sim(a_i, p_j) / temperature - log q_j
+    ```
+
+    Args:
+        anchor: Embeddings, float, shape `(rows, dimensions)`. Narrower than float32 is
+            computed in float32.
+        positive: Embeddings of that shape: the candidates.
+        temperature: Divides the similarities, above 0; a scalar tensor can be trained.
+            Default 0.1. TensorFlow Recommenders' default is 1, of dot products.
+        similarity: `"cosine"` (default) or `"dot"`.
+        ids: Ids of the candidates, integers or strings, shape `(rows,)`. A candidate with
+            the id of the anchor's own is an accidental hit and no negative. Default: all
+            candidates differ.
+        sampling_probability: `q`: how likely a batch holds each candidate, in (0, 1],
+            shape `(rows,)`; corrects for popular items being negatives more often.
+            Default: 1.
+        mask: Bool, shape `(rows,)`; `False` rows are neither anchors nor candidates.
+            Default: all are.
+        sample_weight: One weight an anchor, shape `(rows,)`. Default: 1.
+
+    Returns:
+        A `LossTerm`. Its count is the weight of the anchors that have a negative, since
+        without one the loss is 0 whatever the embeddings; peers count every row.
+
+    Raises:
+        TypeError: For ids that are no ids.
+        ValueError: For shapes that do not fit, an unknown option, a temperature that is
+            not positive, and, except under XLA, for a probability that is not in (0, 1]
+            and for weights that are NaN or negative.
+
+    Example:
+
+    >>> same = [[1.0, 0.0], [1.0, 0.0]]
+    >>> term = info_nce(same, same)
+    >>> round(float(term.value), 4)  # log 2
+    0.6931
+
+    Reference:
+        van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive
+        Coding", 2018; correction: Yi et al., "Sampling-Bias-Corrected Neural Modeling for
+        Large Corpus Item Recommendations", 2019.
+    """
+    require_choice("similarity", similarity, Similarity)
+    require_positive("temperature", temperature)
+    anchors, candidates = matrix("anchor", anchor), matrix("positive", positive)
+    require_same_form("positive", candidates, "anchor", anchors)
+    valid, weight = mask_and_weight(anchors, mask, sample_weight)
+    rows = tf.shape(anchors)[0]
+    row = tf.range(rows, dtype=tf.int64) + tf.cast(replicas.first_own_row(rows), tf.int64)
+    labels = row if ids is None else one_a_row("ids", as_labels("ids", ids), anchors)
+    batch = gathered(tf.concat([anchors, candidates], 1), labels, valid, weight)
+    left, right = tf.split(batch.values, 2, axis=1)
+    if similarity == "cosine":
+        logits = similarities(left, right)
+    else:
+        logits = tf.matmul(left, right, transpose_b=True)
+    logits /= batch.temperature(temperature)
+    if sampling_probability is not None:
+        logits -= _log_probability(sampling_probability, anchors, valid)
+    negatives = batch.negatives()
+    competing = tf.linalg.set_diag(negatives, batch.valid)
+    totals = log_sum_exp(logits, competing) - tf.linalg.diag_part(logits)
+    usable = tf.reduce_any(negatives, 1)
+    return batch.term(tf.where(usable, totals, tf.zeros_like(totals)), usable)
+
+
+def _log_probability(value: Any, anchors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    given = as_float(value, anchors.dtype)
+    given = one_a_row("sampling_probability", given, anchors)
+    given = tf.where(valid, given, tf.ones_like(given))
+    broken = ~((given > 0) & (given <= 1))
+    rule, way_out = "`sampling_probability` must be in (0, 1]", "Leave rows out with `mask`."
+    given = refuse(given, broken, "probability", rule, way_out)
+    return replicas.gather_rows(tf.math.log(given))

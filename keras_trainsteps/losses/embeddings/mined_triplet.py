@@ -1,0 +1,209 @@
+"""Triplet loss of the triplets that a batch's labels make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
+from keras_trainsteps.losses.embeddings.geometry import Distance, count, distances, row_sum
+from keras_trainsteps.losses.embeddings.triplet import Normalize, checked_margin, gap_loss
+from keras_trainsteps.losses.first_order import first_order
+from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.validation import require_choice
+
+Mining = Literal["hard", "semihard", "all"]
+
+
+def mined_triplet(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    mining: Mining = "semihard",
+    distance: Distance = "cosine",
+    margin: float | None = None,
+    soft_margin: bool = False,
+    mask: Any = None,
+    sample_weight: Any = None,
+    normalize: Normalize = "triplets",
+) -> LossTerm:
+    """Triplet loss of triplets found in the batch by label.
+
+    For labelled examples: every row is an anchor `a`, rows of its label are its positives
+    `p`, rows of other labels its negatives `n`. Distances and sums are taken in float64
+    and returned in float32; memory is quadratic in the rows for every kind of mining.
+
+    ```
+    loss(a, p, n) = max(0, d(a, p) - d(a, n) + margin), or log(1 + exp(d(a, p) - d(a, n)))
+    ```
+
+    - `mining="hard"`: for each anchor its farthest positive and its nearest negative.
+    - `"semihard"`: for each anchor and positive the nearest negative that is farther than
+      the positive, or else the farthest one (TensorFlow Addons' rule).
+    - `"all"`: all triplets. The hinge takes `O(rows ** 2 log rows)` time, by sorting; the
+      soft margin `O(rows ** 2)` for each positive of the commonest label.
+
+    Args:
+        y_true: Labels, integers or strings, shape `(rows,)` or `(rows, 1)`. Whole numbers
+            in float32 and float64 are taken too, since Keras casts targets.
+        y_pred: Embeddings, shape `(rows, dimensions)`.
+        mining: `"hard"`, `"semihard"` (default, which does not collapse as early as
+            `"hard"`) or `"all"`.
+        distance: `"cosine"` (`1 - cos`, default), `"euclidean"` or `"squared_euclidean"`.
+        margin: How much nearer the positive must be, in units of the distance, above 0.
+            Default 0.1, which suits cosines.
+        soft_margin: Whether to use the smooth form, which has no margin.
+        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
+        sample_weight: One weight a row, which its triplets as an anchor have. Default: 1.
+        normalize: `"triplets"` (default, since its value does not jump as triplets are
+            solved): the weights of the mined triplets, as TensorFlow Addons divides.
+            `"active"`: those of a loss above 0, as PyTorch Metric Learning divides.
+
+    Returns:
+        A `LossTerm`; its count is 0 where no anchor has both a positive and a negative.
+
+    Raises:
+        TypeError: For labels that are no labels.
+        ValueError: For shapes that do not fit, an unknown option, a margin that is not
+            positive or comes with `soft_margin`, and, except under XLA, for NaN labels and
+            for weights that are NaN or negative.
+        NotImplementedError: For the second derivative of `"all"` with `soft_margin`.
+
+    Example:
+
+    >>> points = [[0.0], [1.0], [3.0]]
+    >>> term = mined_triplet(
+    ...     [0, 0, 1], points, mining="all", distance="euclidean", margin=1.5
+    ... )
+    >>> float(term.total), float(term.count)  # 1 - 3 + 1.5 < 0 and 1 - 2 + 1.5
+    (0.5, 2.0)
+
+    Reference:
+        Schroff, Kalenichenko and Philbin, "FaceNet: A Unified Embedding for Face
+        Recognition and Clustering", 2015 (semihard); Hermans, Beyer and Leibe, "In Defense
+        of the Triplet Loss for Person Re-Identification", 2017 (hard, all, soft margin).
+    """
+    require_choice("mining", mining, Mining)
+    require_choice("distance", distance, Distance)
+    require_choice("normalize", normalize, Normalize)
+    margin = checked_margin(margin, soft_margin)
+    batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
+    gaps = distances(batch.values, distance)
+    if mining == "hard":
+        totals, triplets, active = _hard(batch, gaps, margin)
+    elif mining == "semihard":
+        totals, triplets, active = _semihard(batch, gaps, margin)
+    else:
+        totals, triplets, active = _all(batch, gaps, margin)
+    return batch.term(totals, triplets if normalize == "triplets" else active)
+
+
+Sums = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # losses, triplets, losses above 0; an anchor
+
+
+def _hard(batch: Embeddings, gaps: tf.Tensor, margin: float | None) -> Sums:
+    positives, negatives = batch.positives(), batch.negatives()
+    usable = tf.reduce_any(positives, 1) & tf.reduce_any(negatives, 1)
+    farthest = tf.reduce_max(tf.where(positives, gaps, _far(gaps, -1)), 1)
+    nearest = tf.reduce_min(tf.where(negatives, gaps, _far(gaps, 1)), 1)
+    # Not infinity minus infinity where there is none of a kind.
+    gap = tf.where(usable, farthest, tf.zeros_like(farthest)) - tf.where(
+        usable, nearest, tf.zeros_like(nearest)
+    )
+    losses = gap_loss(gap, margin)
+    losses = tf.where(usable, losses, tf.zeros_like(losses))
+    return losses, _float(usable), _float(losses != 0)
+
+
+def _semihard(batch: Embeddings, gaps: tf.Tensor, margin: float | None) -> Sums:
+    negatives = batch.negatives()
+    pairs = batch.positives() & tf.reduce_any(negatives, 1, keepdims=True)
+    ordered, number = _ordered(gaps, negatives)
+    farther = _search(ordered, gaps, "right")
+    last = tf.maximum(number[:, None] - 1, 0)
+    chosen = tf.gather(ordered, tf.minimum(farther, last), batch_dims=1)
+    losses = gap_loss(gaps - tf.where(pairs, chosen, tf.zeros_like(chosen)), margin)
+    active = pairs & (losses != 0)
+    return row_sum(losses, pairs), count(pairs), count(active)
+
+
+def _all(batch: Embeddings, gaps: tf.Tensor, margin: float | None) -> Sums:
+    positives, negatives = batch.positives(), batch.negatives()
+    triplets = count(positives) * count(negatives)
+    if margin is None:
+        return _all_soft(gaps, positives, negatives), triplets, triplets
+    ordered, number = _ordered(gaps, negatives)
+    reach = tf.where(positives, gaps + margin, tf.zeros_like(gaps))
+    near = tf.minimum(_search(ordered, reach, "left"), number[:, None])
+    exists = tf.range(tf.shape(ordered)[1]) < number[:, None]
+    sums = tf.cumsum(tf.where(exists, ordered, tf.zeros_like(ordered)), axis=1)
+    sums = tf.pad(sums, [[0, 0], [1, 0]])  # the sum of the k nearest negatives
+    losses = _float(near) * reach - tf.gather(sums, near, batch_dims=1)
+    return row_sum(losses, positives), triplets, row_sum(_float(near), positives)
+
+
+def _all_soft(gaps: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
+    """The smooth loss of all triplets: one positive of each anchor at a time."""
+    ordered, number = _ordered(gaps, positives)
+    column = tf.range(tf.shape(ordered)[1])
+
+    def triplets(near: tf.Tensor, far: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        some = negatives & (k < number)[:, None]
+        gap = tf.where(some, tf.gather(near, k, axis=1)[:, None] - far, tf.zeros_like(far))
+        return some, gap
+
+    def over_positives(add: Callable[..., Any], *start: tf.Tensor) -> Any:
+        most = tf.reduce_max(tf.pad(number, [[0, 1]]))
+        return tf.while_loop(
+            lambda k, *_: k < most, lambda k, *v: (k + 1, *add(k, *v)), (0, *start)
+        )[1:]
+
+    @tf.custom_gradient
+    def run(near: tf.Tensor, far: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+        def add_losses(k: tf.Tensor, losses: tf.Tensor) -> tuple[tf.Tensor]:
+            some, gap = triplets(near, far, k)
+            return (losses + row_sum(tf.math.softplus(gap), some),)
+
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            def add_slopes(
+                k: tf.Tensor, of_near: tf.Tensor, of_far: tf.Tensor
+            ) -> tuple[tf.Tensor, tf.Tensor]:
+                some, gap = triplets(near, far, k)
+                slopes = tf.where(some, tf.sigmoid(gap), tf.zeros_like(gap))
+                slopes *= upstream[:, None]
+                sums = tf.reduce_sum(slopes, 1, keepdims=True)
+                sums = tf.where(column == k, sums, tf.zeros_like(sums))
+                return of_near + sums, of_far - slopes
+
+            start = tf.zeros_like(near), tf.zeros_like(far)
+            of_near, of_far = over_positives(add_slopes, *start)
+            return first_order(of_near), first_order(of_far)
+
+        (losses,) = over_positives(add_losses, tf.zeros((tf.shape(far)[0],), far.dtype))
+        return losses, gradient
+
+    return run(ordered, gaps)
+
+
+def _ordered(gaps: tf.Tensor, pairs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The distances of each anchor's `pairs`, ascending, then infinity; their number."""
+    # One column more than rows: the gradient of sorting fails without any column.
+    gaps = tf.where(pairs, gaps, _far(gaps, 1))
+    gaps = tf.pad(gaps, [[0, 0], [0, 1]], constant_values=float("inf"))
+    return tf.sort(gaps, axis=1), tf.reduce_sum(tf.cast(pairs, tf.int32), 1)
+
+
+def _search(ordered: tf.Tensor, values: tf.Tensor, side: str) -> tf.Tensor:
+    """`tf.searchsorted`, which fails where there is no value to search for."""
+    values = tf.pad(values, [[0, 0], [0, 1]])
+    return tf.searchsorted(ordered, values, side=side)[:, :-1]
+
+
+def _far(gaps: tf.Tensor, sign: int) -> tf.Tensor:
+    return tf.constant(sign * float("inf"), gaps.dtype)
+
+
+def _float(value: tf.Tensor) -> tf.Tensor:
+    return tf.cast(value, tf.float64)

@@ -1,0 +1,137 @@
+"""Softmax over a batch's other rows, found by label or by view."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_trainsteps import replicas
+from keras_trainsteps.losses.embeddings.batch import (
+    embeddings,
+    mask_and_weight,
+    matrix,
+    require_same_form,
+)
+from keras_trainsteps.losses.embeddings.geometry import log_sum_exp, similarities
+from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.validation import require_positive
+
+
+def supervised_contrastive(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    temperature: Any = 0.1,
+    mask: Any = None,
+    sample_weight: Any = None,
+) -> LossTerm:
+    """Softmax over the batch with all rows of the anchor's label as positives (SupCon).
+
+    For labelled examples, two views or several rows a label in each batch. Memory is
+    quadratic in the rows.
+
+    ```
+    loss(i) = -mean_p log(exp(S_ip / temperature) / sum_{j != i} exp(S_ij / temperature))
+    ```
+
+    with cosines `S` and the positives `p` of `i` (the paper's `L_out`; the authors' code
+    also multiplies by `temperature / 0.07`).
+
+    Args:
+        y_true: Labels, integers or strings, shape `(rows,)` or `(rows, 1)`. Whole numbers
+            in float32 and float64 are taken too, since Keras casts targets.
+        y_pred: Embeddings, shape `(rows, dimensions)`. Narrower than float32 is computed
+            in float32.
+        temperature: Divides the cosines, above 0; a scalar tensor can be trained.
+            Default 0.1, the paper's.
+        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
+        sample_weight: One weight a row, which it has as an anchor. Default: 1.
+
+    Returns:
+        A `LossTerm`. Its count is the weight of the anchors with a positive, as in PyTorch
+        Metric Learning.
+
+    Raises:
+        TypeError: For labels that are no labels.
+        ValueError: For shapes that do not fit, a temperature that is not positive, and,
+            except under XLA, for NaN labels and for weights that are NaN or negative.
+
+    Example:
+
+    >>> term = supervised_contrastive(["a", "a", "b"], [[1.0], [1.0], [1.0]])
+    >>> round(float(term.value), 4), float(term.count)  # log 2; "b" has no positive
+    (0.6931, 2.0)
+
+    Reference:
+        Khosla et al., "Supervised Contrastive Learning", 2020.
+    """
+    require_positive("temperature", temperature)
+    batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
+    logits = similarities(batch.values, batch.values) / batch.temperature(temperature)
+    positives, others = batch.positives(), batch.others()
+    number = tf.reduce_sum(tf.cast(positives, logits.dtype), 1)
+    losses = log_sum_exp(logits, others)[:, None] - logits
+    losses = tf.where(positives, losses, tf.zeros_like(losses))
+    totals = tf.math.divide_no_nan(tf.reduce_sum(losses, 1), number)
+    return batch.term(totals, number != 0)
+
+
+def nt_xent(
+    first: Any,
+    second: Any,
+    *,
+    temperature: Any = 0.1,
+    mask: Any = None,
+    sample_weight: Any = None,
+) -> LossTerm:
+    """Normalised, temperature-scaled cross-entropy of two views of each example (SimCLR).
+
+    For self-supervision: row i of one view must find row i of the other among all other
+    rows of both. Memory is quadratic in the rows.
+
+    ```
+    loss(i) = -log(exp(S_ij / temperature) / sum_{k != i} exp(S_ik / temperature))
+    ```
+
+    over the `2 * rows` anchors `i` with their other view `j` and cosines `S`.
+
+    Args:
+        first: Embeddings of one view, shape `(rows, dimensions)`. Narrower than float32 is
+            computed in float32.
+        second: Embeddings of the other view, of that shape.
+        temperature: Divides the cosines, above 0; a scalar tensor can be trained.
+            Default 0.1, SimCLR's on ImageNet (0.5 on CIFAR-10).
+        mask: Bool, shape `(rows,)`; `False` examples do not exist. Default: all exist.
+        sample_weight: One weight an example, shape `(rows,)`. Default: 1.
+
+    Returns:
+        A `LossTerm`; each example counts twice.
+
+    Raises:
+        ValueError: For shapes that do not fit, a temperature that is not positive, and,
+            except under XLA, for weights that are NaN or negative.
+
+    Example:
+
+    >>> same = [[1.0], [1.0]]
+    >>> term = nt_xent(same, same)
+    >>> round(float(term.value), 4), float(term.count)  # log 3
+    (1.0986, 4.0)
+
+    Reference:
+        Chen et al., "A Simple Framework for Contrastive Learning of Visual
+        Representations", 2020.
+    """
+    one, two = matrix("first", first), matrix("second", second)
+    require_same_form("second", two, "first", one)
+    valid, weight = mask_and_weight(one, mask, sample_weight)
+    rows = tf.shape(one)[0]
+    example = tf.range(rows) + replicas.first_own_row(rows)
+    return supervised_contrastive(
+        tf.concat([example, example], 0),
+        tf.concat([one, two], 0),
+        temperature=temperature,
+        mask=tf.concat([valid, valid], 0),
+        sample_weight=tf.concat([weight, weight], 0),
+    )

@@ -1,0 +1,1 @@
+"""Ranking losses by query id."""

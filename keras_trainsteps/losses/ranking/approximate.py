@@ -1,0 +1,187 @@
+"""Ranking metrics made differentiable: ranks become sums of sigmoids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+
+from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
+from keras_trainsteps.losses.ranking.segments import order_by
+from keras_trainsteps.losses.ranking.soft_ranks import soft_ranks
+from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.validation import require_choice, require_positive
+
+
+def approx_ndcg(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    temperature: float = 0.1,
+    normalize: Normalize = "queries",
+) -> LossTerm:
+    """Minus the NDCG of soft ranks (ApproxNDCG).
+
+    For graded labels where NDCG itself is the goal. Time grows with the squares of the
+    list sizes, memory does not; under XLA time grows with the square of the rows.
+
+    ```
+    loss(query) = -sum_i (2 ** y_i - 1) / log2(1 + rank_i) / max_dcg
+    rank_i = 1 + sum_{j != i} sigmoid((s_j - s_i) / temperature)
+    ```
+
+    where `max_dcg` is the DCG of the best order. Item weights multiply the gains
+    `2 ** y_i - 1`, also in `max_dcg`.
+
+    Args:
+        y_true: Labels, not negative; shape `(rows,)` or `(rows, 1)`, or padded lists
+            `(queries, list_size)`.
+        y_pred: Scores, of the same number of entries. Ranks are computed in float32
+            (float64 scores: in float64).
+        query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
+            padded lists.
+        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
+            every row exists.
+        sample_weight: One weight an item, of the shape of the labels. Default: 1.
+        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
+            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        temperature: Width of the sigmoid, in units of the scores; smaller is closer to
+            NDCG and flatter between steps. Default 0.1, TF-Ranking's.
+        normalize: The count. `"queries"` (default, since a query without a relevant item
+            has no NDCG): the weights of the queries with a relevant item. `"lists"`: of
+            all queries with a row, as RAX divides; TF-Ranking's Keras losses also count
+            fully masked lists. `"rows"`: the weights of the rows.
+
+    Returns:
+        A `LossTerm`, between -1 and 0 a query.
+
+    Raises:
+        TypeError: For ids that are neither integers nor strings.
+        ValueError: For shapes that do not fit, a `temperature` that is not positive, an
+            unknown option, and, except under XLA, for labels or weights that are NaN or
+            negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
+
+    Example:
+
+    >>> term = approx_ndcg([[1.0, 0.0]], [[5.0, 0.0]])
+    >>> round(float(term.value), 4)  # the relevant item is first
+    -1.0
+
+    Reference:
+        Qin, Liu and Li, "A General Approximation Framework for Direct Optimization of
+        Information Retrieval Measures", 2010.
+    """
+    require_positive("temperature", temperature)
+    require_choice("normalize", normalize, Normalize)
+    batch = lists(
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        gains=True,
+    )
+    gain = batch.weight * (2.0**batch.y_true - 1.0)
+    dcg = batch.sum(gain * _discount(_soft_ranks(batch, temperature)))
+    best = batch.sum(gain * _discount(_best_ranks(batch, gain)))
+    totals = -tf.math.divide_no_nan(dcg, best)
+    return batch.term(totals, best != 0, normalize)
+
+
+def approx_mrr(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    temperature: float = 0.1,
+    normalize: Normalize = "queries",
+) -> LossTerm:
+    """Minus the mean reciprocal soft rank of the relevant items (ApproxMRR).
+
+    For queries with one relevant item; with several it is the mean of their reciprocal
+    ranks, weighted by label, as in TF-Ranking and RAX. Time grows with the squares of
+    the list sizes, memory does not; under XLA time grows with the square of the rows.
+
+    ```
+    loss(query) = -sum_i (y_i / sum_j y_j) / rank_i
+    rank_i = 1 + sum_{j != i} sigmoid((s_j - s_i) / temperature)
+    ```
+
+    Item weights multiply the labels.
+
+    Args:
+        y_true: Labels, not negative; shape `(rows,)` or `(rows, 1)`, or padded lists
+            `(queries, list_size)`.
+        y_pred: Scores, of the same number of entries. Ranks are computed in float32
+            (float64 scores: in float64).
+        query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
+            padded lists.
+        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
+            every row exists.
+        sample_weight: One weight an item, of the shape of the labels. Default: 1.
+        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
+            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        temperature: Width of the sigmoid, in units of the scores. Default 0.1,
+            TF-Ranking's.
+        normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `approx_ndcg`.
+
+    Returns:
+        A `LossTerm`, between -1 and 0 a query.
+
+    Raises:
+        TypeError: For ids that are neither integers nor strings.
+        ValueError: As for `approx_ndcg`.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
+
+    Example:
+
+    >>> term = approx_mrr([0.0, 1.0], [5.0, 0.0], query_ids=["q", "q"])
+    >>> round(float(term.value), 4)  # the relevant item is second
+    -0.5
+
+    Reference:
+        Qin, Liu and Li, "A General Approximation Framework for Direct Optimization of
+        Information Retrieval Measures", 2010.
+    """
+    require_positive("temperature", temperature)
+    require_choice("normalize", normalize, Normalize)
+    batch = lists(
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        gains=True,
+    )
+    label = batch.weight * batch.y_true
+    label_sum = batch.sum(label)
+    reciprocal = batch.sum(label / _soft_ranks(batch, temperature))
+    totals = -tf.math.divide_no_nan(reciprocal, label_sum)
+    return batch.term(totals, label_sum != 0, normalize)
+
+
+def _soft_ranks(batch: Lists, temperature: float) -> tf.Tensor:
+    scores = tf.cast(batch.y_pred, batch.dtype)
+    return tf.cast(soft_ranks(scores, batch.query, temperature), tf.float64)
+
+
+def _best_ranks(batch: Lists, gain: tf.Tensor) -> tf.Tensor:
+    """Each row's rank, from 1, in its query's descending order of gain."""
+    order = order_by(batch.query, -gain)
+    place = tf.argsort(order)
+    first = tf.math.unsorted_segment_min(place, batch.query, batch.num_queries)
+    return tf.cast(place - batch.at_rows(first) + 1, tf.float64)
+
+
+def _discount(ranks: tf.Tensor) -> tf.Tensor:
+    return tf.math.log(tf.constant(2.0, ranks.dtype)) / tf.math.log1p(ranks)

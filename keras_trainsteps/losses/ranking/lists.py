@@ -1,0 +1,106 @@
+"""The rows of a batch as lists, one a query: what the listwise losses start from."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import tensorflow as tf
+
+from keras_trainsteps.losses.ranking.query_weights import query_weights
+from keras_trainsteps.losses.ranking.segments import take
+from keras_trainsteps.queries import checked_labels, owned_term, query_sizes, ranking_rows
+from keras_trainsteps.step.terms import LossTerm, QueryTerm
+from keras_trainsteps.validation import require_positive
+
+Normalize = Literal["queries", "lists", "rows"]
+
+
+class Lists(NamedTuple):
+    """Flat rows with their query, in float64, safe to compute with.
+
+    Attributes:
+        y_true: Labels, shape `(rows,)`; 0 in masked rows.
+        y_pred: Scores, shape `(rows,)`; 0 in masked rows, NaN for NaN and infinity.
+        query: Dense query index, int32, shape `(rows,)`; -1 in masked rows.
+        valid: Whether a row is not masked, bool, shape `(rows,)`.
+        weight: Weight of each row, shape `(rows,)`; 0 in masked rows.
+        query_weight: Weight of each query, shape `(num_queries,)`.
+        num_queries: A scalar above every query index.
+        owned: The queries that this replica counts, or `None`.
+        dtype: The dtype of the loss: float32, or float64 for float64 scores.
+        query_sizes: How many queries have one row, and how many more.
+    """
+
+    y_true: tf.Tensor
+    y_pred: tf.Tensor
+    query: tf.Tensor
+    valid: tf.Tensor
+    weight: tf.Tensor
+    query_weight: tf.Tensor
+    num_queries: tf.Tensor
+    owned: tf.Tensor | None
+    dtype: tf.DType
+    query_sizes: tf.Tensor
+
+    def sum(self, values: tf.Tensor) -> tf.Tensor:
+        """The sum of the rows of each query, shape `(num_queries,)`."""
+        values = tf.where(self.valid, values, tf.zeros_like(values))
+        return tf.math.unsorted_segment_sum(values, self.query, self.num_queries)
+
+    def at_rows(self, values: tf.Tensor) -> tf.Tensor:
+        """Each row's entry of a `(num_queries,)` tensor."""
+        return take(values, tf.maximum(self.query, 0))
+
+    def term(self, totals: tf.Tensor, informative: tf.Tensor, normalize: Normalize) -> LossTerm:
+        """The term of one total a query, divided as `normalize` says."""
+        counts = informative
+        if normalize == "lists":
+            counts = self.sum(tf.ones_like(self.weight)) > 0
+        elif normalize == "rows":
+            counts = self.sum(self.weight)
+        counts = tf.cast(counts, totals.dtype) * self.query_weight
+        total, count = owned_term(totals * self.query_weight, counts, self.owned)
+        term = LossTerm(tf.cast(total, self.dtype), tf.cast(count, self.dtype))
+        return QueryTerm.of(term, self.query_sizes)
+
+
+def lists(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any,
+    mask: Any,
+    sample_weight: Any,
+    query_weight: Any,
+    gains: bool,
+    temperature: float = 1.0,
+) -> Lists:
+    """Checks a batch and groups it.
+
+    `gains`: whether labels must not be negative; `temperature`: what scores are divided by.
+    """
+    require_positive("temperature", temperature)
+    rows = ranking_rows(
+        y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
+    )
+    valid = rows.query >= 0
+    labels = tf.cast(checked_labels(rows, gains=gains), tf.float64)
+    scores = tf.where(valid, rows.y_pred, tf.zeros_like(rows.y_pred))
+    # An infinite score must not pass for a perfect one, nor a NaN label for a low one.
+    whole = tf.math.is_finite(scores) & tf.math.is_finite(labels)
+    scores = tf.where(whole, scores, tf.constant(float("nan"), scores.dtype))
+    weight = tf.ones_like(labels)
+    if rows.weight is not None:
+        weight = tf.cast(rows.weight, tf.float64)
+    return Lists(
+        labels,
+        tf.cast(scores, tf.float64) / tf.constant(temperature, tf.float64),
+        rows.query,
+        valid,
+        tf.where(valid, weight, tf.zeros_like(weight)),
+        query_weights(query_weight, tf.convert_to_tensor(y_pred), query_ids is None, rows),
+        rows.num_queries,
+        rows.owned,
+        rows.y_pred.dtype,
+        query_sizes(rows),
+    )

@@ -1,0 +1,296 @@
+"""Listwise ranking losses over whole permutations or top-one probabilities."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
+from keras_trainsteps.losses.ranking.segments import (
+    last_row_of_run,
+    log_cumsum_exp,
+    order_by,
+    take,
+)
+from keras_trainsteps.losses.ranking.ties import tie_keys
+from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.validation import require_choice
+
+Labels = Literal["given", "normalized", "softmax"]
+Ties = Literal["stable", "random"]
+
+
+def softmax(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    labels: Labels = "given",
+    normalize: Normalize = "queries",
+    temperature: float = 1.0,
+) -> LossTerm:
+    """Softmax cross-entropy of the scores of each query (ListNet).
+
+    For queries in which few items are relevant, and as a fast, stable first choice:
+    `O(rows)` time and memory.
+
+    ```
+    loss(query) = -sum_i p_i * log(exp(s_i) / sum_j exp(s_j))
+    ```
+
+    of scores `s` divided by `temperature`, with `p_i = y_i` (`labels="given"`),
+    `p_i = y_i / sum_j y_j` (`"normalized"`), or `p_i = exp(y_i) / sum_j exp(y_j)`
+    (`"softmax"`, the top-one probabilities of the ListNet paper). Item weights multiply
+    `y_i`; with `"softmax"` they multiply `p_i`.
+
+    Args:
+        y_true: Labels, not negative; shape `(rows,)` or `(rows, 1)`, or padded lists
+            `(queries, list_size)`.
+        y_pred: Scores, of the same number of entries. Computed in float64, returned in
+            float32 (float64 scores: in float64).
+        query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
+            padded lists.
+        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
+            every row exists.
+        sample_weight: One weight an item, of the shape of the labels. Default: 1.
+        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
+            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        labels: How labels become probabilities. Default `"given"`: RAX's and TF-Ranking's.
+        normalize: The count. `"queries"` (default, since a query without a relevant item
+            has nothing to learn from): the weights of the queries with a relevant item.
+            `"lists"`: of all queries with a row, as RAX divides; TF-Ranking's Keras
+            losses also count fully masked lists. `"rows"`: the weights of the rows.
+        temperature: A number that divides the scores, above 0. Default 1.
+
+    Returns:
+        A `LossTerm`.
+
+    Raises:
+        TypeError: For ids that are neither integers nor strings.
+        ValueError: For shapes that do not fit, an unknown option, a `temperature` that is
+            not positive, and, except under XLA, for labels or weights that are NaN or
+            negative.
+
+    Example:
+
+    >>> term = softmax([1.0, 0.0, 0.0], [0.0, 0.0, 5.0], query_ids=[7, 7, 8])
+    >>> round(float(term.total), 4), float(term.count)  # log 2; query 8 has no label
+    (0.6931, 1.0)
+
+    Reference:
+        Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", 2007.
+    """
+    require_choice("labels", labels, Labels)
+    require_choice("normalize", normalize, Normalize)
+    batch = lists(
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        gains=labels != "softmax",
+        temperature=temperature,
+    )
+    if labels == "softmax":
+        shifted, log_sum = _log_softmax_parts(batch, batch.y_true)
+        target = batch.weight * tf.exp(shifted - log_sum)
+    else:
+        target = batch.weight * batch.y_true
+        if labels == "normalized":
+            target = tf.math.divide_no_nan(target, batch.at_rows(batch.sum(target)))
+    shifted, log_sum = _log_softmax_parts(batch, batch.y_pred)
+    totals = batch.sum(target * (log_sum - shifted))
+    return batch.term(totals, batch.sum(target) != 0, normalize)
+
+
+def unique_softmax(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    normalize: Normalize = "queries",
+    temperature: float = 1.0,
+) -> LossTerm:
+    """Softmax loss in which each item competes with the less relevant ones only.
+
+    For graded labels: relevant items do not push each other down. `O(rows log rows)`
+    time and `O(rows)` memory, where TF-Ranking's and RAX's take `O(list_size ** 2)`.
+
+    ```
+    loss(query) = -sum_i (2 ** y_i - 1) * log(exp(s_i) / (exp(s_i) + lower_i))
+    lower_i = sum_{j: y_j < y_i} exp(s_j)
+    ```
+
+    with scores `s` divided by `temperature`. Item weights multiply the gain `2 ** y_i - 1`.
+
+    Args:
+        y_true: Labels, not negative; shape `(rows,)` or `(rows, 1)`, or padded lists
+            `(queries, list_size)`.
+        y_pred: Scores, of the same number of entries. Computed in float64, returned in
+            float32 (float64 scores: in float64).
+        query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
+            padded lists.
+        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
+            every row exists.
+        sample_weight: One weight an item, of the shape of the labels. Default: 1.
+        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
+            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `softmax`.
+        temperature: A number that divides the scores, above 0. Default 1.
+
+    Returns:
+        A `LossTerm`.
+
+    Raises:
+        TypeError: For ids that are neither integers nor strings.
+        ValueError: As for `softmax`.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
+
+    Example:
+
+    >>> term = unique_softmax([[1.0, 1.0, 0.0]], [[0.0, 0.0, 0.0]])
+    >>> round(float(term.total), 4)  # 2 * log 2: each relevant item against the third
+    1.3863
+
+    Reference:
+        Zhu and Klabjan, "Listwise Learning to Rank by Exploring Unique Ratings", 2020.
+    """
+    require_choice("normalize", normalize, Normalize)
+    batch = lists(
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        gains=True,
+        temperature=temperature,
+    )
+    gain = batch.weight * (2.0**batch.y_true - 1.0)
+    order = order_by(batch.query, -batch.y_true)
+    query, label, score = (
+        take(value, order) for value in (batch.query, batch.y_true, batch.y_pred)
+    )
+    suffix = log_cumsum_exp(score, query, reverse=True)
+    following = last_row_of_run(query, label) + 1
+    inside = following < tf.shape(query)[0]
+    following = tf.where(inside, following, tf.zeros_like(following))
+    inside &= tf.gather(query, following) == query
+    lower = take(suffix, following)
+    nothing = tf.constant(-float("inf"), score.dtype)
+    gap = tf.where(inside, lower, nothing) - score
+    ordered = batch._replace(query=query, valid=query >= 0)
+    totals = ordered.sum(take(gain, order) * tf.math.softplus(gap))
+    return batch.term(totals, batch.sum(gain) != 0, normalize)
+
+
+def list_mle(
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any = None,
+    mask: Any = None,
+    sample_weight: Any = None,
+    query_weight: Any = None,
+    ties: Ties = "stable",
+    seed: Any = None,
+    normalize: Normalize = "queries",
+    temperature: float = 1.0,
+) -> LossTerm:
+    """The negative log-likelihood of the labels' order (ListMLE, Plackett-Luce).
+
+    For full rankings: the whole order counts, not only its head. `O(rows log rows)` time
+    and `O(rows)` memory. With the rows of a query in descending order of label,
+
+    ```
+    loss(query) = sum_i (log(sum_{j >= i} exp(s_j)) - s_i)
+    ```
+
+    with scores `s` divided by `temperature`. Item weights multiply the summand of their
+    item.
+
+    Args:
+        y_true: Labels, any numbers; shape `(rows,)` or `(rows, 1)`, or padded lists
+            `(queries, list_size)`.
+        y_pred: Scores, of the same number of entries. Computed in float64, returned in
+            float32 (float64 scores: in float64).
+        query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
+            padded lists.
+        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
+            every row exists.
+        sample_weight: One weight an item, of the shape of the labels. Default: 1.
+        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
+            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        ties: The order of equal labels. `"stable"` (default, since it is reproducible):
+            the order of the rows. `"random"`: an order drawn for each call, which keeps
+            the order of the file from being learned.
+        seed: For `ties="random"`: an integer (the same draw at each call), a
+            `keras.random.SeedGenerator` (a new draw at each call, reproducible), or
+            `None` (TensorFlow's global seed).
+        normalize: `"queries"` (default): the weights of the queries with two rows or
+            more, since one row has no order. `"lists"` (every query with a row, as
+            Keras-RS and TF-Ranking divide) or `"rows"`, as in `softmax`.
+        temperature: A number that divides the scores, above 0. Default 1.
+
+    Returns:
+        A `LossTerm`.
+
+    Raises:
+        TypeError: For ids that are neither integers nor strings.
+        ValueError: As for `softmax`; labels may be negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
+
+    Example:
+
+    >>> term = list_mle([[3.0, 2.0, 1.0]], [[0.0, 0.0, 0.0]])
+    >>> round(float(term.total), 4)  # log 3 + log 2 + log 1
+    1.7918
+
+    Reference:
+        Xia et al., "Listwise Approach to Learning to Rank: Theory and Algorithm", 2008.
+    """
+    require_choice("ties", ties, Ties)
+    require_choice("normalize", normalize, Normalize)
+    batch = lists(
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        query_weight=query_weight,
+        gains=False,
+        temperature=temperature,
+    )
+    keys = [batch.query, -batch.y_true]
+    if ties == "random":
+        keys.append(tie_keys(tf.shape(batch.query), seed))
+    order = order_by(*keys)
+    query, score, weight = (
+        take(value, order) for value in (batch.query, batch.y_pred, batch.weight)
+    )
+    shifted = score - take(batch.at_rows(_maximum(batch, batch.y_pred)), order)
+    losses = log_cumsum_exp(shifted, query, reverse=True) - shifted
+    totals = batch._replace(query=query, valid=query >= 0).sum(weight * losses)
+    return batch.term(totals, batch.sum(tf.ones_like(weight)) > 1, normalize)
+
+
+def _maximum(batch: Lists, values: tf.Tensor) -> tf.Tensor:
+    maximum = tf.math.unsorted_segment_max(values, batch.query, batch.num_queries)
+    return tf.stop_gradient(maximum)
+
+
+def _log_softmax_parts(batch: Lists, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """For each row its value, and its query's log-sum-exp, both less the maximum."""
+    shifted = values - batch.at_rows(_maximum(batch, values))
+    shifted = tf.where(batch.valid, shifted, tf.zeros_like(shifted))
+    total = batch.at_rows(batch.sum(tf.exp(shifted)))
+    total = tf.where(batch.valid, total, tf.ones_like(total))
+    return shifted, tf.math.log(total)

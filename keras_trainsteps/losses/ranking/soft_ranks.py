@@ -1,0 +1,103 @@
+"""Differentiable ranks within queries, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from keras_trainsteps import compat
+from keras_trainsteps.losses.first_order import first_order
+from keras_trainsteps.losses.ranking.segments import last_row_of_run, take
+
+BLOCK = 128  # rows that are compared with their queries' rows at a time
+
+Kernel = Callable[..., tf.Tensor]
+
+
+def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Tensor:
+    """`1 + sum_{j != i} sigmoid((s_j - s_i) / temperature)` over the rows j of i's query.
+
+    Time is `O(rows * (longest query + BLOCK))` and memory `O(BLOCK * longest query)`,
+    forward and backward: the gradient sums the blocks again. Under XLA, where a block
+    cannot be cut to its queries, it is `O(rows ** 2)` time and `O(BLOCK * rows)` memory.
+
+    Args:
+        scores: Float tensor, shape `(rows,)`.
+        query: Integer tensor, shape `(rows,)`, in any order.
+        temperature: Width of the sigmoid, above 0.
+    """
+    order = tf.argsort(query, stable=True)
+    place = tf.argsort(order)
+    query = tf.gather(query, order)
+
+    def rank(s_i: tf.Tensor, s_j: tf.Tensor) -> tf.Tensor:
+        return tf.sigmoid((s_j - s_i) / temperature)
+
+    def slope(s_i: tf.Tensor, u_i: tf.Tensor, s_j: tf.Tensor, u_j: tf.Tensor) -> tf.Tensor:
+        # The slope of the sigmoid is even: row i moves rank i down and rank j up.
+        half = tf.sigmoid(-tf.abs(s_j - s_i) / temperature)
+        return (u_j - u_i) * half * (1 - half) / temperature
+
+    @tf.custom_gradient
+    def ranks(ordered: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return first_order(_sum_by_query(slope, query, ordered, upstream))
+
+        # The pair (i, i) adds a half.
+        return 0.5 + _sum_by_query(rank, query, ordered), gradient
+
+    return take(ranks(take(scores, order)), place)
+
+
+def _sum_by_query(kernel: Kernel, query: tf.Tensor, *columns: tf.Tensor) -> tf.Tensor:
+    """`sum_j kernel(columns[i], columns[j])` over the rows j of the query of each row i."""
+    if compat.in_xla():
+        return _static_blocks(kernel, query, columns)
+    rows = tf.shape(query)[0]
+    end = last_row_of_run(query) + 1
+    first = tf.reverse(rows - 1 - last_row_of_run(tf.reverse(query, [0])), [0])
+    blocks = (rows + BLOCK - 1) // BLOCK
+
+    def block(index: tf.Tensor, sums: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        begin = index * BLOCK
+        stop = tf.minimum(begin + BLOCK, rows)
+        near = slice(first[begin], end[stop - 1])
+        same = query[begin:stop, None] == query[None, near]
+        values = kernel(
+            *(column[begin:stop, None] for column in columns),
+            *(column[None, near] for column in columns),
+        )
+        values = tf.where(same, values, tf.zeros_like(values))
+        return index + 1, sums.write(index, tf.reduce_sum(values, 1))
+
+    sums = tf.TensorArray(
+        columns[0].dtype, size=blocks + 1, infer_shape=False, element_shape=(None,)
+    )
+    # An empty batch has no block; there must be one to put together.
+    sums = sums.write(blocks, tf.zeros((0,), columns[0].dtype))
+    _, sums = tf.while_loop(
+        lambda index, sums: index < blocks, block, (0, sums), parallel_iterations=1
+    )
+    return sums.concat()
+
+
+def _static_blocks(kernel: Kernel, query: tf.Tensor, columns: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    rows = int(query.shape[0])
+    blocks = -(-rows // BLOCK)
+    padding = [[0, blocks * BLOCK - rows]]
+
+    def cut(value: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tf.pad(value, padding), (blocks, BLOCK, 1))
+
+    def block(cuts: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        values = kernel(*cuts[1:], *(column[None, :] for column in columns))
+        values = tf.where(cuts[0] == query[None, :], values, tf.zeros_like(values))
+        return tf.reduce_sum(values, 1)
+
+    sums = tf.map_fn(
+        block,
+        (cut(query), *(cut(column) for column in columns)),
+        fn_output_signature=tf.TensorSpec((BLOCK,), columns[0].dtype),
+    )
+    return tf.reshape(sums, (-1,))[:rows]

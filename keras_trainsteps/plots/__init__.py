@@ -1,0 +1,3 @@
+"""Pictures of what `fit` logged."""
+
+from keras_trainsteps.plots.history import plot_history as plot_history

@@ -1,0 +1,1 @@
+"""Immutable numbered versions and the aliases that point at them."""

@@ -1,0 +1,1 @@
+"""A job killed at any moment goes on as if it had not been."""

@@ -1,0 +1,198 @@
+"""The directory of a resumable job: who owns it, and its newest whole checkpoint."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import threading
+import warnings
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy.typing as npt
+
+from keras_trainsteps.rolling.disk import arrays, files, manifest
+from keras_trainsteps.rolling.disk.arrays import Arrays
+
+KIND = "checkpoint"
+_RUN = "run.json"
+_FILE = "state.bin"
+_FORMAT = "keras_trainsteps.run"
+
+
+class Checkpoint(NamedTuple):
+    """A moment of a job.
+
+    Attributes:
+        epoch: Epochs that are complete.
+        steps: Steps of the next epoch that are done; 0 between epochs.
+        stopped: Whether a callback had stopped the training.
+        about: What else was recorded: JSON values.
+        values: All arrays by name.
+    """
+
+    epoch: int
+    steps: int
+    stopped: bool
+    about: dict[str, Any]
+    values: Arrays
+
+
+class CheckpointDirectory:
+    """Writes and finds the checkpoints of one job.
+
+    Args:
+        directory: The directory of the job; made when it is missing.
+        keep: How many checkpoints to keep. One more, out of date, stays while the job
+            runs: the next is written over its file.
+    """
+
+    def __init__(self, directory: str | os.PathLike[str], keep: int) -> None:
+        self.path, self.keep = Path(directory).resolve(), keep
+        self._lock = contextlib.ExitStack()
+        self._spare: Path | None = None
+        self._thread: int | None = None
+
+    def open(self, job: Mapping[str, Any]) -> None:
+        """Takes the directory for a job and for this process.
+
+        Raises:
+            ValueError: When it is another job's, when it holds other things, or while
+                another process trains with it.
+        """
+        self.close()
+        self.path.mkdir(parents=True, exist_ok=True)
+        present = [name for name in os.listdir(self.path) if not name.startswith(".")]
+        marker = self.path / _RUN
+        if present and not marker.is_file():
+            raise ValueError(
+                "`directory` must be empty, missing, or that of a job to resume. Received: "
+                f"`{self.path}`, which holds other things and no `{_RUN}`."
+            )
+        if marker.is_file():
+            self._require_same(job, files.read_json(marker, "A job"))
+        (self.path / ".owner").mkdir(exist_ok=True)
+        self._thread = threading.get_ident()
+        earlier = _opened.get(self.path)
+        if earlier is not None and earlier._thread == self._thread:
+            earlier.close()  # of a `fit` that an exception ended: this thread runs one
+        try:
+            self._lock.enter_context(files.locked(self.path / ".owner", wait=False))
+        except BlockingIOError:
+            raise ValueError(
+                f"`directory` must belong to one running job. Received: `{self.path}`, "
+                "with which another `fit` is training now. Wait for it, or take another."
+            ) from None
+        _opened[self.path] = self
+        files.remove_leftovers(self.path)
+        if not marker.is_file():
+            body = {"format": _FORMAT, "format_version": 1, "job": dict(job)}
+            files.replace_file(marker, files.canonical_json(body))
+
+    def close(self) -> None:
+        """Gives the directory free."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            shutil.rmtree(spare, ignore_errors=True)
+        self._lock.close()
+
+    def save(
+        self,
+        about: Mapping[str, Any],
+        values: Mapping[str, npt.NDArray[Any]],
+        *,
+        final: bool = False,
+    ) -> None:
+        """Writes a checkpoint, then deletes the oldest beyond `keep`."""
+        name = "final" if final else f"step-{about['epoch']:08d}-{about['steps']:012d}"
+        with files.stage(self.path) as stage:
+            self._take_spare(stage)
+            index, entry = arrays.write_arrays(stage / _FILE, values)
+            manifest.seal(stage, KIND, {**about, "arrays": index}, {_FILE: entry})
+            target = self.path / name
+            if target.is_dir():
+                self._set_aside(target)  # of the same moment: a run repeated it
+            files.rename_new(stage, target)
+            files.sync_directory(self.path)
+        for old in self._names()[: -self.keep]:
+            self._set_aside(self.path / old)
+
+    def latest(self) -> Checkpoint | None:
+        """The newest whole checkpoint between or within epochs; `None` before the first.
+
+        Raises:
+            ValueError: When there are checkpoints and every one is damaged.
+        """
+        names = self._names()
+        problems = []
+        for name in reversed(names):
+            try:
+                return self._read(name)
+            except ValueError as error:
+                problems.append(str(error))
+                warnings.warn(
+                    f"Checkpoint {name} is damaged and passed over: {error}", stacklevel=2
+                )
+        if problems:
+            raise ValueError(
+                f"`directory` must hold a whole checkpoint. Received: `{self.path}`, where "
+                f"all are damaged: {problems[0]} Delete the directory to begin anew."
+            )
+        return None
+
+    def final(self) -> Checkpoint | None:
+        """What a job that came to its end left behind, if it is whole."""
+        if not (self.path / "final").is_dir():
+            return None
+        with contextlib.suppress(ValueError):
+            return self._read("final")
+        return None
+
+    def _read(self, name: str) -> Checkpoint:
+        about = manifest.verify(self.path / name, KIND)["about"]
+        values = arrays.read_arrays(self.path / name / _FILE, about.pop("arrays"))
+        return Checkpoint(about["epoch"], about["steps"], about["stopped"], about, values)
+
+    def _take_spare(self, stage: Path) -> None:
+        """Moves the file of a checkpoint that is out of date to where the next is written."""
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            os.rename(spare / _FILE, stage / _FILE)
+            shutil.rmtree(spare)
+
+    def _set_aside(self, checkpoint: Path) -> None:
+        """Makes a checkpoint the spare; from its new name on it is none any more."""
+        if self._spare is not None:
+            shutil.rmtree(self._spare)
+        self._spare = files.to_trash(checkpoint)
+
+    def _names(self) -> list[str]:
+        return sorted(name for name in os.listdir(self.path) if name.startswith("step-"))
+
+    def _require_same(self, job: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+        if body.get("format") != _FORMAT or body.get("format_version") != 1:
+            raise ValueError(
+                f"`{self.path / _RUN}` must be of format {_FORMAT!r}, version 1. Received: "
+                f"{body.get('format')!r}, {body.get('format_version')!r}."
+            )
+        saved = body["job"]
+        if saved["run_id"] != job["run_id"]:
+            raise ValueError(
+                f"`directory` must be that of the job {job['run_id']!r}. Received: "
+                f"`{self.path}`, which belongs to {saved['run_id']!r}. A new job takes a "
+                "new directory; to start it from the old one's weights, use `warm_start`."
+            )
+        changed = sorted(key for key in {*saved, *job} if saved.get(key) != job.get(key))
+        if changed:
+            raise ValueError(
+                f"A resumed job must be the one that was killed. Received: {changed[0]!r} "
+                f"is {job.get(changed[0])!r}, was {saved.get(changed[0])!r}. Restore it, or "
+                "begin a new job with another `run_id` and directory."
+            )
+
+
+# Directories that this process has opened, to tell its own earlier `fit` from another job.
+_opened: weakref.WeakValueDictionary[Path, CheckpointDirectory] = weakref.WeakValueDictionary()

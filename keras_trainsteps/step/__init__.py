@@ -1,0 +1,1 @@
+"""The step of a batch, in the order of the walk."""

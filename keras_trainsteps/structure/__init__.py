@@ -1,0 +1,1 @@
+"""Names and signatures of a network's layers and weights."""

@@ -1,0 +1,137 @@
+"""What each layer of a model computes, as JSON, to compare two models by.
+
+Layers go by their names or, if Keras named them, by class and place.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from keras_trainsteps import compat
+from keras_trainsteps.rolling.artifacts.scorer import network_layers, scorer_of
+
+# What of a layer's config has no part in what it computes from its weights.
+_TRAINING_ONLY = re.compile(
+    r"name|trainable|seed|vocabulary|vocabulary_size|max_tokens|idf_weights|build_config"
+    r"|quantization_config"
+    r"|.*(initializer|regularizer|constraint)"
+)
+_NOISE_LAYERS = re.compile(r".*(Dropout|GaussianNoise)\w*")
+
+
+def graph_signatures(model: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """What each node of a Functional or Sequential model computes, and its name here."""
+    nested = {layer.name for layer in model.layers if is_graph(layer)}
+    if isinstance(model, keras.Sequential):
+        layers = network_layers(model)
+        names = layer_names(layers)
+        before, signatures = "(input)", {}
+        for layer in layers:
+            signatures[names[layer.name]] = {**layer_signature(layer), "called_on": before}
+            before = names[layer.name]
+        return {**signatures, "(outputs)": {"called_on": before}}, names
+    config = scorer_of(model).get_config()
+    names = _names([(entry["name"], entry["class_name"]) for entry in config["layers"]])
+    signatures = {}
+    for entry in config["layers"]:
+        inner = {} if entry["name"] in nested else entry["config"]
+        signatures[names[entry["name"]]] = {
+            "class": entry.get("registered_name") or entry["class_name"],
+            "config": _computing(inner, entry["class_name"]),
+            "called_on": _plain(_called_on(entry["inbound_nodes"], names)),
+        }
+    ends = {key: config[key] for key in ("input_layers", "output_layers")}
+    for key, value in ends.items():
+        signatures[f"({key.removesuffix('_layers')}s)"] = {
+            "called_on": _plain(_renamed(value, names))
+        }
+    return signatures, names
+
+
+def layer_signature(layer: Any) -> dict[str, Any]:
+    """The class and config of a layer, without what only training or naming needs."""
+    kind = keras.saving.get_registered_name(type(layer))
+    if is_graph(layer):
+        return {"class": kind, "config": {}}
+    try:
+        config = keras.saving.serialize_keras_object(layer.get_config())
+    except (NotImplementedError, ValueError, TypeError):
+        config = {}  # a layer without a config: its weights and children are compared
+    return {"class": kind, "config": _computing(config, type(layer).__name__)}
+
+
+def is_graph(layer: Any) -> bool:
+    """Whether a layer is a model whose graph Keras knows."""
+    return isinstance(layer, keras.Sequential | compat.functional_class())
+
+
+def _computing(config: Any, kind: str) -> Any:
+    noise = _NOISE_LAYERS.fullmatch(kind) is not None
+
+    def strip(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            if str(value.get("class_name", "")).endswith("DTypePolicy"):
+                return value  # of which the name is all there is
+            return {
+                key: strip(item)
+                for key, item in value.items()
+                if not _TRAINING_ONLY.fullmatch(str(key))
+                and not (noise and key in ("rate", "stddev"))
+            }
+        return [strip(item) for item in value] if isinstance(value, list | tuple) else value
+
+    return _plain(strip(config))
+
+
+def _called_on(nodes: Any, names: Mapping[str, str]) -> Any:
+    """Inbound nodes with the names used here, constants included, shapes left out."""
+    if isinstance(nodes, Mapping):
+        if "keras_history" in nodes:
+            source, *index = nodes["keras_history"]
+            return [names.get(source, source), *index]
+        return {key: _called_on(value, names) for key, value in nodes.items()}
+    if isinstance(nodes, list | tuple):
+        return [_called_on(value, names) for value in nodes]
+    return nodes
+
+
+def _renamed(value: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(value, list | tuple):
+        return [_renamed(item, names) for item in value]
+    return names.get(value, value) if isinstance(value, str) else value
+
+
+def layer_names(layers: Sequence[keras.layers.Layer]) -> dict[str, str]:
+    """As `_names`, of layers."""
+    return _names([(layer.name, type(layer).__name__) for layer in layers])
+
+
+def _names(layers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The names used here: given ones as they are, Keras's own counted from the start."""
+    counts: dict[str, int] = {}
+    names = {}
+    for name, kind in layers:
+        base = _snake_case(kind)
+        if re.fullmatch(rf"{re.escape(base)}(_\d+)?", name):
+            number = counts.get(base, 0)
+            counts[base] = number + 1
+            names[name] = f"{base}_{number}" if number else base
+        else:
+            names[name] = name
+    return names
+
+
+def _snake_case(name: str) -> str:
+    """As Keras names a layer by its class."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _plain(value: Any) -> Any:
+    """A value as JSON gives it back."""
+    return json.loads(json.dumps(value, sort_keys=True, default=str))

@@ -1,0 +1,203 @@
+"""What a model consists of, by names that do not depend on how often models were built.
+
+Keras numbers layers without a name through the process (`dense_7`), and stores attributes
+of a subclassed model by name or by the order of lines in `__init__`, depending on their
+first letters (seen in 3.15.1). Here a layer is called by its name or, if Keras named it,
+by its class and place; in a class of one's own by the attribute that holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from keras_trainsteps.added.layer import AddedTerms
+from keras_trainsteps.structure.signatures import (
+    graph_signatures,
+    is_graph,
+    layer_names,
+    layer_signature,
+)
+
+Variables = dict[str, keras.Variable]
+
+_ADDED = "added_terms"  # what `add_loss` and `add_metric` gave the model
+# Where Keras keeps its own lists of what other attributes hold (seen in 3.15.1).
+_INTERNAL = frozenset(
+    [
+        "_tracker",
+        "_tracked",
+        "_layers",
+        "_operations",
+        "_operations_by_depth",
+        "_nodes",
+        "_nodes_by_depth",
+        "_inbound_nodes",
+        "_outbound_nodes",
+        "_functional",
+        "_metrics",
+        "_loss_tracker",
+        "_seed_generators",
+        "_trainable_variables",
+        "_non_trainable_variables",
+        "_inputs",
+        "_outputs",
+        "_inputs_struct",
+        "_outputs_struct",
+        "_losses",
+        "optimizer",
+        "history",
+        "_compile_metrics",
+        "_compile_loss",
+        "_compiled_trainable_state",
+        "_term_log",
+        "_compiled_losses",
+    ]
+)
+
+
+class Structure(NamedTuple):
+    """The parts of a built model.
+
+    Attributes:
+        weights: Weights of the network and of the model itself, by path.
+        seeds: States of random generators, by path.
+        layers: What each layer computes: its class, its config and what it is called on.
+        vocabularies: The lookup layers, by path.
+    """
+
+    weights: Variables
+    seeds: Variables
+    layers: dict[str, dict[str, Any]]
+    vocabularies: dict[str, Any]
+
+
+def structure_of(model: keras.Model) -> Structure:
+    """The parts of a built model.
+
+    Raises:
+        ValueError: When the model is not built, or holds variables that Keras neither
+            trains nor saves.
+    """
+    if not model.built:
+        raise ValueError(
+            "`model` must be built, so that its weights are known. Received: an unbuilt "
+            f"{type(model).__name__}. Call it on a batch, or declare its input."
+        )
+    found = Structure({}, {}, {}, {})
+    _visit(model, "", found, set())
+    _require_plain_losses(model)
+    known = {id(variable) for variable in found.weights.values()}
+    for variable in model.weights:
+        if id(variable) not in known:
+            _add(found.weights, f"other/{variable.name}", variable)
+    return found
+
+
+def value_of(variable: Any) -> npt.NDArray[Any]:
+    """The value of a variable on the host, for reading: on a CPU it is not copied.
+
+    It stays as it is when the variable changes later.
+    """
+    return np.asarray(tf.convert_to_tensor(variable))
+
+
+def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
+    seen.add(id(layer))
+    children = list(_children(layer, path, found))
+    for key, child in children:
+        if id(child) not in seen:
+            here = f"{path}/{key}" if path else key
+            if key.split("/")[0] != _ADDED:  # of a loss, which a new job may change
+                found.layers.setdefault(here, layer_signature(child))
+            _visit(child, here, found, seen)
+    below = {id(weight) for _, child in children for weight in child.weights}
+    own = {id(weight) for weight in layer.weights} - below
+    named: dict[int, str] = {}
+    for key, value in _held(layer, keras.Variable | keras.random.SeedGenerator | tf.Variable):
+        if isinstance(value, tf.Variable):
+            raise ValueError(
+                f"`{key}` must be a weight, so that it is trained and saved. Received: a "
+                f"`tf.Variable` in {path or 'the model'}, of which Keras knows nothing. "
+                "Make it with `self.add_weight(name=...)`."
+            )
+        if isinstance(value, keras.random.SeedGenerator):
+            _add(found.seeds, f"{path}/{key}".strip("/"), value.state)
+        elif id(value) in own:
+            named.setdefault(id(value), key)
+    for weight in layer.weights:
+        if id(weight) in own:
+            key = named.get(id(weight), weight.name)
+            _add(found.weights, f"{path}/{key}".strip("/"), weight)
+    if hasattr(layer, "get_vocabulary"):
+        found.vocabularies[path] = layer
+
+
+def _require_plain_losses(model: keras.Model) -> None:
+    """Refuses a coefficient in a loss object: it is not trained and not saved."""
+    for loss in keras.tree.flatten(getattr(model, "loss", None)):
+        held = _held(loss, keras.Variable | tf.Variable) if hasattr(loss, "__dict__") else ()
+        for key, _ in held:
+            raise ValueError(
+                f"`loss` must hold no variables. Received: {key!r} of "
+                f"{type(loss).__name__}, which Keras neither trains nor saves. Make it a "
+                "weight of the model, `self.add_weight(name=...)`, and use it in "
+                "`compute_losses`."
+            )
+
+
+def _children(layer: Any, path: str, found: Structure) -> Iterator[tuple[str, Any]]:
+    """The layers that a layer holds, by name."""
+    if is_graph(layer):
+        config, names = graph_signatures(layer)
+        prefix = f"{path}/" if path else ""
+        for key, signature in config.items():
+            found.layers[prefix + key] = signature
+        for child in layer.layers:
+            if child.name in names:
+                yield names[child.name], child
+        yield from _only_trained([child for child in layer.layers if child.name not in names])
+    for key, child in _held(layer, keras.layers.Layer):
+        yield _ADDED if isinstance(child, AddedTerms) else key, child
+    if not isinstance(layer, keras.Model):
+        for index, child in enumerate(getattr(layer, "_layers", ())):
+            yield f"layer_{index}", child
+
+
+def _only_trained(layers: list[keras.layers.Layer]) -> Iterator[tuple[str, Any]]:
+    """The layers of a graph that only added losses use, by name."""
+    yield from ((_ADDED, layer) for layer in layers if isinstance(layer, AddedTerms))
+    others = [layer for layer in layers if not isinstance(layer, AddedTerms)]
+    names = layer_names(others)
+    yield from ((f"{_ADDED}/{names[layer.name]}", layer) for layer in others)
+
+
+def _held(owner: Any, kind: Any) -> Iterator[tuple[str, Any]]:
+    """The objects of a kind that attributes hold, also in lists and dicts, by name."""
+    attributes = sorted(vars(owner).items(), key=lambda item: item[0].lstrip("_"))
+    for attribute, value in attributes:
+        if attribute not in _INTERNAL and not attribute.startswith("_self_"):
+            yield from _within(attribute.lstrip("_"), value, kind, depth=4)
+
+
+def _within(key: str, value: Any, kind: Any, depth: int) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, kind):
+        yield key, value
+    elif depth and isinstance(value, Mapping):
+        for name in sorted(value, key=str):
+            yield from _within(f"{key}/{name}", value[name], kind, depth - 1)
+    elif depth and isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            yield from _within(f"{key}/{index}", item, kind, depth - 1)
+
+
+def _add(variables: Variables, path: str, variable: keras.Variable) -> None:
+    name, number = path, 1
+    while name in variables and variables[name] is not variable:
+        name, number = f"{path}:{number}", number + 1
+    variables[name] = variable
