@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
@@ -118,6 +119,20 @@ def after(needed: Any) -> Iterator[None]:
         yield
 
 
+def created_outside(create: Callable[[], Any]) -> Any:
+    """Creates variables outside of the function that is being traced.
+
+    A `tf.function` that sees a variable created is traced a second time (seen in 2.21). It
+    sees those of its own thread, also under `tf.init_scope`. A strategy belongs to a thread,
+    too: under one there is no way around.
+    """
+    if tf.executing_eagerly() or tf.distribute.has_strategy():
+        with tf.init_scope():
+            return create()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(create).result()
+
+
 def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
     """Updates weights only once the loss has read them, and checked its inputs.
 
@@ -127,6 +142,104 @@ def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
     2.21, also with stock Keras).
     """
     return after([loss])
+
+
+class Model(keras.Model):
+    """`keras.Model`, with the private hook that this library fills under a name of its own."""
+
+    def declare_on_replicas(self, batch: Any) -> None:
+        """Creates, for a batch, what no replica can create while its step is traced."""
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Called by Keras under a strategy, before the step is traced in the replicas, where
+        # no variable can be created any more (seen in 3.15.1).
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+            return
+        if iterator is not None:
+            data_batch = first_local_batch(iterator, strategy)
+        super()._maybe_symbolic_build(data_batch=data_batch)
+        with strategy.scope():
+            trace(self.declare_on_replicas, data_batch)
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Metric | None:
+    """The metric that logs the loss of a compiled model, which Keras keeps private."""
+    return model._loss_tracker
+
+
+def set_loss_tracker(model: keras.Model, tracker: keras.metrics.Metric) -> None:
+    """Puts a tracker of ours in the place of Keras's own.
+
+    Past `__setattr__`, which would list it once more among the metrics (seen in 3.15.1).
+    """
+    model.__dict__["_loss_tracker"] = tracker
+
+
+def compile_metrics(model: keras.Model) -> keras.metrics.Metric | None:
+    """The container of the metrics of `compile`, which Keras keeps private."""
+    return model._compile_metrics
+
+
+EVALUATION_OF_FIT = "_use_cached_eval_dataset"  # what `fit` alone passes to `evaluate`
+
+
+def set_direction(metric: keras.metrics.Metric, direction: str) -> None:
+    """Says whether callbacks take more ("up") or less ("down") of a metric for better.
+
+    There is no public way (keras#18798, seen in 3.15.1).
+    """
+    metric._direction = direction
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that Keras attached to an output; `None` without one."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def with_mask_of(tensor: Any, other: tf.Tensor) -> tf.Tensor:
+    """`other`, made of `tensor`, with the mask that Keras attached to `tensor`."""
+    mask = mask_of(tensor)
+    if mask is not None:
+        other._keras_mask = mask
+    return other
+
+
+def layer_of(tensor: keras.KerasTensor) -> Any:
+    """The layer or operation whose output a tensor of a graph is."""
+    return tensor._keras_history.operation
+
+
+def call_of(tensor: keras.KerasTensor) -> Any:
+    """The call, with its arguments, that gave a tensor of a graph."""
+    history = tensor._keras_history
+    return history.operation._inbound_nodes[history.node_index]
+
+
+def own_losses(layer: keras.layers.Layer) -> list[Any]:
+    """What a layer itself, and none inside it, has passed to `add_loss` in this call."""
+    return list(keras.layers.Layer._get_own_losses(layer))
+
+
+def in_call() -> bool:
+    """Whether the `call` of a layer or model is running, which Keras keeps to itself."""
+    return global_state.get_global_attribute("current_call_ctx") is not None
+
+
+class LossLayer(keras.layers.Layer):
+    """A layer that gives losses when `model.losses` is read, and not when it is called.
+
+    `keras.layers.Layer.losses` asks each layer for its own by a private method (seen in
+    3.15.1).
+    """
+
+    def current_losses(self) -> list[Any]:
+        """The losses of this layer with the weights as they are now."""
+        return []
+
+    def _get_own_losses(self) -> list[Any]:
+        return self.current_losses()
 
 
 def readable(x: Any) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_trainsteps import compat
 from keras_trainsteps.added.layer import AddedTerms
 
 
@@ -24,7 +25,7 @@ def added(model: keras.Model) -> tuple[AddedTerms | None, dict[str, keras.KerasT
     return node.operation, {**taken[0], **taken[1]}
 
 
-def grown(
+def extended(
     model: keras.Model, layer: AddedTerms, symbolic: dict[str, keras.KerasTensor]
 ) -> keras.Model:
     """A model of the same graph with `layer` as its last, which takes these tensors."""
@@ -45,10 +46,10 @@ def grown(
 
 def _node_of_terms(model: keras.Model) -> Any:
     """The call of the layer of added terms that gives the outputs of a Functional model."""
-    histories = [tensor._keras_history for tensor in keras.tree.flatten(model.output)]
-    layer, index = histories[0].operation, histories[0].node_index
-    if isinstance(layer, AddedTerms) and all(h.operation is layer for h in histories):
-        return layer._inbound_nodes[index]
+    outputs = keras.tree.flatten(model.output)
+    layer = compat.layer_of(outputs[0])
+    if isinstance(layer, AddedTerms) and all(compat.layer_of(each) is layer for each in outputs):
+        return compat.call_of(outputs[0])
     return None
 
 
@@ -59,6 +60,6 @@ def _origins(symbolic: dict[str, keras.KerasTensor], model: keras.Model) -> str:
         try:
             keras.Model(model.input, tensor)
         except ValueError:
-            operation = tensor._keras_history.operation
+            operation = compat.layer_of(tensor)
             foreign.append(f"{name!r}, an output of {operation.name!r} in another graph")
     return "; ".join(foreign)

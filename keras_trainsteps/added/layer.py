@@ -24,7 +24,7 @@ from keras_trainsteps.step.terms import as_loss, named_loss, over_size
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class AddedTerms(keras.layers.Layer):
+class AddedTerms(compat.LossLayer):
     """The added losses and metrics of one model.
 
     Args:
@@ -114,7 +114,7 @@ class AddedTerms(keras.layers.Layer):
         """Refuses to go on without a value for each tensor of the graph."""
         symbolic = [term for term in self.terms if term.is_symbolic]
         losses = [term for term in symbolic if term.kind == "loss"]
-        seen = len(losses) <= len(super()._get_own_losses())
+        seen = len(losses) <= len(compat.own_losses(self))
         if not seen or any(
             term.name not in self._metric_values for term in symbolic if term.kind == "metric"
         ):
@@ -127,7 +127,7 @@ class AddedTerms(keras.layers.Layer):
     def metric_values(self) -> dict[str, Any]:
         """The values of the added metrics, of any shape, after a forward pass."""
         return {
-            term.name: self._metric_values[term.name] if term.is_symbolic else self._value(term)
+            term.name: self._metric_values[term.name] if term.is_symbolic else self._value_of(term)
             for term in self.terms
             if term.kind == "metric"
         }
@@ -150,17 +150,16 @@ class AddedTerms(keras.layers.Layer):
             for name, value in term.source.logs(term.name, self.coefficients(term)).items()
         }
 
-    def _get_own_losses(self) -> list[Any]:
-        # From here Keras collects `losses`, also of a model inside another one. A function
-        # is evaluated here and not in `call`, to see the weights as they are now.
-        losses = list(super()._get_own_losses())
+    def current_losses(self) -> list[Any]:
+        # A function is evaluated here and not in `call`, to see the weights as they are now.
+        losses = compat.own_losses(self)
         for term in self.terms:
             if term.kind == "loss" and not term.is_symbolic:
-                value = as_loss(_scalar(term.name, self._value(term)))
+                value = as_loss(_scalar(term.name, self._value_of(term)))
                 losses.append(named_loss(value, term.name) if term.is_named else value)
         return losses
 
-    def _value(self, term: AddedTerm) -> tf.Tensor:
+    def _value_of(self, term: AddedTerm) -> tf.Tensor:
         if term.function is None:
             term.function = self.function(term)
         return tf.convert_to_tensor(term.function())

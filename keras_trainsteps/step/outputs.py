@@ -1,4 +1,7 @@
-"""Which loss, target and sample weight belongs to which output of the network."""
+"""Which loss, target and sample weight belongs to which output of the network.
+
+Nothing here reads a value: targets and weights may be whatever stands for them.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,17 @@ import keras
 
 
 class Output(NamedTuple):
-    """One output of the network and where it stands in the structure of outputs."""
+    """One output of the network: its name, and where it stands in the structure of outputs.
+
+    Attributes:
+        path: The keys that lead to it.
+        name: What the model or the structure calls it; `None` for the only one.
+        place: Its number among the outputs, or `None` for all of them together.
+    """
 
     path: tuple[Any, ...]
     name: str | None
-    y_pred: Any
+    place: int | None
 
 
 def outputs_of(y_pred: Any, output_names: Sequence[str] | None) -> list[Output]:
@@ -24,7 +33,10 @@ def outputs_of(y_pred: Any, output_names: Sequence[str] | None) -> list[Output]:
         names = list(output_names)
     elif keras.tree.is_nested(y_pred):
         names = ["/".join(map(str, path)) for path, _ in flat]
-    return [Output(path, name, value) for (path, value), name in zip(flat, names, strict=True)]
+    return [
+        Output(path, name, place)
+        for place, ((path, _), name) in enumerate(zip(flat, names, strict=True))
+    ]
 
 
 def takes_all_outputs(loss: Any) -> bool:
