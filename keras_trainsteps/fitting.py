@@ -10,7 +10,9 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps.step import checks, whole_queries
+from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.plan import Plan
 
 
 def require_batch_size(batch_size: Any) -> None:
@@ -98,6 +100,33 @@ class QueryReaders:
     def require_evaluate(self, x: Any, batch_size: int | None) -> None:
         """Refuses arrays whose batches would cut queries."""
         whole_queries.require_whole_queries(self.whole, x, batch_size, False)
+
+
+class Training:
+    """What a model knows of its training that Keras neither saves nor tracks.
+
+    Attributes:
+        losses: The losses of `compile`.
+        metric_names: The names of the metrics of `compile`.
+        metric_side_inputs: The side inputs that these read.
+        readers: What of `compile` reads query ids.
+        log: Where the losses of batches are entered.
+        plan: What is decided before the first batch, once it is.
+        added: The layers of added terms, of the model and of those inside it.
+        waits: Whether a step is held back until its batch is there.
+        config_was_read: Whether the config was read since the build config was.
+    """
+
+    def __init__(self) -> None:
+        self.losses = CompiledLosses()
+        self.metric_names: set[str] = set()
+        self.metric_side_inputs: set[str] = set()
+        self.readers = QueryReaders()
+        self.log = Log()
+        self.plan: Plan | None = None
+        self.added: list[Any] = []
+        self.waits = False
+        self.config_was_read = False
 
 
 @contextlib.contextmanager

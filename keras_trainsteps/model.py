@@ -18,7 +18,6 @@ import tensorflow as tf
 
 from keras_trainsteps import compat, fitting, replicas
 from keras_trainsteps.added import additions
-from keras_trainsteps.added.layer import AddedTerms
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
@@ -92,7 +91,7 @@ class LossAwareModel(compat.Model):
             self.__class__ = compat.functional_twin(type(self))
         super().__init__(*args, **kwargs)
         # Past `__setattr__`: Keras would look for weights and metrics in these.
-        self.__dict__["_training"] = _Training()
+        self.__dict__["_training"] = fitting.Training()
         additions.adopt_graph(self)
 
     # What a subclass fills
@@ -322,26 +321,17 @@ class LossAwareModel(compat.Model):
             for layer in additions.all_terms_of(self):
                 layer.bind()
         self._hold_back_steps(x)
+        if isinstance(x, tf.data.Dataset):
+            shuffle = False  # Keras warns of its own default
         with fitting.fit_running(self._training.log):
+            # fmt: off
             return super().fit(
-                x=compat.readable(x),
-                y=y,
-                batch_size=batch_size,
-                epochs=epochs,
-                verbose=verbose,
-                callbacks=callbacks,
-                validation_split=validation_split,
-                validation_data=compat.readable(validation_data),
-                # Keras warns of its own default, which a data set has no use for.
-                shuffle=shuffle and not isinstance(x, tf.data.Dataset),
-                class_weight=class_weight,
-                sample_weight=sample_weight,
-                initial_epoch=initial_epoch,
-                steps_per_epoch=steps_per_epoch,
-                validation_steps=validation_steps,
-                validation_batch_size=validation_batch_size,
-                validation_freq=validation_freq,
+                compat.readable(x), y, batch_size, epochs, verbose, callbacks, validation_split,
+                compat.readable(validation_data), shuffle, class_weight, sample_weight,
+                initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
+                validation_freq,
             )
+            # fmt: on
 
     def evaluate(
         self,
@@ -365,17 +355,12 @@ class LossAwareModel(compat.Model):
         self._training.readers.require_evaluate(x, batch_size)
         self._hold_back_steps(x)
         with self._epoch_kept(unless=compat.EVALUATION_OF_FIT in kwargs):
+            # fmt: off
             return super().evaluate(
-                x=compat.readable(x),
-                y=y,
-                batch_size=batch_size,
-                verbose=verbose,
-                sample_weight=sample_weight,
-                steps=steps,
-                callbacks=callbacks,
-                return_dict=return_dict,
-                **kwargs,
+                compat.readable(x), y, batch_size, verbose, sample_weight, steps, callbacks,
+                return_dict, **kwargs,
             )
+            # fmt: on
 
     def predict(
         self,
@@ -625,6 +610,7 @@ class LossAwareModel(compat.Model):
     def _decide(self) -> Plan:
         training, cls = self._training, type(self)
         own_loss = cls.compute_loss is not LossAwareModel.compute_loss
+        fills_hook = cls.compute_losses is not LossAwareModel.compute_losses
         by_layers = {id(m) for layer in self.layers for m in layer.metrics}
         weigh_by_rows([metric for metric in self.metrics if id(metric) not in by_layers])
         training.log.taken = names.RESERVED | training.metric_names | self._own_metric_names()
@@ -635,11 +621,9 @@ class LossAwareModel(compat.Model):
         return Plan(
             side_inputs=frozenset(self._side_input_names()),
             compiled=training.losses,
-            hook=None
-            if cls.compute_losses is LossAwareModel.compute_losses
-            else self.compute_losses,
+            hook=self.compute_losses if fills_hook else None,
             added=functools.partial(added_of, self, training.added),
-            own_loss=_with_training(self.compute_loss) if own_loss else None,
+            own_loss=self.compute_loss if own_loss else None,
             output_names=output_names,
             waits=training.waits and self.steps_per_execution == 1,
             log=training.log,
@@ -709,33 +693,6 @@ class LossAwareModel(compat.Model):
         if self.compiled:
             self._training.log = Log()
             compat.set_loss_tracker(self, self._training.log.loss)
-
-
-class _Training:
-    """What a model knows of its training that Keras neither saves nor tracks."""
-
-    def __init__(self) -> None:
-        self.losses = CompiledLosses()
-        self.metric_names: set[str] = set()
-        self.metric_side_inputs: set[str] = set()
-        self.readers = fitting.QueryReaders()
-        self.log = Log()
-        self.plan: Plan | None = None
-        self.added: list[AddedTerms] = []
-        self.waits = False  # steps are held back until their batch is there
-        self.config_was_read = False
-
-
-def _with_training(compute_loss: Any) -> Any:
-    """A subclass's own `compute_loss`, which need not take `training`."""
-    if "training" in inspect.signature(compute_loss).parameters:
-        return compute_loss
-
-    @functools.wraps(compute_loss)
-    def without(*args: Any, training: bool) -> Any:
-        return compute_loss(*args)
-
-    return without
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")

@@ -107,7 +107,7 @@ def test_shapes_that_would_broadcast_in_the_hook(shapes):
 def test_a_returned_matrix_of_all_rows():
     x, y = ranking_batch()
     model = model_with(lambda x, y, y_pred: {"t": keras.ops.square(y[:, 0] - y_pred)})
-    raises_unchanged(model, "'t' must have one value .or more. a row", x, y)
+    raises_unchanged(model, "'t' must have one value .or more. per row", x, y)
 
 
 def test_per_token_losses_may_be_square():

@@ -87,9 +87,11 @@ BUILDS = [
 
 
 def fit(model, epochs):
-    return model.fit(
+    history = model.fit(
         X, Y, epochs=epochs, batch_size=24, shuffle=False, verbose=0, validation_data=(X, Y)
     ).history
+    # A weight that is a variable is saved as the number it holds, which does not vary.
+    return {name: values for name, values in history.items() if not name.endswith("_weighted")}
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.__name__)

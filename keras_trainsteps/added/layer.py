@@ -127,7 +127,9 @@ class AddedTerms(compat.LossLayer):
     def metric_values(self) -> dict[str, Any]:
         """The values of the added metrics, of any shape, after a forward pass."""
         return {
-            term.name: self._metric_values[term.name] if term.is_symbolic else self._value_of(term)
+            term.name: self._metric_values[term.name]
+            if term.is_symbolic
+            else self._value_of(term)
             for term in self.terms
             if term.kind == "metric"
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -73,7 +74,9 @@ class Plan(NamedTuple):
         """Every term of a batch, and their total."""
         shape = {"rows": batch.rows(y_pred), "num_replicas": replicas.num_replicas()}
         if self.own_loss is not None:
-            own = self.own_loss(batch.x, batch.y, y_pred, batch.sample_weight, training=training)
+            takes = inspect.signature(self.own_loss).parameters
+            told = {"training": training} if "training" in takes else {}
+            own = self.own_loss(batch.x, batch.y, y_pred, batch.sample_weight, **told)
             return total.of_own(own, **shape)
         terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
         if self.hook is not None:
