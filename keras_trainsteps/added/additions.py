@@ -18,6 +18,7 @@ from keras_trainsteps.fitting import EntryPoints
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.step import names as log_names
 from keras_trainsteps.step.terms import named_loss
+from keras_trainsteps.structure.network import network_output
 
 _calls = threading.local()  # replicas run in threads of their own
 
@@ -263,7 +264,7 @@ class Additions(EntryPoints):
         layer, self.__dict__["_symbolic"] = added_graph.added(self)
         if layer is None:
             return
-        outputs = keras.tree.flatten(added_graph.network_output(self))
+        outputs = keras.tree.flatten(network_output(self))
         self.output_names = [tensor._keras_history.operation.name for tensor in outputs]
         layer.belongs_to(self)
 

@@ -14,13 +14,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat
 from keras_trainsteps.added.term import AddedTerm
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
 from keras_trainsteps.penalties.not_saved import NotSaved
 from keras_trainsteps.penalties.targets import locate, located, resolve
 from keras_trainsteps.step.terms import as_loss, named_loss, over_size
+from keras_trainsteps.structure.network import is_graph
+from keras_trainsteps.structure.structure import structure_of
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -31,6 +32,8 @@ class AddedTerms(keras.layers.Layer):
         terms: Configurations of terms, as `get_config` gives them.
         **kwargs: As in `keras.layers.Layer`.
     """
+
+    part_of_network = False  # what `structure` asks
 
     def __init__(self, terms: Iterable[Mapping[str, Any]] = (), **kwargs: Any) -> None:
         # Outputs pass through in the dtype they have.
@@ -247,14 +250,12 @@ def _named(model: keras.Model) -> dict[str, keras.Variable]:
     The layers of a graph keep their names. Those of another model are numbered anew, in the
     order of its constructor: there a weight is called by the attributes that hold it.
     """
-    if isinstance(model, (compat.functional_class(), keras.Sequential)):
+    if is_graph(model):
         return {
             f"{layer.name}/{index}": weight
             for layer in model.layers
             for index, weight in enumerate(layer.weights)
         }
-    from keras_trainsteps.structure.structure import structure_of  # which knows this module
-
     return structure_of(model).weights
 
 
