@@ -211,12 +211,6 @@ def layer_of(tensor: keras.KerasTensor) -> Any:
     return tensor._keras_history.operation
 
 
-def call_of(tensor: keras.KerasTensor) -> Any:
-    """The call, with its arguments, that gave a tensor of a graph."""
-    history = tensor._keras_history
-    return history.operation._inbound_nodes[history.node_index]
-
-
 def own_losses(layer: keras.layers.Layer) -> list[Any]:
     """What a layer itself, and none inside it, has passed to `add_loss` in this call."""
     return list(keras.layers.Layer._get_own_losses(layer))
@@ -361,3 +355,92 @@ def as_weight(variable: tf.Variable, name: str) -> keras.Variable:
     )
     weight._value = variable
     return weight
+
+
+# What models and callbacks keep, by name
+
+
+def node_of_outputs(model: keras.Model) -> Any:
+    """The call of the one layer that gives all outputs of a Functional model, else `None`.
+
+    Keras keeps for itself which call a tensor comes from (seen in 3.15.1).
+    """
+    histories = [tensor._keras_history for tensor in keras.tree.flatten(model.output)]
+    layer, index = histories[0].operation, histories[0].node_index
+    if any(history.operation is not layer for history in histories):
+        return None
+    return layer._inbound_nodes[index]
+
+
+def tracked_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers right inside a layer, also those that no attribute holds.
+
+    Keras lists them of models alone (seen in 3.15.1).
+    """
+    return list(getattr(layer, "_layers", ()))
+
+
+_KERAS_ATTRIBUTES = frozenset(
+    [
+        "_tracker",
+        "_tracked",
+        "_layers",
+        "_operations",
+        "_operations_by_depth",
+        "_nodes",
+        "_nodes_by_depth",
+        "_inbound_nodes",
+        "_outbound_nodes",
+        "_functional",
+        "_metrics",
+        "_loss_tracker",
+        "_seed_generators",
+        "_trainable_variables",
+        "_non_trainable_variables",
+        "_inputs",
+        "_outputs",
+        "_inputs_struct",
+        "_outputs_struct",
+        "_losses",
+        "optimizer",
+        "history",
+        "_compile_metrics",
+        "_compile_loss",
+        "_compiled_trainable_state",
+    ]
+)
+
+
+def is_keras_attribute(name: str) -> bool:
+    """Whether an attribute of a layer or model is one in which Keras keeps its own lists.
+
+    They hold what other attributes hold under names that users gave (seen in 3.15.1);
+    those of TensorFlow begin with `_self_` (seen in 2.21).
+    """
+    return name in _KERAS_ATTRIBUTES or name.startswith("_self_")
+
+
+# Not all of `vars`: `ReduceLROnPlateau` negates its `min_delta` in place on first use
+# (seen in 3.15.1), and to restore it would negate it twice.
+_REMEMBERED: dict[type[keras.callbacks.Callback], tuple[str, ...]] = {
+    keras.callbacks.EarlyStopping: ("best", "wait", "best_epoch", "stopped_epoch"),
+    keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_batches_seen_since_last_saving",
+        "_current_epoch",
+        "_last_batch_seen",
+    ),
+}
+
+
+def remembered_by(callback: keras.callbacks.Callback) -> tuple[str, ...] | None:
+    """The attributes in which a callback of Keras keeps what it learned while training.
+
+    `None` for a class that is not known here. Keras offers no way to save a callback's
+    state (seen in 3.15.1).
+    """
+    for kind, names in _REMEMBERED.items():
+        if isinstance(callback, kind):
+            return names
+    return None

@@ -14,6 +14,7 @@ from keras_trainsteps.added.term import AddedTerm, Kind, require_source
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.step import names
 from keras_trainsteps.step.terms import named_loss
+from keras_trainsteps.structure.network import network_output
 
 _FOR_NEW_OPTIMIZER = (
     "What changes the trainable weights must be added or removed before the optimizer has "
@@ -102,7 +103,7 @@ def adopt_graph(model: keras.Model) -> None:
     layer, _ = graph.added(model)
     if layer is None:
         return
-    outputs = keras.tree.flatten(graph.network_output(model))
+    outputs = keras.tree.flatten(network_output(model))
     model.output_names = [compat.layer_of(tensor).name for tensor in outputs]
     layer.belongs_to(model)
 

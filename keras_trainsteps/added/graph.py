@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
 from keras_trainsteps import compat
 from keras_trainsteps.added.layer import AddedTerms
-
-
-def network_output(model: keras.Model) -> Any:
-    """The outputs of a Functional model, before the layer of added terms."""
-    node = _node_of_terms(model)
-    return model.output if node is None else node.arguments.args[0]
+from keras_trainsteps.structure.network import network_output, training_node
 
 
 def added(model: keras.Model) -> tuple[AddedTerms | None, dict[str, keras.KerasTensor]]:
     """The layer of added terms, if there is one, and the tensors that it takes, by name."""
-    node = _node_of_terms(model)
+    node = training_node(model)
     if node is None:
         return None, {}
     taken = [node.arguments.kwargs.get(kind) or {} for kind in ("losses", "metrics")]
@@ -42,15 +35,6 @@ def extended(
             f"to, {model.name!r} with inputs {[x.name for x in model.inputs]}. Received: "
             f"{_origins(symbolic, model)}. Add it to the model that it belongs to."
         ) from error
-
-
-def _node_of_terms(model: keras.Model) -> Any:
-    """The call of the layer of added terms that gives the outputs of a Functional model."""
-    outputs = keras.tree.flatten(model.output)
-    layer = compat.layer_of(outputs[0])
-    if isinstance(layer, AddedTerms) and all(compat.layer_of(each) is layer for each in outputs):
-        return compat.call_of(outputs[0])
-    return None
 
 
 def _origins(symbolic: dict[str, keras.KerasTensor], model: keras.Model) -> str:

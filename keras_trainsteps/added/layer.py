@@ -21,6 +21,8 @@ from keras_trainsteps.penalties.coefficients import TrainableCoefficient
 from keras_trainsteps.penalties.not_saved import NotSaved
 from keras_trainsteps.penalties.targets import locate, located, resolve
 from keras_trainsteps.step.terms import as_loss, named_loss, over_size
+from keras_trainsteps.structure.network import is_graph
+from keras_trainsteps.structure.structure import structure_of
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -31,6 +33,8 @@ class AddedTerms(compat.LossLayer):
         terms: Configurations of terms, as `get_config` gives them.
         **kwargs: As in `keras.layers.Layer`.
     """
+
+    part_of_network = False  # what `structure` asks
 
     def __init__(self, terms: Iterable[Mapping[str, Any]] = (), **kwargs: Any) -> None:
         # Outputs pass through in the dtype they have.
@@ -248,14 +252,12 @@ def _named(model: keras.Model) -> dict[str, keras.Variable]:
     The layers of a graph keep their names. Those of another model are numbered anew, in the
     order of its constructor: there a weight is called by the attributes that hold it.
     """
-    if isinstance(model, (compat.functional_class(), keras.Sequential)):
+    if is_graph(model):
         return {
             f"{layer.name}/{index}": weight
             for layer in model.layers
             for index, weight in enumerate(layer.weights)
         }
-    from keras_trainsteps.structure.structure import structure_of  # which knows this module
-
     return structure_of(model).weights
 
 
