@@ -89,7 +89,7 @@ class CompiledLoss:
         y_true, y_pred, sample_weight = tensors((y_true, y_pred, sample_weight))
         step = running.current()
         batch = Batch(None if step is None else step.x, y_true, sample_weight)
-        weighed = sorted(plan.added(batch.rows(y_pred)).weights)
+        weighed = list(plan.added(batch.rows(y_pred)).weights)
         if weighed:
             raise ValueError(
                 "`compiled_loss` has no trained weights. Received: a model whose terms "
