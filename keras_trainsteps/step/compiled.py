@@ -14,11 +14,16 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.step import outputs as of_outputs
 from keras_trainsteps.step import side_inputs
 from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.keras_loss import as_loss_object, keras_term
-from keras_trainsteps.step.outputs import Output
+from keras_trainsteps.step.outputs import (
+    Outputs,
+    Places,
+    require_one_view,
+    takes_all_outputs,
+    term_names,
+)
 from keras_trainsteps.step.side_input_loss import SideInputLoss
 from keras_trainsteps.step.terms import StepTerm, as_loss
 from keras_trainsteps.step.weights import LossWeights
@@ -31,17 +36,17 @@ class Route(NamedTuple):
         name: What its term is logged as.
         loss: The loss.
         weight: Its loss weight, or `None` for 1.
-        y_pred: The place of its output; `None` for all outputs and targets together.
-        y_true: The place of its target, or `None` without one.
-        sample_weight: The place of its sample weight, or `None` without one.
+        y_pred: The place of its output, or a structure of places for a group.
+        y_true: Those of its target; `None` without one.
+        sample_weight: Those of its sample weight; `None` without one.
     """
 
     name: str
     loss: keras.losses.Loss
     weight: Any
-    y_pred: int | None
-    y_true: int | None
-    sample_weight: int | None
+    y_pred: Places
+    y_true: Places
+    sample_weight: Places
 
 
 class CompiledLosses:
@@ -57,7 +62,8 @@ class CompiledLosses:
     def __init__(self, loss: Any = None, weights: LossWeights | None = None) -> None:
         self.loss = keras.tree.map_structure(as_loss_object, loss)
         self.weights = weights or LossWeights()
-        of_outputs.require_one_view(self.loss)
+        require_one_view(self.loss)
+        self.output_names: set[str] = set()
         self._routes: dict[Any, list[Route]] = {}
 
     @property
@@ -87,13 +93,12 @@ class CompiledLosses:
         flat = [keras.tree.flatten(part) for part in whole]
         terms = []
         for route in self._routes_of(whole, output_names):
-            places = (route.y_pred, route.y_true, route.sample_weight)
             y_pred, y_true, weight = (
-                None if place is None else part[place]
-                for part, place in zip(flat, places, strict=True)
+                _taken(places, part)
+                for places, part in zip(
+                    (route.y_pred, route.y_true, route.sample_weight), flat, strict=True
+                )
             )
-            if route.y_pred is None:
-                y_pred, y_true = whole[:2]
             terms.append(_term(route, y_true, y_pred, batch.x, weight, rows, num_replicas))
         return terms
 
@@ -117,37 +122,56 @@ class CompiledLosses:
     ) -> list[Route]:
         """Who reads what, by the structures of outputs, targets and weights alone."""
         y_pred, y, sample_weight = (_places(part) for part in whole)
-        if any(of_outputs.takes_all_outputs(loss) for loss in self.objects):
-            outputs = [Output((), None, None)]
-            losses = of_outputs.losses_by_output(self.loss, outputs)
-            targets: list[int | None] = [None]
+        outputs = Outputs(y_pred, output_names)
+        reads = sorted(outputs.reads(self.loss), key=lambda read: _first(read.output.places))
+        if any(takes_all_outputs(loss) for loss in self.objects):
+            first = next(iter(keras.tree.flatten(sample_weight)), None)
+            read = [(y_pred, y, first) for _ in reads]
+            names = term_names(reads, 1)
         else:
-            outputs = of_outputs.outputs_of(y_pred, output_names)
-            losses = of_outputs.losses_by_output(self.loss, outputs)
-            targets = of_outputs.targets_by_output(y, outputs, losses)
-        row_weights = of_outputs.sample_weights_by_output(sample_weight, outputs, targets)
-        read = [
-            (loss, output, target, row_weight)
-            for output, on_output, target, row_weight in zip(
-                outputs, losses, targets, row_weights, strict=True
-            )
-            for loss in on_output
-        ]
-        names = of_outputs.term_names(outputs, losses)
-        weights = self.weights.of_losses(names, [output for _, output, _, _ in read])
+            by_output = [
+                outputs.aligned(y, "`y`", reads),
+                outputs.aligned(sample_weight, "`sample_weight`", reads),
+            ]
+            read = [
+                (
+                    each.output.places,
+                    _taken(each.output.places, by_output[0]),
+                    _one(_taken(each.output.places, by_output[1])),
+                )
+                for each in reads
+            ]
+            names = term_names(reads, len(outputs.each))
+        self.output_names |= {*outputs.names, *outputs.groups}
+        weights = self.weights.of_losses(names, [each.output for each in reads])
         return [
-            Route(name, loss, weight, output.place, target, row_weight)
-            for name, weight, (loss, output, target, row_weight) in zip(
-                names, weights, read, strict=True
-            )
+            Route(name, each.loss, weight, *places)
+            for name, each, weight, places in zip(names, reads, weights, read, strict=True)
         ]
 
 
-def _places(structure: Any) -> Any:
+def _places(structure: Any) -> Places:
     """The structure with the place of each leaf among the flat ones; `None` stays."""
     flat = keras.tree.flatten(structure)
     places = [None if leaf is None else place for place, leaf in enumerate(flat)]
     return keras.tree.pack_sequence_as(structure, places)
+
+
+def _taken(places: Places, flat: Sequence[Any]) -> Any:
+    """What stands at these places."""
+    if places is None or isinstance(places, int):
+        return None if places is None else flat[places]
+    return keras.tree.map_structure(lambda place: _taken(place, flat), places)
+
+
+def _one(places: Places) -> Places:
+    """The only place in a structure, where there is but one: a weight for a whole group."""
+    distinct = set(keras.tree.flatten(places))
+    return distinct.pop() if len(distinct) == 1 else places
+
+
+def _first(places: Places) -> int:
+    return min(place for place in keras.tree.flatten(places) if place is not None)
 
 
 def _term(

@@ -82,7 +82,7 @@ class Plan(NamedTuple):
         if self.hook is not None:
             terms += hook_terms(self.hook, batch, y_pred, shape["rows"], training)
         added = self.added(shape["rows"])
-        terms = self.compiled.weights.given_to([*terms, *added.terms], self.output_names or ())
+        terms = self.compiled.weights.given_to([*terms, *added.terms], self.compiled.output_names)
         terms = _times(added.weights, terms)
         return total.total(
             terms, added.regularization, added.metrics, also_logged=added.logged, **shape

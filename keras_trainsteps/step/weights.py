@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.step.outputs import Output
+from keras_trainsteps.step.outputs import Output, entry_of
 from keras_trainsteps.step.terms import StepTerm
 
 
@@ -50,19 +50,24 @@ class LossWeights:
         """The weight of each compiled loss, of which `outputs` holds the output it is on."""
         given = self.given
         if isinstance(given, Mapping):
-            keys = [
-                (name, name.removesuffix("_loss"), output.name, *output.path[:1])
-                for name, output in zip(names, outputs, strict=True)
-            ]
-            return [next((given[key] for key in each if key in given), None) for each in keys]
+            on_output: dict[Any, int] = {}
+            weights = []
+            for name, output in zip(names, outputs, strict=True):
+                keys = [name, name.removesuffix("_loss"), output.name]
+                weight = next((given[key] for key in keys if key in given), None)
+                weight = entry_of(given, output) if weight is None else weight
+                number = on_output.get(output.path, 0)
+                on_output[output.path] = number + 1
+                weights.append(weight[number] if isinstance(weight, (list, tuple)) else weight)
+            return weights
         if not keras.tree.is_nested(given):
             return [given] * len(names)
         flat = keras.tree.flatten(given)
         if len(flat) == len(names):
             return flat
-        distinct = list(dict.fromkeys(output.place for output in outputs))
+        distinct = list(dict.fromkeys(output.path for output in outputs))
         if len(flat) == len(distinct):
-            return [flat[distinct.index(output.place)] for output in outputs]
+            return [flat[distinct.index(output.path)] for output in outputs]
         raise ValueError(
             "`loss_weights` must match the number of losses. "
             f"Received: {len(flat)} weights for {len(names)} losses."
