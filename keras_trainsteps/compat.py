@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -248,3 +248,15 @@ def as_weight(variable: tf.Variable, name: str) -> keras.Variable:
     )
     weight._value = variable
     return weight
+
+
+# Metrics
+
+
+def set_direction(metric: keras.metrics.Metric, direction: Literal["up", "down"]) -> None:
+    """Says which values of a metric callbacks take for better in their mode `"auto"`.
+
+    Keras reads it from a private attribute, and has no public way to say it (seen in
+    3.15.1).
+    """
+    metric._direction = direction

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 from collections.abc import Mapping
 from typing import Any, TypeAlias, get_args
 
@@ -31,6 +32,17 @@ def require_positive(name: str, value: Any) -> None:
         return
     if not (isinstance(value, (int, float)) and 0 < value < float("inf")):
         raise ValueError(f"`{name}` must be a finite number above 0. Received: {value!r}.")
+
+
+def as_integer(name: str, value: Any) -> int:
+    """An integer, of NumPy or not, as an `int`; anything else is refused."""
+    try:
+        number = None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        number = None
+    if number is None:
+        raise TypeError(f"`{name}` must be an integer. Received: {value!r}.")
+    return number
 
 
 def as_float(value: Any, dtype: tf.DType) -> tf.Tensor:
