@@ -112,7 +112,7 @@ def assert_equals_plain_loops(batch, weight):
         assert float(metric.result()) == pytest.approx(expected, rel=1e-12, abs=1e-12), name
 
 
-@settings(max_examples=12)
+@settings(max_examples=10)
 @given(batches(), st.booleans())
 def test_equals_plain_loops(batch, weighted):
     assert_equals_plain_loops(batch, batch["weight"] if weighted else None)
@@ -144,7 +144,7 @@ FEW = ("ndcg@3", "dcg skip", "map@3 reachable", "pair_accuracy")
     ("names", "jit_compile"),
     [
         (FEW, False),
-        (("pair_accuracy",), True),
+        (("query_auc",), True),
         pytest.param(tuple(CASES), False, marks=pytest.mark.slow),
         pytest.param(XLA, True, marks=pytest.mark.slow),
     ],

@@ -121,9 +121,9 @@ def test_random_orders_are_fair(jit_compile):
 
 
 def test_random_orders_repeat_with_the_seed_and_differ_without():
-    found = {seed: Hits(seed)() for seed in (-1, 0, 1, 2)}
+    found = {seed: Hits(seed)() for seed in (-1, 1)}
     assert Hits(seed=1)() == found[1]
-    assert len(set(found.values())) > 1
+    assert found[-1] != found[1]
 
 
 def test_random_orders_differ_between_batches_and_repeat_after_a_reset():
@@ -139,12 +139,15 @@ def test_random_orders_differ_between_batches_and_repeat_after_a_reset():
     assert found[0] == found[1]
 
 
-def test_xla_agrees():
+@pytest.mark.parametrize(
+    "builds", [[MRR], pytest.param([NDCG, MRR, MAP], marks=pytest.mark.slow)]
+)
+def test_xla_agrees(builds):
     y = np.array([0.0, 1.0, 2.0, 0.0, 1.0, 0.0])
     s = np.array([0.0, -0.0, 1.0, 2.0, 2.0, 2.0])  # zeros of both signs are equal
     ids = np.array([0, 0, 0, 1, 1, 1])
     rules = ("stable", "average")  # XLA draws other random numbers
-    built = [build("q", ties=ties) for build in (NDCG, MRR, MAP) for ties in rules]
+    built = [build("q", ties=ties) for build in builds for ties in rules]
 
     def update(y, s, ids):
         for metric in built:
