@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -14,8 +13,8 @@ from keras_trainsteps.metrics.ranked_metric import RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
 from keras_trainsteps.metrics.split_queries import SplitQueries
 
-Gain = Literal["exponential", "linear"] | Callable[[Any], Any]
-Discount = Literal["log2"] | Callable[[Any], Any]
+Gain = Literal["exponential", "linear"] | gains.Function
+Discount = Literal["log2"] | gains.Function
 
 
 class GainMetric(RankedMetric):

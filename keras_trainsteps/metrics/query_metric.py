@@ -11,7 +11,7 @@ from keras_trainsteps import compat
 from keras_trainsteps.metrics.split_queries import QueryWatch, SplitQueries, refuse_split
 from keras_trainsteps.queries import RankingRows, ranking_rows
 from keras_trainsteps.step import side_inputs
-from keras_trainsteps.validation import refuse, repr_of, require_choice
+from keras_trainsteps.validation import TensorLike, refuse, repr_of, require_choice
 
 NoRelevant = Literal["zero", "one", "skip"]
 
@@ -116,12 +116,12 @@ class QueryMetric(keras.metrics.Metric):
 
     def update_state(
         self,
-        y_true: Any,
-        y_pred: Any,
-        sample_weight: Any = None,
+        y_true: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike | None = None,
         *,
-        query_ids: Any = None,
-        mask: Any = None,
+        query_ids: TensorLike | None = None,
+        mask: TensorLike | None = None,
     ) -> None:
         """Adds the queries of a batch.
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_trainsteps.losses.sequences.crossentropy import token_losses, token_sums
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
 from keras_trainsteps.step import side_inputs
-from keras_trainsteps.validation import as_integer, repr_of
+from keras_trainsteps.validation import TensorLike, as_integer, repr_of
 
 
 class TokenMetric(keras.metrics.Metric):
@@ -56,7 +56,12 @@ class TokenMetric(keras.metrics.Metric):
         raise NotImplementedError(f"{type(self).__name__} must define `sums`.")
 
     def update_state(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, mask: Any = None
+        self,
+        y_true: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike | None = None,
+        *,
+        mask: TensorLike | None = None,
     ) -> None:
         """Adds a batch.
 

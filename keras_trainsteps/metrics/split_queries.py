@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
 from keras_trainsteps.step.terms import FAILED
+from keras_trainsteps.validation import TensorLike
 
 SplitQueries = Literal["error", "count_parts"]
 REMEMBERED = 16
@@ -41,7 +42,7 @@ class QueryWatch:
         self.last = add_variable((REMEMBERED,), "zeros", name="last_queries", **options)
         self.filled = add_variable((), "zeros", name="num_last_queries", **options)
 
-    def found(self, query_ids: Any, query: tf.Tensor) -> tf.Tensor:
+    def found(self, query_ids: TensorLike, query: tf.Tensor) -> tf.Tensor:
         """Whether a query that is remembered has a row in this batch, a bool scalar.
 
         Args:
@@ -54,7 +55,7 @@ class QueryWatch:
         known = tf.range(REMEMBERED, dtype=tf.int64) >= empty
         return tf.reduce_any((query >= 0)[:, None] & known & (ids[:, None] == last))
 
-    def remember(self, query_ids: Any, query: tf.Tensor, num_queries: tf.Tensor) -> None:
+    def remember(self, query_ids: TensorLike, query: tf.Tensor, num_queries: tf.Tensor) -> None:
         """Takes in the queries of a batch.
 
         Args:
@@ -94,7 +95,7 @@ def refuse_split(again: tf.Tensor) -> list[tf.Operation]:
     return []
 
 
-def _gathered(query_ids: Any) -> tf.Tensor:
+def _gathered(query_ids: TensorLike) -> tf.Tensor:
     """The ids of all replicas, int64: two of n strings become one with chance n**2 / 2**64."""
     ids = tf.reshape(tf.convert_to_tensor(query_ids), (-1,))
     is_text = ids.dtype == tf.string

@@ -171,10 +171,12 @@ def test_arrays_are_refused_before_anything_is_trained():
     model.fit(whole, validation_data=(x, y), validation_batch_size=30, epochs=2, verbose=0)
 
 
-def test_data_that_cannot_be_looked_at_is_refused_on_the_way():
+@pytest.mark.parametrize("steps_per_execution", [1, 3])
+def test_data_that_cannot_be_looked_at_is_refused_on_the_way(steps_per_execution):
     x, y = scattered()
     model = linear()
-    model.compile("sgd", loss="mse", metrics=[NDCG("q")])
+    options = {"steps_per_execution": steps_per_execution}
+    model.compile("sgd", loss="mse", metrics=[One("q")], **options)
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(10)
     with pytest.raises(ValueError, match=SPLIT):
         model.evaluate(data, verbose=0)
