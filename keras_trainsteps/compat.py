@@ -6,7 +6,7 @@ import concurrent.futures
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -183,14 +183,6 @@ def compile_metrics(model: keras.Model) -> keras.metrics.Metric | None:
 
 
 EVALUATION_OF_FIT = "_use_cached_eval_dataset"  # what `fit` alone passes to `evaluate`
-
-
-def set_direction(metric: keras.metrics.Metric, direction: str) -> None:
-    """Says whether callbacks take more ("up") or less ("down") of a metric for better.
-
-    There is no public way (keras#18798, seen in 3.15.1).
-    """
-    metric._direction = direction
 
 
 def mask_of(tensor: Any) -> Any:
@@ -444,3 +436,15 @@ def remembered_by(callback: keras.callbacks.Callback) -> tuple[str, ...] | None:
         if isinstance(callback, kind):
             return names
     return None
+
+
+# Metrics
+
+
+def set_direction(metric: keras.metrics.Metric, direction: Literal["up", "down"]) -> None:
+    """Says which values of a metric callbacks take for better in their mode `"auto"`.
+
+    Keras reads it from a private attribute, and has no public way to say it (seen in
+    3.15.1).
+    """
+    metric._direction = direction

@@ -261,3 +261,20 @@ def test_the_plateau_negates_its_min_delta_once_more_each_time():
     callback.on_train_begin()
     callback.on_epoch_end(0, {"loss": 1.0})
     assert callback.min_delta == -0.1
+
+
+def test_keras_has_no_public_way_to_say_which_values_are_better():
+    class Bias(keras.metrics.Mean):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            super().update_state(y_pred - y_true, sample_weight)
+
+    model = linear(keras.Model)
+    told, untold = Bias("told"), Bias("untold")
+    compat.set_direction(told, "up")
+    model.compile("sgd", loss="mse", metrics=[told, untold])
+    watched = keras.callbacks.EarlyStopping("told"), keras.callbacks.EarlyStopping("untold")
+    data = np.ones((2, 3)), np.ones((2, 1))
+    model.fit(*data, callbacks=[watched[0]], verbose=0)
+    assert watched[0].monitor_op(2.0, 1.0)
+    with pytest.raises(ValueError, match="isn't able to automatically determine"):
+        model.fit(*data, callbacks=[watched[1]], verbose=0)

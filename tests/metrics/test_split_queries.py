@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from keras_trainsteps import metrics
 from keras_trainsteps.data import query_batches
-from keras_trainsteps.metrics import MRR, NDCG, PairAccuracy
-from keras_trainsteps.metrics.split_queries import SLOTS, _keys
+from keras_trainsteps.metrics import MRR, NDCG
+from keras_trainsteps.metrics.query_metric import has_rows
+from keras_trainsteps.metrics.split_queries import QueryWatch
 from tests.models import linear
 
 SPLIT = "A query must come whole in one batch.*`data.query_batches`"
@@ -45,28 +46,89 @@ def test_masked_rows_are_no_part_of_a_query():
     assert float(metric.count) == 2
 
 
+def test_a_mask_does_not_end_the_watch():
+    metric = MRR("q")
+    update(metric, [1, 2], mask=[True, True])
+    with pytest.raises(ValueError, match=SPLIT):
+        update(metric, [2, 3], mask=[True, False])
+
+
 def test_the_cut_at_a_border_is_found_among_any_number_of_queries():
     metric = MRR("q")
-    for start in range(0, 4 * SLOTS, SLOTS):
-        update(metric, np.arange(start, start + SLOTS))
-        assert sorted(tuple(v.shape) for v in metric.variables) == [(), (), (), (SLOTS + 1,)]
+    for start in range(0, 4000, 1000):
+        update(metric, np.arange(start, start + 1000))
     with pytest.raises(ValueError, match=SPLIT):
-        update(metric, [4 * SLOTS - 1, 4 * SLOTS])
+        update(metric, [3999, 4000])
 
 
-def test_at_a_distance_the_stated_share_is_found():
+@pytest.mark.parametrize("others", [[8, 7], [1, 14], [15], [0, 15]])
+def test_a_query_is_found_behind_15_others_and_no_more(others):
+    batches = [
+        [0],
+        *(100 * n + np.repeat(np.arange(rows), 2) for n, rows in enumerate(others, 1)),
+    ]
+    found, missed = MRR("q"), MRR("q")
+    for ids in batches:
+        update(found, ids)
+        update(missed, ids)
+    with pytest.raises(ValueError, match=SPLIT):
+        update(found, [0])
+    update(missed, [99])
+    update(missed, [0])
+
+
+def test_queries_are_remembered_by_their_last_rows():
     metric = MRR("q")
-    update(metric, np.arange(2000))
-    update(metric, np.arange(2000, 2000 + SLOTS))
-    (seen,) = (set(v.numpy().tolist()) for v in metric.variables if v.name == "seen")
-    found = np.mean([int(key) in seen for key in _keys(np.arange(2000)).numpy()])
-    between = SLOTS + np.arange(2000)
-    assert abs(found - np.exp(-between / SLOTS).mean()) < 4 * 0.5 / np.sqrt(2000)
+    update(metric, [0, *range(1, 20), 0])  # 0 is the last of the batch to end
+    with pytest.raises(ValueError, match=SPLIT):
+        update(metric, [0])
+
+
+def a_watch():
+    """A watch that is no metric's: any owner can make its variables."""
+    made = []
+
+    def add_variable(shape, initializer, **options):
+        made.append(keras.Variable(initializer, shape=shape, trainable=False, **options))
+        return made[-1]
+
+    return QueryWatch(add_variable), made
+
+
+@pytest.mark.parametrize(
+    ("queries", "rows", "batch_size"),
+    [(1000, 10, 128), (2000, 20, 64), (3000, 5, 256), (500, 4, 32), (200, 50, 512)],
+)
+def test_shuffled_epochs_are_found(queries, rows, batch_size):
+    watch, state = a_watch()
+
+    @tf.function(input_signature=[tf.TensorSpec((batch_size,), tf.int64)])
+    def found(ids):
+        query = tf.unique(ids).idx
+        again = watch.found(ids, query)
+        watch.remember(ids, query, batch_size)
+        return again
+
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        for variable in state:
+            variable.assign(tf.zeros_like(variable))
+        ids = rng.permutation(np.repeat(np.arange(queries), rows))
+        batches = ids[: len(ids) // batch_size * batch_size].reshape(-1, batch_size)
+        assert any(bool(found(tf.constant(batch))) for batch in batches)
+
+
+class One(metrics.QueryMetric):
+    """Counts queries, which compiles quickly."""
+
+    def query_values(self, rows):
+        ones = tf.ones((rows.num_queries,), tf.float64)
+        return ones, ones * tf.cast(has_rows(rows), tf.float64)
 
 
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_in_a_graph_of_unknown_size_and_under_xla(jit_compile):
-    metric = MRR("q")
+    metric = One("q")
     run = tf.function(metric.update_state, jit_compile=jit_compile, reduce_retracing=True)
 
     def step(*ids):
@@ -94,7 +156,7 @@ def scattered():
 def test_arrays_are_refused_before_anything_is_trained():
     x, y = scattered()
     model = linear()
-    model.compile("sgd", loss="mse", metrics=[NDCG("q"), PairAccuracy("q")])
+    model.compile("sgd", loss="mse", metrics=[MRR("q"), metrics.QueryAUC("q")])
     before = model.get_weights()
     match = "rows of 6 of 6 queries of `q` in two batches.*`data.query_batches`"
     whole = query_batches(x, y, query_ids="q", batch_size=10)
@@ -109,10 +171,12 @@ def test_arrays_are_refused_before_anything_is_trained():
     model.fit(whole, validation_data=(x, y), validation_batch_size=30, epochs=2, verbose=0)
 
 
-def test_data_that_cannot_be_looked_at_is_refused_on_the_way():
+@pytest.mark.parametrize("steps_per_execution", [1, 3])
+def test_data_that_cannot_be_looked_at_is_refused_on_the_way(steps_per_execution):
     x, y = scattered()
     model = linear()
-    model.compile("sgd", loss="mse", metrics=[NDCG("q")])
+    options = {"steps_per_execution": steps_per_execution}
+    model.compile("sgd", loss="mse", metrics=[One("q")], **options)
     data = tf.data.Dataset.from_tensor_slices((x, y)).batch(10)
     with pytest.raises(ValueError, match=SPLIT):
         model.evaluate(data, verbose=0)

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import runpy
 import subprocess
 import sys
 
@@ -12,9 +13,9 @@ import pytest
 from matplotlib.patches import StepPatch
 
 from keras_trainsteps import LossAwareModel
-from keras_trainsteps.losses import PairwiseLogistic
-from keras_trainsteps.plots.history import plot_history
-from tests.models import Ranker, linear, ranking_batch
+from keras_trainsteps.plots import history as plots_history
+from keras_trainsteps.plots import plot_history
+from tests.models import linear, ranking_batch
 
 
 @pytest.fixture(autouse=True)
@@ -44,24 +45,60 @@ def drawn_shares(axes):
     return {name: values - baseline for name, (values, _, baseline) in data.items()}
 
 
-def fitted(loss_weights=None, *, epochs=3, callbacks=(), cls=Ranker, **compiled):
+class TwoTerms(LossAwareModel):
+    """A squared and an absolute error."""
+
+    def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+        return {"squared": keras.ops.square(y - y_pred), "absolute": keras.ops.abs(y - y_pred)}
+
+
+def fitted(loss_weights=None, *, callbacks=(), cls=TwoTerms, **compiled):
     x, y = ranking_batch()
+    x = {"features": x["features"]}
     model = linear(cls, kernel_regularizer=keras.regularizers.L2(0.1))
-    model.compile("adam", loss_weights=loss_weights, **compiled)
-    options = {"validation_data": (x, y), "epochs": epochs, "verbose": 0}
+    model.compile("sgd", loss_weights=loss_weights, **compiled)
+    options = {"validation_data": (x, y), "epochs": 3, "verbose": 0}
     return model.fit(x, y, callbacks=list(callbacks), **options)
 
 
-WEIGHTS = {"pairwise": 2.0, "squared": 0.5}
+def history_of(model, logs):
+    """What `fit` of a model returns."""
+    history = keras.callbacks.History()
+    history.set_model(model)
+    history.history, history.epoch = logs, list(range(len(logs["loss"])))
+    return history
 
 
-def test_each_term_its_share_and_validation_in_one_call():
-    history = fitted(WEIGHTS, metrics=["mae"])
+def model_of(**weights):
+    """A model that knows the terms of its loss, which `fit` need not make first."""
+
+    class Known(LossAwareModel):
+        term_weights = weights
+
+    return linear(Known)
+
+
+WEIGHTS = {"squared": 2.0, "absolute": 0.5}
+
+
+@pytest.fixture(scope="module")
+def logged(tmp_path_factory):
+    """What a `fit` returned, and the columns of the file that it wrote."""
+    path = tmp_path_factory.mktemp("logs") / "log.csv"
+    log = keras.callbacks.CSVLogger(path)
+    history = fitted(WEIGHTS, metrics=["mae"], callbacks=[log])
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
+    return history, {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def test_each_term_its_share_and_validation_in_one_call(logged):
+    history, _ = logged
     figure = plot_history(history)
     assert titles(figure) == [
         "loss",
-        "pairwise (weight 2)",
-        "squared (weight 0.5)",
+        "squared (weight 2)",
+        "absolute (weight 0.5)",
         "regularization",
         "share of loss",
         "mae",
@@ -80,16 +117,11 @@ def test_each_term_its_share_and_validation_in_one_call():
     np.testing.assert_allclose(sum(shares.values()), 1, rtol=1e-6)
 
 
-def test_a_dict_and_a_csv_file_draw_what_the_history_draws(tmp_path):
-    path = tmp_path / "log.csv"
-    log = keras.callbacks.CSVLogger(path)
-    history = fitted(WEIGHTS, callbacks=[log])
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    columns = {name: [row[name] for row in rows] for name in rows[0]}
+def test_a_dict_and_a_csv_file_draw_what_the_history_draws(logged):
+    history, columns = logged
     expected = panels(plot_history(history))
     for logs in (history.history, columns):
-        figure = panels(plot_history(logs, loss_weights=WEIGHTS))
+        figure = panels(plot_history(logs, weights=WEIGHTS))
         assert set(figure) == set(expected)
         for name, axes in expected.items():
             for old, new in zip(axes.lines, figure[name].lines, strict=True):
@@ -107,7 +139,7 @@ def test_without_known_terms_there_are_no_shares():
 
 def test_names_of_outputs_name_their_terms_as_in_compile():
     logs = {"loss": [4.0], "a_loss": [1.0], "b_loss": [1.5]}
-    figure = plot_history(logs, loss_weights={"a": 1.0, "b": 2.0})
+    figure = plot_history(logs, weights={"a": 1.0, "b": 2.0})
     assert titles(figure) == ["loss", "a_loss", "b_loss (weight 2)", "share of loss"]
     shares = drawn_shares(panels(figure)["share of loss"])
     assert {name: values.tolist() for name, values in shares.items()} == {
@@ -116,59 +148,66 @@ def test_names_of_outputs_name_their_terms_as_in_compile():
     }
 
 
-def test_an_annealed_weight_is_what_the_others_leave():
-    weight = keras.Variable(1.0)
-    anneal = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: weight.assign(1.0 / (1 + epoch))
-    )
-    history = fitted({"pairwise": 2.0, "squared": weight}, callbacks=[anneal])
-    figure = plot_history(history)
-    assert "squared (weight varies)" in titles(figure)
-    logs = {name: np.array(values) for name, values in history.history.items()}
-    expected = logs["squared"] / np.array([1, 2, 3]) / logs["loss"]
-    shares = drawn_shares(panels(figure)["share of loss"])
-    np.testing.assert_allclose(shares["squared"], expected, rtol=1e-4)
-    given = plot_history(history, loss_weights={"squared": [1, 1 / 2, 1 / 3]})
-    shares = drawn_shares(panels(given)["share of loss"])
-    np.testing.assert_allclose(shares["squared"], expected, rtol=1e-4)
+# Weights 1 / epoch of `squared` and twice a trained one of `absolute`.
+VARYING = {
+    "loss": [8.0, 4.5, 5.0],
+    "squared": [2.0, 3.0, 6.0],
+    "absolute": [2.0, 1.0, 1.0],
+    "fixed": [1.0, 0.5, 1.0],
+    "squared_weighted": [2.0, 1.5, 2.0],
+    "absolute_weighted": [4.0, 2.0, 1.0],
+    "absolute_weight": [1.0, 1.0, 0.5],
+    "val_loss": [7.5, 4.0, 4.5],
+    "val_squared": [1.5, 2.5, 5.5],
+    "val_squared_weighted": [1.5, 1.0, 1.5],
+}
+VARYING_SHARES = {
+    "squared": [1 / 4, 1 / 3, 2 / 5],
+    "absolute": [2 / 4, 4 / 9, 1 / 5],
+    "fixed": [1 / 4, 2 / 9, 2 / 5],
+}
 
 
-def test_two_annealed_weights_must_be_given():
-    both = {"pairwise": keras.Variable(1.0), "squared": keras.Variable(1.0)}
-    anneal = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: [w.assign(1.0 / (1 + epoch)) for w in both.values()]
-    )
-    history = fitted(both, callbacks=[anneal])
-    with pytest.warns(
-        UserWarning, match=r"shares of the loss are not drawn.*one weight an epoch"
-    ):
-        assert "share of loss" not in titles(plot_history(history))
-    given = {name: [1, 1 / 2, 1 / 3] for name in both}
-    assert "share of loss" in titles(plot_history(history, loss_weights=given))
-
-
-def test_trained_weights_are_taken_from_their_logs():
-    logs = {
-        "loss": [4.0, 3.0],  # the weights of the logs are those at the end of the epoch
-        "a_loss": [2.0, 1.0],
-        "b_loss": [1.0, 1.0],
-        "a_loss_weight": [1.0, 1.5],
-        "b_loss_weight": [2.0, 1.0],
-    }
-    figure = plot_history(logs, loss_weights={"a": 2.0, "b": 1.0})
-    assert titles(figure)[1:4] == [
-        "a_loss (weight varies)",
-        "b_loss (weight varies)",
+@pytest.mark.parametrize("known", ["by the model", "by name"])
+def test_where_a_weight_varies_its_part_is_the_logged_one(known):
+    weights = {"squared": 9.0, "absolute": 2.0, "fixed": 2.0}  # 9: as it is when drawn
+    if known == "by the model":
+        weights["squared"] = keras.Variable(9.0)
+        figure = plot_history(history_of(model_of(**weights), VARYING))
+    else:
+        figure = plot_history(VARYING, weights=weights)
+    assert titles(figure) == [
+        "loss",
+        "squared (weight varies)",
+        "absolute (weight varies)",
+        "fixed (weight 2)",
         "share of loss",
+        "absolute_weight",
     ]
     shares = drawn_shares(panels(figure)["share of loss"])
-    np.testing.assert_allclose(shares["a_loss"], [4 / 6, 3 / 4])
-    np.testing.assert_allclose(shares["b_loss"], [2 / 6, 1 / 4])
+    for name, expected in VARYING_SHARES.items():
+        np.testing.assert_allclose(shares[name], expected, rtol=1e-12)
+    assert line(panels(figure)["squared"], "training").tolist() == [[1, 2, 3], [2, 3, 6]]
+    assert line(panels(figure)["squared"], "validation").tolist() == [[1, 2, 3], [1.5, 2.5, 5.5]]
+
+
+def test_a_term_of_the_model_that_has_no_weight_of_its_own_weighs_1():
+    logs = {"loss": [3.0], "a": [1.0], "b": [2.0]}
+    figure = plot_history(history_of(model_of(a=1.0, b=1.0, later=1.0), logs))
+    assert titles(figure) == ["loss", "a", "b", "share of loss"]
+
+
+def test_weights_that_are_no_longer_those_of_the_training_draw_no_shares():
+    logs = {"loss": [3.0, 2.0], "a": [1.0, 1.0], "b": [2.0, 1.0]}
+    history = history_of(model_of(a=2.0, b=1.0), logs)
+    with pytest.warns(UserWarning, match="shares of the loss are not drawn.*leave 1 of a loss"):
+        assert titles(plot_history(history)) == ["loss", "a (weight 2)", "b"]
+    assert "share of loss" in titles(plot_history(history, weights={"a": 1.0}))
 
 
 def test_negative_parts_are_drawn_below_zero():
     logs = {"loss": [1.0, -1.0], "norm": [-1.0, -3.0], "fit": [1.0, 1.0]}
-    figure = plot_history(logs, loss_weights={"norm": 1.0, "fit": 2.0})
+    figure = plot_history(logs, weights={"norm": 1.0, "fit": 2.0})
     shares = drawn_shares(panels(figure)["share of loss"])
     np.testing.assert_allclose(shares["norm"], [-1 / 3, -3 / 5])
     np.testing.assert_allclose(shares["fit"], [2 / 3, 2 / 5])
@@ -177,20 +216,14 @@ def test_negative_parts_are_drawn_below_zero():
 
 
 def test_a_single_term_is_the_loss_and_drawn_once():
-    class Squared(LossAwareModel):
-        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
-            return {"squared": keras.ops.square(y - y_pred)}
-
-    model = linear(Squared)
-    model.compile("sgd")
-    history = model.fit(np.ones((4, 3)), np.zeros((4, 1)), epochs=2, verbose=0)
+    history = history_of(model_of(squared=1.0), {"loss": [2.0, 1.0], "squared": [2.0, 1.0]})
     figure = plot_history(history)
     assert titles(figure) == ["loss = squared"]
     assert line(figure.axes[0], "training").tolist() == [[1, 2], history.history["loss"]]
 
 
 def test_a_single_compiled_loss_is_what_regularization_leaves():
-    history = fitted(cls=LossAwareModel, loss=PairwiseLogistic(query_ids="query_id"))
+    history = fitted(cls=LossAwareModel, loss="mae")
     figure = plot_history(history)
     assert titles(figure) == ["loss", "regularization", "share of loss"]
     logs = {name: np.array(values) for name, values in history.history.items()}
@@ -228,7 +261,7 @@ def test_what_a_csv_file_lacks_is_left_out():
 
 def test_what_is_not_finite_is_said():
     logs = {"loss": [3.0, np.nan, np.inf], "a": [1.0, np.nan, np.inf], "b": [2.0, 2.0, 2.0]}
-    figure = plot_history(logs, loss_weights={"a": 1.0, "b": 1.0})
+    figure = plot_history(logs, weights={"a": 1.0, "b": 1.0})
     figure.canvas.draw()
     for name, axes in panels(figure).items():
         texts = [text.get_text() for text in axes.texts]
@@ -243,25 +276,25 @@ def test_what_is_not_finite_is_said():
     [
         ([1.0], {}, TypeError, "`history` must be what `fit` returned.*Received: list"),
         ({}, {}, ValueError, "`history` must have the `loss` of at least one epoch"),
-        ({"loss": ["x"]}, {}, ValueError, "one number an epoch.*'loss'"),
-        ({"loss": [1, 2], "a": [1]}, {}, ValueError, "one value an epoch.*1 of 'a' for 2"),
+        ({"loss": ["x"]}, {}, ValueError, "one number per epoch.*'loss'"),
+        ({"loss": [1, 2], "a": [1]}, {}, ValueError, "one value per epoch.*1 of 'a' for 2"),
         (
             {"loss": [1.0], "a": [1.0]},
-            {"loss_weights": {"b": 1}},
+            {"weights": {"b": 1}},
             ValueError,
-            r"`loss_weights` must name terms.*'b', where it has \['a', 'loss'\]",
+            r"`weights` must name terms.*'b', where it has \['a', 'loss'\]",
         ),
         (
             {"loss": [1.0, 3.0], "a": [1.0, 1.0]},
-            {"loss_weights": {"a": 1}},
+            {"weights": {"a": 1}},
             ValueError,
-            r"must name every term.*\['a'\], which make 1 of a loss of 3 in epoch 2",
+            r"must name every term.*\['a'\], which leave 2 of a loss of 3 in epoch 2",
         ),
         (
             {"loss": [1.0, 3.0], "a": [1.0, 1.0]},
-            {"loss_weights": {"a": [1, 2, 3]}},
+            {"weights": {"a": [1, 3]}},
             ValueError,
-            r"one number an epoch. Received: shape \(3,\) for 'a' and 2 epochs",
+            r"one number per term. Received: \[1, 3\] for 'a'.*`a_weighted`",
         ),
     ],
 )
@@ -271,7 +304,16 @@ def test_bad_input(history, options, error, message):
     assert not plt.get_fignums()
 
 
-def test_matplotlib_is_imported_only_to_draw_and_its_extra_is_named():
+def test_matplotlib_is_imported_only_to_draw_and_its_extra_is_named(monkeypatch):
+    for name in ("matplotlib", "matplotlib.pyplot"):
+        monkeypatch.setitem(sys.modules, name, None)  # as if it were not installed
+    fresh = runpy.run_path(plots_history.__file__)
+    with pytest.raises(ImportError, match=r"`pip install 'keras-trainsteps\[plot\]'`"):
+        fresh["plot_history"]({"loss": [1.0]})
+
+
+@pytest.mark.slow
+def test_the_package_is_imported_without_matplotlib():
     code = """
 import sys
 sys.modules["matplotlib"] = None

@@ -1,6 +1,7 @@
 """Ranking metrics against plain loops; epochs, weights, saving."""
 
 import functools
+import inspect
 
 import keras
 import numpy as np
@@ -102,17 +103,27 @@ def update(metric, batch, weight=None):
     )
 
 
-@settings(max_examples=20)
-@given(batches())
-@pytest.mark.parametrize("weighted", [False, True])
-def test_equals_plain_loops(weighted, batch):
-    weight = batch["weight"] if weighted else None
+def assert_equals_plain_loops(batch, weight):
     rows = (batch["y"], batch["s"], batch["ids"], batch["mask"], weight)
     for name, (build, value) in CASES.items():
         metric = build()
         update(metric, batch, weight)
         expected = ranking.by_query(value, *rows)
         assert float(metric.result()) == pytest.approx(expected, rel=1e-12, abs=1e-12), name
+
+
+@settings(max_examples=10)
+@given(batches(), st.booleans())
+def test_equals_plain_loops(batch, weighted):
+    assert_equals_plain_loops(batch, batch["weight"] if weighted else None)
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(batches())
+@pytest.mark.parametrize("weighted", [False, True])
+def test_many_batches_equal_plain_loops(weighted, batch):
+    assert_equals_plain_loops(batch, batch["weight"] if weighted else None)
 
 
 def data(rows=40):
@@ -126,13 +137,21 @@ def data(rows=40):
 
 # Compiling each variant for XLA would take half a minute.
 XLA = ("ndcg@3", "mrr", "map@2", "arp", "pair_accuracy", "query_auc")
+FEW = ("ndcg@3", "dcg skip", "map@3 reachable", "pair_accuracy")
 
 
-@pytest.mark.parametrize("jit_compile", [False, True])
-def test_an_epoch_is_the_mean_over_its_queries(jit_compile):
+@pytest.mark.parametrize(
+    ("names", "jit_compile"),
+    [
+        (FEW, False),
+        (("query_auc",), True),
+        pytest.param(tuple(CASES), False, marks=pytest.mark.slow),
+        pytest.param(XLA, True, marks=pytest.mark.slow),
+    ],
+)
+def test_an_epoch_is_the_mean_over_its_queries(names, jit_compile):
     x, y = data()
     model = linear()
-    names = XLA if jit_compile else tuple(CASES)
     compiled = [CASES[name][0]() for name in names]
     for metric, name in zip(compiled, names, strict=True):
         metric.name = name
@@ -225,19 +244,76 @@ def test_two_of_one_name_are_both_logged():
 
 
 def test_better_is_known_to_callbacks():
-    directions = {name: build()._direction for name, (build, _) in CASES.items()}
+    x, y = data()
+    model = linear()
+    model.compile("sgd", loss="mse", metrics=[NDCG("q"), metrics.ARP("q")])
+    watched = [keras.callbacks.EarlyStopping(name) for name in ("ndcg", "arp")]
+    model.fit(x, y, batch_size=40, callbacks=watched, verbose=0)
+    ndcg, arp = (callback.monitor_op for callback in watched)
+    assert ndcg(2.0, 1.0)
+    assert arp(1.0, 2.0)
+    directions = {name: build().better for name, (build, _) in CASES.items()}
     assert {name for name, way in directions.items() if way == "down"} == {"arp"}
 
 
-@pytest.mark.parametrize("metric", [NDCG("q"), MAP("q", ties="average")])
-def test_updates_do_not_retrace(metric):
-    traces = []
+def test_updates_do_not_retrace():
+    both, traces = [NDCG("q"), MAP("q", ties="average")], []
 
     @tf.function(reduce_retracing=True)
     def update(y, s, ids):
         traces.append(1)
-        metric.update_state(y, s, query_ids=ids)
+        for metric in both:
+            metric.update_state(y, s, query_ids=ids)
 
     for rows in (3, 5, 8, 13):
         update(tf.ones(rows), tf.ones(rows), tf.fill((rows,), tf.constant(rows, tf.int64)))
     assert len(traces) <= 2
+
+
+def test_what_a_log_shows():
+    assert repr(NDCG(k=np.int64(10))) == "NDCG(query_ids='query_id', k=10)"
+    made = [
+        MRR("user", ties="average", seed=1),
+        PrecisionAtK(None, k=3, normalize="rows", mask="kept"),
+        NDCG("q", gain=squares, name="own"),
+        metrics.ARP.from_config(metrics.ARP("q", split_queries="count_parts").get_config()),
+    ]
+    assert [repr(metric) for metric in made] == [
+        "MRR(query_ids='user', ties='average', seed=1)",
+        "PrecisionAtK(query_ids=None, k=3, mask='kept', normalize='rows')",
+        "NDCG(query_ids='q', gain=squares, name='own')",
+        "ARP(query_ids='q', split_queries='count_parts')",
+    ]
+
+
+@pytest.mark.parametrize("name", metrics.__all__)
+def test_every_argument_is_named_in_the_signature_and_on_the_page(name):
+    cls = getattr(metrics, name)
+    for argument, parameter in inspect.signature(cls).parameters.items():
+        assert parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        assert f"        {argument}: " in cls.__doc__, argument
+    for part in ("```", "Args:", "Raises:", "Example:", "compile("):
+        assert part in cls.__doc__, part
+
+
+def test_state_is_a_few_hundred_bytes():
+    assert sum(variable.numpy().nbytes for variable in NDCG("q").variables) == 152
+
+
+def test_numpy_integers_are_integers():
+    ranked = NDCG("q", k=np.int32(2), ties="random", seed=np.int64(3))
+    assert type(ranked.k) is type(ranked.seed) is int
+    assert ranked.name == "ndcg@2"
+    keras.saving.serialize_keras_object(ranked)
+
+
+def test_a_metric_of_ones_own_fills_one_method():
+    class BestScore(metrics.QueryMetric):
+        def query_values(self, rows):
+            best = tf.math.unsorted_segment_max(rows.y_pred, rows.query, rows.num_queries)
+            return best, tf.ones_like(best)
+
+    metric = BestScore("q")
+    metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 6])
+    assert float(metric.result()) == 2.0
+    assert metric.name.startswith("best_score")
