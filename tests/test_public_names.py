@@ -1,8 +1,7 @@
 """The names that users may rely on."""
 
 import keras_trainsteps
-from keras_trainsteps import data, losses, metrics, penalties
-from keras_trainsteps import plots
+from keras_trainsteps import data, losses, metrics, penalties, plots
 
 
 def public(module):
