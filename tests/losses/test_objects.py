@@ -136,6 +136,18 @@ def test_options_are_checked_when_the_object_is_made(case):
                 case.cls(**case.options | {name: variable})
 
 
+@pytest.mark.parametrize("ids", ["ids", None])
+def test_pointwise_losses_by_query(ids):
+    labels, scores = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.eye(3, 2)
+    term = losses.mean_squared_error(labels, scores, normalize="queries")
+    loss = losses.MeanSquaredError(ids, normalize="queries")
+    shape = (3, 2) if ids is None else (6, 1)
+    x = {"ids": np.repeat([7, 9, 8], 2)}
+    found = loss.term(labels.reshape(shape), scores.reshape(shape), x, None)
+    assert float(found.value) == float(term.value)
+    assert float(found.count) == 3.0
+
+
 def test_every_public_loss_is_on_the_list():
     public = [getattr(losses, name) for name in losses.__all__]
     functions = {value for value in public if inspect.isfunction(value)}
