@@ -59,7 +59,7 @@ def with_additions():
     model = Ranker(inputs, keras.layers.Dense(1, name="last")(hidden))
     penalty = penalties.WeightPenalty(
         penalties.sum_of_norms,
-        of=["first/kernel", "last/kernel"],
+        weights=["first/kernel", "last/kernel"],
         coefficient=penalties.TrainableCoefficient(0.5, bounds=(0.1, 2.0)),
     )
     model.add_loss(penalty, name="norms")

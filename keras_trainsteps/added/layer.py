@@ -189,7 +189,7 @@ class AddedTerms(compat.LossLayer):
     # Where the weights are
 
     def _targets(self, term: AddedTerm) -> list[keras.Variable]:
-        if not (term.source.of or term.places):
+        if not (term.source.weights or term.places):
             return []
         model = self._model()
         if model is None:
@@ -201,7 +201,7 @@ class AddedTerms(compat.LossLayer):
         weights = self._network_weights(model)
         if term.places is not None:
             return located(term.places, _named(model), model.name)
-        targets = resolve(term.source.of, weights, model.name)
+        targets = resolve(term.source.weights, weights, model.name)
         if targets:
             term.places = locate(targets, _named(model))
         return targets

@@ -9,28 +9,11 @@ from hypothesis import strategies as st
 
 from keras_trainsteps.losses.sequences.crossentropy import masked_crossentropy
 from tests.losses.check import assert_same, term_and_gradient
+from tests.losses.tokens import sequence_batches
 from tests.reference import sequence as reference
 from tests.reference.complex_step import gradient
 
 few = settings(deadline=None, max_examples=15)
-
-
-@st.composite
-def sequence_batches(draw):
-    """Targets (B, T), logits (B, T, 3), a mask and weights of tokens or sequences."""
-    b, t = draw(st.integers(1, 3)), draw(st.integers(1, 4))
-
-    def table(values, *shape):
-        size = int(np.prod(shape))
-        return np.array(draw(st.lists(values, min_size=size, max_size=size))).reshape(shape)
-
-    weights = table(st.sampled_from([0.0, 0.5, 1.0, 2.0]), *draw(st.sampled_from([(b,), (b, t)])))
-    return (
-        table(st.integers(0, 2), b, t),
-        table(st.floats(-5, 5, width=32), b, t, 3),
-        table(st.booleans(), b, t),
-        weights,
-    )
 
 
 def reference_total(y, z, mask, weight, **options):

@@ -9,8 +9,8 @@ import tensorflow as tf
 from hypothesis import given, settings
 
 from keras_trainsteps import losses
-from keras_trainsteps.losses.ranking import lambda_weights
-from tests.losses.test_pairwise import batch_of, batches
+from keras_trainsteps.losses import lambda_weights
+from tests.losses.pairs import batch_of, batches
 from tests.reference import lambda_weights as reference_weights
 from tests.reference.pairwise import pairwise
 
@@ -33,12 +33,12 @@ LAMBDAS = {
         {},
     ),
     "dcg": (lambda_weights.DCG(), reference_weights.dcg, {}),
-    "dcg@3": (lambda_weights.DCG(3), reference_weights.dcg, {"topn": 3}),
+    "dcg@3": (lambda_weights.DCG(3), reference_weights.dcg, {"k": 3}),
     "ndcg": (lambda_weights.NDCG(), reference_weights.ndcg, {}),
-    "ndcg@2": (lambda_weights.NDCG(2), reference_weights.ndcg, {"topn": 2}),
+    "ndcg@2": (lambda_weights.NDCG(2), reference_weights.ndcg, {"k": 2}),
     "ndcg2": (lambda_weights.NDCG2(), reference_weights.ndcg2, {}),
-    "ndcg2@2": (lambda_weights.NDCG2(2), reference_weights.ndcg2, {"topn": 2}),
-    "precision@2": (lambda_weights.Precision(2), reference_weights.precision, {"topn": 2}),
+    "ndcg2@2": (lambda_weights.NDCG2(2), reference_weights.ndcg2, {"k": 2}),
+    "precision@2": (lambda_weights.Precision(2), reference_weights.precision, {"k": 2}),
 }
 
 
@@ -149,10 +149,13 @@ def test_xla_agrees():
         np.testing.assert_allclose(compiled.total, eager.total, rtol=4 * ULP)
 
 
-@pytest.mark.parametrize("topn", [0, -1, 2.5])
-def test_ranks_below_1(topn):
-    with pytest.raises(ValueError, match="`topn` must be an integer of at least 1"):
-        lambda_weights.NDCG(topn)
+@pytest.mark.parametrize("k", [0, -1, 2.5])
+def test_ranks_below_1(k):
+    for weight in (lambda_weights.NDCG, lambda_weights.Precision):
+        with pytest.raises(ValueError, match="`k` must be an integer of at least 1"):
+            weight(k)
+    with pytest.raises(ValueError, match="`k` must be an integer of at least 1"):
+        lambda_weights.Precision(None)
 
 
 def test_query_weights_that_do_not_fit():

@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from keras_trainsteps.losses.embeddings.mined_triplet import mined_triplet
 from tests.losses.check import assert_same, term_and_gradient
-from tests.losses.labelled import embedding_batches
-from tests.losses.test_triplet import DISTANCES, margins
+from tests.losses.labelled import DISTANCES, embedding_batches, margins
 from tests.reference import embeddings as reference
 from tests.reference.complex_step import gradient
 

@@ -7,16 +7,11 @@ from hypothesis import strategies as st
 from keras_trainsteps.losses.embeddings.mined_triplet import mined_triplet
 from keras_trainsteps.losses.embeddings.triplet import triplet
 from tests.losses.check import assert_same, term_and_gradient
-from tests.losses.labelled import embedding_batches
+from tests.losses.labelled import DISTANCES, embedding_batches, margins
 from tests.reference import embeddings as reference
 from tests.reference.complex_step import gradient
 
-DISTANCES = ["cosine", "euclidean", "squared_euclidean"]
 few = settings(deadline=None, max_examples=15)
-
-
-def margins(margin):
-    return {"soft_margin": True} if margin is None else {"margin": margin}
 
 
 @few
