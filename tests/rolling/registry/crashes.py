@@ -1,6 +1,6 @@
 """Runs the registry in processes that are killed or whose disk fails; prints JSON.
 
-    python registry_faults.py SCENARIO DIRECTORY
+    python -m tests.rolling.registry.crashes SCENARIO DIRECTORY
 
 Each case is a fork of this process, which holds no TensorFlow. After each case the
 registry is opened anew, everything in it is verified, and the work is done again.
@@ -17,46 +17,13 @@ import time
 import traceback
 from pathlib import Path
 
-import bare
+from tests.rolling.registry import bare
 
 bare.install()
 
-from faults import Faults  # noqa: E402
-
-from keras_trainsteps.rolling.registry.blessing import Blessing, Check  # noqa: E402
 from keras_trainsteps.rolling.registry.registry import ModelRegistry  # noqa: E402
-
-PASSED = (Check("rows", True, 1.0, "above 0"),)
-
-
-def content(number):
-    """Writes a version of three files; returns what `publish` calls."""
-
-    def write(stage):
-        (stage / "folder").mkdir()
-        for name in ("a", "b", "folder/c"):
-            (stage / name).write_bytes(f"{number}:{name}".encode() * 1000)
-
-    return write
-
-
-def publish(registry, number):
-    return registry.publish(content(number), fingerprint=f"print-{number}")
-
-
-def bless(registry, number):
-    champion = registry.aliases().get("champion")
-    against = None if champion is None else registry.get(champion).fingerprint
-    return Blessing(registry.get(number).fingerprint, against, PASSED, 10)
-
-
-def daily(registry):
-    """A day: publish, challenge, promote, delete what is old."""
-    number = publish(registry, len(registry.versions()) + 1)
-    registry.set_alias("challenger", number)
-    registry.save_blessing(number, bless(registry, number))
-    registry.promote(number, registry.blessing(number))
-    registry.retain(2)
+from tests.rolling.faults import Faults  # noqa: E402
+from tests.rolling.registry.days import daily, folder_publish  # noqa: E402
 
 
 def check(directory, versions_before=()):
@@ -96,7 +63,8 @@ def prepared(base, days):
     return registry
 
 
-def total_steps(base, days, work, first):
+def calls_of(base, days, work, first=None):
+    """The names of the disk steps of `work` on a registry of some days."""
     prepared(base, days) if days else shutil.rmtree(base, ignore_errors=True)
     if first is not None:
         killed_at(base, first)
@@ -105,10 +73,10 @@ def total_steps(base, days, work, first):
     def counted():
         faults = Faults().install()
         work(ModelRegistry(base))
-        os.write(writer, str(faults.count).encode())
+        os.write(writer, json.dumps(faults.log).encode())
 
     assert child(counted) == 0
-    return int(os.read(reader, 100))
+    return json.loads(os.read(reader, 100_000))
 
 
 def killed_at(base, at):
@@ -126,7 +94,7 @@ def matrix(base, actions, days=3, work=daily, expect_kill=True, first=None):
 
     With `first`, a day was killed at that step before.
     """
-    steps = total_steps(base, days, work, first)
+    steps = len(calls_of(base, days, work, first))
     for action in actions:
         for at in range(steps):
             if days:
@@ -180,12 +148,21 @@ def twice_in_a_row(base):
         registry.clean()
         daily(registry)
 
-    cases = [matrix(base, ("kill_before",), work=work, first=first) for first in (4, 30)]
-    return {"steps": [case["steps"] for case in cases]}
+    calls = calls_of(base, 3, daily)
+    last = {call: number for number, call in enumerate(calls)}
+    # The first kill: while publishing, before the champion moves, while a version is deleted.
+    firsts = (calls.index("write") + 2, last["replace"], last["rmdir"])
+    for first in firsts:
+        matrix(base, ("kill_before",), work=work, first=first)
+    return {"killed": [calls[first] for first in firsts]}
 
 
 def broken_disk(base):
-    return matrix(base, ("EIO", "ENOSPC", "EXDEV", "EROFS"), expect_kill=False)
+    return matrix(base, ("EIO",), expect_kill=False)
+
+
+def other_disk_errors(base):
+    return matrix(base, ("ENOSPC", "EXDEV", "EROFS"), expect_kill=False)
 
 
 def full_disk(base):
@@ -198,7 +175,7 @@ def full_disk(base):
         def limited(limit=limit):
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            publish(ModelRegistry(base), 9)
+            folder_publish(ModelRegistry(base), 9)
 
         codes.append(child(limited))
         check(base, before)
@@ -224,7 +201,7 @@ def read_only(base):
             os.setuid(65534)
         registry = ModelRegistry(base)
         registry.verify("champion")
-        publish(registry, 9)
+        folder_publish(registry, 9)
 
     code = child(unprivileged)
     for folder, _, _ in os.walk(base):
@@ -242,7 +219,7 @@ def two_writers(base):
         if pid == 0:
             registry = ModelRegistry(base)
             for turn in range(10):
-                publish(registry, 1000 * (writer + 1) + turn)
+                folder_publish(registry, 1000 * (writer + 1) + turn)
             os._exit(0)
         pids.append(pid)
     for pid in pids:

@@ -1,7 +1,5 @@
 """Imports modules of the library without its `__init__`, which needs TensorFlow.
 
-    python -c "import bare; bare.install()"
-
 The registry needs none, so that processes to be killed start in 0.1 s.
 """
 
@@ -9,7 +7,7 @@ import sys
 import types
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def install():

@@ -1,6 +1,6 @@
 """Random days of a registry, with crashes between the steps on disk, against a plain model.
 
-    python registry_machine.py EXAMPLES DIRECTORY
+    python -m tests.rolling.registry.random_days EXAMPLES DIRECTORY
 
 Each operation runs in a fork of this process, which holds no TensorFlow; some are killed
 at one of their steps on disk. After a crash the registry must be as before or as after the
@@ -14,24 +14,25 @@ import sys
 import tempfile
 from pathlib import Path
 
-import bare
-
-bare.install()
-
-from faults import Faults  # noqa: E402
-from hypothesis import HealthCheck, settings  # noqa: E402
-from hypothesis import strategies as st  # noqa: E402
-from hypothesis.stateful import (  # noqa: E402
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
     RuleBasedStateMachine,
     invariant,
     precondition,
     rule,
     run_state_machine_as_test,
 )
-from registry_faults import bless, child, publish  # noqa: E402
+
+from tests.rolling.registry import bare
+
+bare.install()
 
 from keras_trainsteps.rolling.registry.blessing import Blessing, Check  # noqa: E402
 from keras_trainsteps.rolling.registry.registry import ModelRegistry  # noqa: E402
+from tests.rolling.faults import Faults  # noqa: E402
+from tests.rolling.registry.crashes import child  # noqa: E402
+from tests.rolling.registry.days import bless, folder_publish  # noqa: E402
 
 CRASH = st.one_of(
     st.none(), st.tuples(st.integers(0, 24), st.sampled_from(["kill_before", "kill_after"]))
@@ -91,7 +92,7 @@ class Days(RuleBasedStateMachine):
         number = max(self.there, default=0) + 1
         before = self.now()
         self.there.add(number)
-        self.run(lambda registry: publish(registry, number), crash, before)
+        self.run(lambda registry: folder_publish(registry, number), crash, before)
 
     @precondition(lambda self: self.there)
     @rule(data=st.data(), crash=CRASH)
