@@ -108,6 +108,18 @@ def test_a_single_compiled_loss_is_no_term_of_its_own():
     assert model.term_weights == {}
 
 
+def test_term_weights_are_those_of_what_is_logged_and_1_by_default():
+    variable = keras.Variable(0.5)
+    weights = {"mse_loss": 2.0, "mae_loss": variable}
+    model = network()
+    still(model, loss=["mse", "mae", "log_cosh"], loss_weights=weights)
+    assert model.term_weights == {}  # no step has run
+    evaluate(model)
+    found = dict(model.term_weights)
+    assert found.pop("mae_loss") is variable
+    assert found == {"mse_loss": 2.0, "log_cosh_loss": 1.0}
+
+
 @pytest.mark.parametrize("name", [None, "mse_loss"], ids=["alone", "by name"])
 def test_a_loss_weight_that_is_a_tf_variable_is_known_to_keras_as_its_number(name):
     weight = tf.Variable(3.0)
