@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -145,7 +146,17 @@ def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
 
 
 class Model(keras.Model):
-    """`keras.Model`, with the private hook that this library fills under a name of its own."""
+    """`keras.Model`, with what is private there under names of our own."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Model:
+        if makes_functional(cls, args, kwargs):
+            cls = functional_twin(cls)
+        return super().__new__(cls, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, told whether `fit` calls it."""
+        told = {_EVALUATION_OF_FIT: True} if is_evaluation_of_fit() else {}
+        return super().evaluate(*args, **kwargs, **told)
 
     def declare_on_replicas(self, batch: Any) -> None:
         """Creates, for a batch, what no replica can create while its step is traced."""
@@ -182,7 +193,31 @@ def compile_metrics(model: keras.Model) -> keras.metrics.Metric | None:
     return model._compile_metrics
 
 
-EVALUATION_OF_FIT = "_use_cached_eval_dataset"  # what `fit` alone passes to `evaluate`
+_EVALUATION_OF_FIT = "_use_cached_eval_dataset"  # what `fit` alone passes to `evaluate`
+_of_fit = threading.local()
+
+
+def is_evaluation_of_fit() -> bool:
+    """Whether the `evaluate` that runs was called by `fit`, for validation."""
+    return getattr(_of_fit, "evaluates", False)
+
+
+def called_by_fit(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """An `evaluate` with a signature of names alone, which `fit` may call in its own way.
+
+    Keras passes a private keyword to it (seen in 3.15.1).
+    """
+
+    @functools.wraps(evaluate)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        before = is_evaluation_of_fit()
+        _of_fit.evaluates = kwargs.pop(_EVALUATION_OF_FIT, False)
+        try:
+            return evaluate(*args, **kwargs)
+        finally:
+            _of_fit.evaluates = before
+
+    return run
 
 
 def mask_of(tensor: Any) -> Any:

@@ -10,8 +10,8 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,7 @@ from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
+from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.step import checks, names, running, side_inputs
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
@@ -28,6 +29,30 @@ from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
 from keras_trainsteps.step.weights import LossWeights
+
+Tensors: TypeAlias = Any
+"""A tensor or array, or a list, tuple or dict of them, nested as deep as you like."""
+
+Data: TypeAlias = Any
+"""`Tensors`, or what gives batches: a `tf.data.Dataset`, a generator, a `PyDataset`."""
+
+Losses: TypeAlias = Any
+"""A loss, its name or a function `(y_true, y_pred)`; one per output in a list or dict."""
+
+LossWeightsLike: TypeAlias = Any
+"""A number or `keras.Variable`; a list or dict of them."""
+
+Metrics: TypeAlias = Any
+"""A list of metrics, names or functions; one list per output in a list or dict."""
+
+Callbacks: TypeAlias = Sequence[keras.callbacks.Callback] | keras.callbacks.CallbackList | None
+"""What Keras calls while a model is trained, evaluated or predicts."""
+
+AddedLoss: TypeAlias = Penalty | keras.KerasTensor | Callable[[], Any] | float
+"""What `add_loss` takes: a penalty, a tensor of the graph, a function of weights, a number."""
+
+Logs: TypeAlias = Any
+"""A number, a list of them, or a dict by name with `return_dict=True`."""
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -47,6 +72,15 @@ class LossAwareModel(compat.Model):
     Keras. `loss` is the weighted sum of what is logged; where the weight of a term varies,
     its part of the loss is logged as `<term>_weighted`. Several replicas train on the
     loss, and log the numbers, of a single device.
+
+    Args:
+        inputs: Of a Functional model: its `keras.Input`s, alone or in a list or dict.
+        outputs: Of a Functional model: the tensors of its graph that it gives.
+        name: Name of the model. Default: made by Keras.
+        trainable: As in `keras.Model`.
+        dtype: As in `keras.Model`, of a model that defines `call`.
+        activity_regularizer: As in `keras.Model`, of a model that defines `call`.
+        autocast: As in `keras.Model`, of a model that defines `call`.
 
     Attributes:
         side_inputs: Names of the entries of the `x` dict that losses and metrics read and
@@ -81,15 +115,28 @@ class LossAwareModel(compat.Model):
     evaluate_generator = Removed("`model.evaluate(generator)`")
     predict_generator = Removed("`model.predict(generator)`")
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> LossAwareModel:
-        if compat.makes_functional(cls, args, kwargs):
-            cls = compat.functional_twin(cls)
-        return super().__new__(cls, *args, **kwargs)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        if compat.makes_functional(type(self), args, kwargs):  # from a subclass's `__init__`
+    def __init__(
+        self,
+        inputs: Tensors = None,
+        outputs: Tensors = None,
+        name: str | None = None,
+        *,
+        trainable: bool | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
+        activity_regularizer: keras.Regularizer | None = None,
+        autocast: bool | None = None,
+    ) -> None:
+        network = {"inputs": inputs, "outputs": outputs}
+        layer = {"name": name, "trainable": trainable, "dtype": dtype, "autocast": autocast}
+        given = {**network, **layer, "activity_regularizer": activity_regularizer}
+        given = {key: value for key, value in given.items() if value is not None}
+        if compat.makes_functional(type(self), (), given):  # from a subclass's `__init__`
             self.__class__ = compat.functional_twin(type(self))
-        super().__init__(*args, **kwargs)
+        super().__init__(**given)
+        self._begin()
+
+    def _begin(self) -> None:
+        """What a model of any kind has from the start."""
         # Past `__setattr__`: Keras would look for weights and metrics in these.
         self.__dict__["_training"] = fitting.Training()
         additions.adopt_graph(self)
@@ -98,9 +145,9 @@ class LossAwareModel(compat.Model):
 
     def compute_losses(
         self,
-        x: Any,
-        y: Any,
-        y_pred: Any,
+        x: Data,
+        y: Tensors,
+        y_pred: Tensors,
         sample_weight: tf.Tensor | None = None,
         training: bool = True,
     ) -> Mapping[str, Any]:
@@ -123,7 +170,7 @@ class LossAwareModel(compat.Model):
 
     # Losses and metrics that are added one by one
 
-    def add_loss(self, loss: Any, *, name: str | None = None) -> None:
+    def add_loss(self, loss: AddedLoss | Sequence[AddedLoss], *, name: str | None = None) -> None:
         """Adds a loss that does not come from targets: a penalty, a tensor of the graph.
 
         It is part of the loss from the next step on, is computed once a step from the same
@@ -173,7 +220,13 @@ class LossAwareModel(compat.Model):
             additions.add(self, "loss", each, name)
             self._forget_plan()
 
-    def add_metric(self, value: Any, *, name: str, aggregation: str = "mean") -> None:
+    def add_metric(
+        self,
+        value: keras.KerasTensor | Callable[[], Tensors],
+        *,
+        name: str,
+        aggregation: str = "mean",
+    ) -> None:
         """Adds a metric that does not come from targets and `y_pred`.
 
         Args:
@@ -225,11 +278,11 @@ class LossAwareModel(compat.Model):
 
     def compile(
         self,
-        optimizer: Any = "rmsprop",
-        loss: Any = None,
-        loss_weights: Any = None,
-        metrics: Any = None,
-        weighted_metrics: Any = None,
+        optimizer: str | keras.optimizers.Optimizer | None = "rmsprop",
+        loss: Losses = None,
+        loss_weights: LossWeightsLike = None,
+        metrics: Metrics = None,
+        weighted_metrics: Metrics = None,
         run_eagerly: bool = False,
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
@@ -289,17 +342,17 @@ class LossAwareModel(compat.Model):
 
     def fit(
         self,
-        x: Any = None,
-        y: Any = None,
+        x: Data = None,
+        y: Tensors = None,
         batch_size: int | None = None,
         epochs: int = 1,
-        verbose: Any = "auto",
-        callbacks: Any = None,
+        verbose: int | str = "auto",
+        callbacks: Callbacks = None,
         validation_split: float = 0.0,
-        validation_data: Any = None,
+        validation_data: Data = None,
         shuffle: bool = True,
         class_weight: Mapping[int, float] | None = None,
-        sample_weight: Any = None,
+        sample_weight: Tensors = None,
         initial_epoch: int = 0,
         steps_per_epoch: int | None = None,
         validation_steps: int | None = None,
@@ -333,18 +386,18 @@ class LossAwareModel(compat.Model):
             )
             # fmt: on
 
+    @compat.called_by_fit
     def evaluate(
         self,
-        x: Any = None,
-        y: Any = None,
+        x: Data = None,
+        y: Tensors = None,
         batch_size: int | None = None,
-        verbose: Any = "auto",
-        sample_weight: Any = None,
+        verbose: int | str = "auto",
+        sample_weight: Tensors = None,
         steps: int | None = None,
-        callbacks: Any = None,
+        callbacks: Callbacks = None,
         return_dict: bool = False,
-        **kwargs: Any,
-    ) -> Any:
+    ) -> Logs:
         """As `keras.Model.evaluate`; called within `fit`, the epoch's metrics go on after it.
 
         Raises:
@@ -354,41 +407,41 @@ class LossAwareModel(compat.Model):
         fitting.require_targets_of_weights(y, sample_weight)
         self._training.readers.require_evaluate(x, batch_size)
         self._hold_back_steps(x)
-        with self._epoch_kept(unless=compat.EVALUATION_OF_FIT in kwargs):
+        with self._epoch_kept(unless=compat.is_evaluation_of_fit()):
             # fmt: off
             return super().evaluate(
                 compat.readable(x), y, batch_size, verbose, sample_weight, steps, callbacks,
-                return_dict, **kwargs,
+                return_dict,
             )
             # fmt: on
 
     def predict(
         self,
-        x: Any,
+        x: Data,
         batch_size: int | None = None,
-        verbose: Any = "auto",
+        verbose: int | str = "auto",
         steps: int | None = None,
-        callbacks: Any = None,
-    ) -> Any:
+        callbacks: Callbacks = None,
+    ) -> Logs:
         """As `keras.Model.predict`; side inputs may be there and are not read."""
         return super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
 
     def train_on_batch(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        x: Data,
+        y: Tensors = None,
+        sample_weight: Tensors = None,
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
-    ) -> Any:
+    ) -> Logs:
         """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with self._epoch_kept():
             return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(
-        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
-    ) -> Any:
+        self, x: Data, y: Tensors = None, sample_weight: Tensors = None, return_dict: bool = False
+    ) -> Logs:
         """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with self._epoch_kept():
@@ -396,7 +449,7 @@ class LossAwareModel(compat.Model):
 
     # What Keras calls for them, in this order
 
-    def declare_on_replicas(self, batch: Any) -> None:
+    def declare_on_replicas(self, batch: Tensors) -> None:
         """Creates the trackers of a step, which no replica can create."""
         unpacked = Batch.of(batch)
         for training in (True, False):
@@ -428,7 +481,7 @@ class LossAwareModel(compat.Model):
             )
         return self.test_function
 
-    def train_step(self, data: Any) -> dict[str, Any]:
+    def train_step(self, data: Tensors) -> dict[str, Any]:
         """One optimizer step on a batch.
 
         A subclass may override it, and `test_step`, to do more around `super().train_step`
@@ -446,7 +499,7 @@ class LossAwareModel(compat.Model):
             self._descend(tape, loss)
             return self._logs(batch, y_pred)
 
-    def test_step(self, data: Any) -> dict[str, Any]:
+    def test_step(self, data: Tensors) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
         plan, batch = self._plan, Batch.of(data)
         own_steps.require_loss_of_training(plan.log)
@@ -456,7 +509,7 @@ class LossAwareModel(compat.Model):
             plan.log.track(losses, training=False)
             return self._logs(batch, y_pred)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Tensors:
         """Calls the network on what of the inputs is its own, never on side inputs."""
         if args and isinstance(args[0], Mapping):
             args = (self._network_inputs(args[0]), *args[1:])
@@ -466,10 +519,10 @@ class LossAwareModel(compat.Model):
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: Data = None,
+        y: Tensors = None,
+        y_pred: Tensors = None,
+        sample_weight: Tensors = None,
         training: bool = True,
     ) -> tf.Tensor:
         """The loss of a batch: weighted terms and `sum(self.losses)`.
@@ -486,7 +539,7 @@ class LossAwareModel(compat.Model):
         return losses.loss
 
     def compute_metrics(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
+        self, x: Tensors, y: Tensors, y_pred: Tensors, sample_weight: Tensors = None
     ) -> dict[str, Any]:
         """Updates the compiled metrics, which may read side inputs, and returns the logs."""
         if self._training.metric_names:
@@ -615,6 +668,7 @@ class LossAwareModel(compat.Model):
         weigh_by_rows([metric for metric in self.metrics if id(metric) not in by_layers])
         training.log.taken = names.RESERVED | training.metric_names | self._own_metric_names()
         training.added = additions.all_terms_of(self)
+        training.losses.shares_targets = fills_hook
         output_names = getattr(self, "output_names", None)
         if self.built and isinstance(self, compat.functional_class()):
             training.losses.expect(self.output, output_names)
@@ -702,6 +756,11 @@ class LossAwareSequential(LossAwareModel, keras.Sequential):
     `keras.models.clone_model` gives a plain `keras.Sequential`, as for every subclass of it;
     `LossAwareSequential.from_config(model.get_config())` is a copy of this class.
 
+    Args:
+        layers: The layers, in order.
+        trainable: As in `keras.Sequential`.
+        name: Name of the model. Default: made by Keras.
+
     Example:
 
     >>> model = LossAwareSequential([keras.layers.Dense(1)])
@@ -710,3 +769,12 @@ class LossAwareSequential(LossAwareModel, keras.Sequential):
     >>> sorted(history.history)
     ['loss']
     """
+
+    def __init__(
+        self,
+        layers: Sequence[keras.layers.Layer] | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+    ) -> None:
+        keras.Sequential.__init__(self, layers, trainable, name)
+        self._begin()

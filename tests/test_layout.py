@@ -7,7 +7,6 @@ import keras
 import pytest
 
 import keras_trainsteps
-from keras_trainsteps import compat
 
 PACKAGE = Path(keras_trainsteps.__file__).parent
 
@@ -27,7 +26,7 @@ ALLOWED = {
     "added": {"compat", "penalties", "structure", "step"},
     "keras2": {"compat", "replicas", "step"},
     "fitting": {"compat", "step"},
-    "model": {"compat", "fitting", "replicas", "added", "keras2", "step"},
+    "model": {"compat", "fitting", "replicas", "added", "penalties", "keras2", "step"},
     "plots": {"model"},
     "rolling": {"compat", "structure", "data", "metrics", "queries", "validation"},
     "examples": {"data", "losses", "metrics", "model", "rolling", "plots", "step"},
@@ -113,7 +112,7 @@ def private_names_of_keras():
     ]
     made[0].compile("adam", loss="mse", metrics=["mae"])
     names = {name for one in made for name in (*dir(one), *vars(one))}
-    names |= {"_keras_history", "_keras_mask", "_direction", compat.EVALUATION_OF_FIT}
+    names |= {"_keras_history", "_keras_mask", "_direction", "_use_cached_eval_dataset"}
     return {name for name in names if name.startswith("_") and not name.startswith("__")}
 
 

@@ -27,6 +27,8 @@ class Removed:
         self.name = name
 
     def __get__(self, model: Any, owner: type | None = None) -> Any:
+        if model is None:
+            return self
         raise AttributeError(
             f"`{self.name}` is of Keras 2. Received: a read of it in Keras 3. "
             f"Replace it by {self.replacement}."

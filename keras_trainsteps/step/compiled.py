@@ -64,6 +64,7 @@ class CompiledLosses:
         self.weights = weights or LossWeights()
         require_one_view(self.loss)
         self.output_names: set[str] = set()
+        self.shares_targets = False  # whether a hook reads them, too
         self._routes: dict[Any, list[Route]] = {}
 
     @property
@@ -130,8 +131,10 @@ class CompiledLosses:
             names = term_names(reads, 1)
         else:
             by_output = [
-                outputs.aligned(y, "`y`", reads),
-                outputs.aligned(sample_weight, "`sample_weight`", reads),
+                outputs.aligned(y, "`y`", reads, shared=self.shares_targets),
+                outputs.aligned(
+                    sample_weight, "`sample_weight`", reads, shared=self.shares_targets
+                ),
             ]
             read = [
                 (

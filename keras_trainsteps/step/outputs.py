@@ -121,12 +121,15 @@ class Outputs:
             )
         return found
 
-    def aligned(self, given: Places, what: str, reads: Sequence[Read]) -> list[int | None]:
+    def aligned(
+        self, given: Places, what: str, reads: Sequence[Read], *, shared: bool = False
+    ) -> list[int | None]:
         """For each output its target or weight: a place among the flat ones, or `None`.
 
         Args:
             given: The structure of targets or weights.
             what: What it is called in errors.
+            shared: Whether something else may read entries that are of no output.
             reads: The losses: where fewer are given than there are outputs, they are of
                 the outputs with a loss.
 
@@ -143,7 +146,7 @@ class Outputs:
         if paths == [output.path for output in outputs]:
             return flat
         if isinstance(given, Mapping) and not (len(flat) == len(outputs) == 1):
-            return self._by_name(given, what)
+            return self._by_name(given, what, shared)
         if len(flat) == len(outputs):
             return flat
         read = {place for each in reads for place in keras.tree.flatten(each.output.places)}
@@ -158,7 +161,7 @@ class Outputs:
             found[index] = place
         return found
 
-    def _by_name(self, given: Mapping[str, Places], what: str) -> list[int | None]:
+    def _by_name(self, given: Mapping[str, Places], what: str, shared: bool) -> list[int | None]:
         """The entries of a dict by the outputs' names, all of them used."""
         used: set[int] = set()
         found: list[int | None] = []
@@ -173,7 +176,7 @@ class Outputs:
             for path, place in keras.tree.flatten_with_path(given)
             if place is not None and place not in used
         ]
-        if left:
+        if left and not shared:
             alone = len(self.each) == 1
             raise ValueError(
                 f"{what} must name outputs of the model. Received: {left}, where "

@@ -79,9 +79,10 @@ class Plan(NamedTuple):
             own = self.own_loss(batch.x, batch.y, y_pred, batch.sample_weight, **told)
             return total.of_own(own, **shape)
         terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
+        # First: a hook may wait for other replicas, whose layers pass on losses meanwhile.
+        added = self.added(shape["rows"])
         if self.hook is not None:
             terms += hook_terms(self.hook, batch, y_pred, shape["rows"], training)
-        added = self.added(shape["rows"])
         terms = self.compiled.weights.given_to([*terms, *added.terms], self.compiled.output_names)
         terms = _times(added.weights, terms)
         return total.total(

@@ -138,7 +138,7 @@ def cloned(source):
 
 def trained_norm(model=None):
     coefficient = TrainableCoefficient(0.5)
-    return WeightPenalty(norm, of="*kernel", coefficient=coefficient)
+    return WeightPenalty(norm, weights="*kernel", coefficient=coefficient)
 
 
 def test_a_missing_loss_with_its_coefficient_is_added_again_to_a_built_optimizer():

@@ -35,10 +35,10 @@ def outputs(structure):
 @pytest.mark.parametrize(
     ("y", "weight"),
     [
-        ({"score": Y, "other": Y}, {"score": WEIGHTS, "other": WEIGHTS}),
+        ({"score": Y}, {"score": WEIGHTS}),
         ({"label": Y}, {"label": WEIGHTS}),
     ],
-    ids=["weights of two targets", "a dict with one weight"],
+    ids=["a dict by the output's name", "a dict with one weight"],
 )
 def test_weights_in_a_dict_reach_the_one_output(y, weight):
     inputs = keras.Input((3,))
@@ -50,8 +50,8 @@ def test_weights_in_a_dict_reach_the_one_output(y, weight):
 def test_losses_targets_and_weights_in_lists_inside_a_dict_are_found_by_position():
     model = outputs({"many": ["first", "second"], "one": "third"})
     still(model, loss={"many": ["mse", "mae"], "one": "mae"})
-    y = {"many": (Y, Y), "one": 0 * Y, "extra": Y}
-    weight = {"many": (WEIGHTS, HALF), "one": HALF, "extra": WEIGHTS}
+    y = {"many": (Y, Y), "one": 0 * Y}
+    weight = {"many": (WEIGHTS, HALF), "one": HALF}
     data = keras.tree.map_structure(lambda array: array.astype("float32"), (X, y, weight))
     batches = tf.data.Dataset.from_tensors(data)
     logs = model.evaluate(batches, verbose=0, return_dict=True)
@@ -89,3 +89,97 @@ def test_losses_of_one_name_on_one_output_are_numbered_from_1():
         "mse_1_loss": close(MSE),
         "mse_2_loss": close(MSE),
     }
+
+
+NETWORKS = {
+    "dict": {"a": "first", "b": "second"},
+    "list": ["a", "b"],
+    "nested": {"a": ["x", "y"], "b": "z"},
+}
+TARGETS = {
+    "dict": {"a": Y, "b": Y},
+    "list": {"a": Y, "b": Y},
+    "nested": {"a": (Y, Y), "b": Y},  # `tf.data` makes one tensor of a list
+}
+
+
+def batches(y, weight=None):
+    """One batch, as `tf.data` hands it over: in the structure that it has."""
+    parts = (X, y) if weight is None else (X, y, weight)
+    return tf.data.Dataset.from_tensors(
+        keras.tree.map_structure(lambda array: np.asarray(array, "float32"), parts)
+    )
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("what", ["targets", "weights", "losses", "loss weights"])
+def test_a_name_that_fits_no_output_is_refused(kind, what):
+    y, options, weight = TARGETS[kind], {"loss": "mse"}, None
+    wrong = {"a": y["a"], "bb": y["b"]}
+    if what == "targets":
+        y = wrong
+    elif what == "weights":
+        weight = keras.tree.map_structure(lambda _: WEIGHTS, wrong)
+    elif what == "losses":
+        options["loss"] = {"a": "mse", "bb": "mae"}
+    else:
+        options["loss_weights"] = {"bb": 1.0}
+    model = still(outputs(NETWORKS[kind]), **options)
+    with pytest.raises(ValueError, match="'bb'"):
+        model.fit(batches(y, weight), verbose=0)
+
+
+def test_a_weight_by_the_name_of_a_layer_is_refused_where_outputs_have_keys():
+    model = still(outputs(NETWORKS["dict"]), loss="mse", loss_weights={"first": 2.0})
+    with pytest.raises(ValueError, match="must name terms or outputs. Received: .'first'."):
+        model.fit(batches(TARGETS["dict"]), verbose=0)
+
+
+def test_one_weight_in_a_tuple_does_not_serve_two_outputs():
+    model = still(outputs(NETWORKS["dict"]), loss="mse")
+    with pytest.raises(ValueError, match="`sample_weight` must have one entry for each output"):
+        model.fit(batches(TARGETS["dict"], (WEIGHTS,)), verbose=0)
+
+
+def together(y_true, y_pred):
+    """The mean of squares over a group of outputs."""
+    pairs = zip(keras.tree.flatten(y_true), keras.tree.flatten(y_pred), strict=True)
+    return keras.ops.mean(keras.ops.stack([keras.ops.square(p - t) for t, p in pairs]))
+
+
+GROUPS = {  # structure of outputs, losses, loss weights
+    "one loss of a group": ({"p": ("a", "b"), "q": "c"}, {"p": "mse", "q": "mse"}, None),
+    "all together and each": ({"a": "x", "b": "y"}, [together, {"a": "mae", "b": "mae"}], None),
+    "within a dict": (
+        {"p": ("a", "b"), "q": "c"},
+        {"p": [together, (None, "mae")], "q": "mse"},
+        None,
+    ),
+    "weights in the structure": (
+        {"p": ("a", "b"), "q": "c"},
+        {"p": ("mse", "mse"), "q": "mse"},
+        {"p": (2.0, 3.0), "q": 1.0},
+    ),
+    "one output of two": ({"p": "a", "q": "c"}, {"p": "mse"}, None),
+    "all together": ({"a": "x", "b": "y"}, [together], None),
+    "a list within a list": (["a", ("b", "c")], ["mse", together], None),
+}
+
+
+@pytest.mark.parametrize(("structure", "loss", "weights"), GROUPS.values(), ids=GROUPS)
+def test_losses_of_groups_of_outputs_are_those_of_keras(structure, loss, weights):
+    found = []
+    for cls in (keras.Model, LossAwareModel):
+        inputs = keras.Input((3,))
+        values = iter((1.0, 2.0, 3.0))
+        layers = keras.tree.map_structure(
+            lambda name: keras.layers.Dense(
+                1, kernel_initializer=keras.initializers.Constant(next(values)), name=name
+            )(inputs),
+            structure,
+        )
+        model = still(cls(inputs, layers), loss=loss, loss_weights=weights)
+        y = keras.tree.map_structure(lambda _: Y, structure)
+        found.append(model.evaluate(X, y, verbose=0, batch_size=len(X)))
+    one, other = (np.ravel(each)[0] for each in found)
+    assert one == other
