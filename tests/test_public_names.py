@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import types
 
 import pytest
 
@@ -110,7 +111,8 @@ def callables(public):
     return {"": public} | {
         f".{name}": getattr(public, name)
         for name, value in methods.items()
-        if not name.startswith("_") and inspect.isroutine(getattr(public, name))
+        if not name.startswith("_")
+        and isinstance(value, types.FunctionType | classmethod | staticmethod)
     }
 
 
