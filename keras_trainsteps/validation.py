@@ -95,9 +95,8 @@ def repr_of(obj: Any, arguments: Mapping[str, Any]) -> str:
 
 def _shown(value: Any) -> str:
     """A value in few words: functions by name, weights by path, no addresses in memory."""
-    if type(value) in (list, tuple):
-        listed = ", ".join(map(_shown, value))
-        return f"[{listed}]" if isinstance(value, list) else f"({listed})"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_shown, value))}]"
     if isinstance(value, keras.Variable):
         return repr(value.path)
     if inspect.isroutine(value):

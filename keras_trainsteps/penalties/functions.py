@@ -15,7 +15,14 @@ _register = keras.saving.register_keras_serializable("keras_trainsteps.penalties
 def sum_of_norms(*weights: tf.Tensor) -> tf.Tensor:
     """The sum of the Euclidean norms of whole weights: `sum_w sqrt(sum_i w_i ** 2)`.
 
-    Its gradient at a weight of zeros is 0.
+    For few, small weights: whole weights can shrink to 0. The gradient at a weight of zeros is
+    0.
+
+    Args:
+        *weights: Weights of any shapes.
+
+    Returns:
+        A scalar.
 
     Example:
 
@@ -33,8 +40,14 @@ def group_lasso(*weights: tf.Tensor) -> tf.Tensor:
     sum_w sqrt(columns) * sum_i sqrt(sum_j w_ij ** 2)
     ```
 
-    Axes beyond the first two, as of convolutions, are taken for rows. The gradient of a
-    row of zeros is 0.
+    The gradient of a row of zeros is 0.
+
+    Args:
+        *weights: Weights, shape `(inputs, columns)`. Axes beyond the first two, as of
+            convolutions, are taken for rows.
+
+    Returns:
+        A scalar.
 
     Example:
 
@@ -54,8 +67,14 @@ def group_lasso(*weights: tf.Tensor) -> tf.Tensor:
 def orthogonality(*weights: tf.Tensor) -> tf.Tensor:
     """How far the columns of weights are from orthonormal: `sum_w |w^T w - I| ** 2`.
 
-    The norm is Frobenius's. For weights with more columns than rows `w w^T` is taken. Axes
-    beyond the first two, as of convolutions, are taken for rows.
+    The norm is Frobenius's. For weights with more columns than rows `w w^T` is taken.
+
+    Args:
+        *weights: Weights, shape `(inputs, columns)`. Axes beyond the first two, as of
+            convolutions, are taken for rows.
+
+    Returns:
+        A scalar.
 
     Example:
 
@@ -80,6 +99,15 @@ def orthogonality(*weights: tf.Tensor) -> tf.Tensor:
 @_register
 def tying(first: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
     """How far weights of one shape are from the first: `sum_w sum_i (w_i - first_i) ** 2`.
+
+    For layers that should agree without being one, as two towers of a model.
+
+    Args:
+        first: A weight of any shape.
+        *others: Weights of that shape.
+
+    Returns:
+        A scalar.
 
     Example:
 

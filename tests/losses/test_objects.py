@@ -110,7 +110,7 @@ def test_the_repr_makes_the_object_again(case):
     [
         "PairwiseLogistic(query_ids='query_id', lambda_weight=NDCG(k=10))",
         "Softmax(query_ids=None, temperature=0.5)",
-        "InfoNCE(outputs=('query', 'item'), ids='item_id')",
+        "InfoNCE(outputs=['query', 'item'], ids='item_id')",
         "Contrastive()",
         "SupervisedContrastive(y_true='label', temperature=0.5)",
         "MaskedCrossentropy(mask='is_word', label_smoothing=0.1)",

@@ -42,6 +42,21 @@ def test_layers_variables_and_paths_stand_for_their_weights():
     assert value_of(model, one) == 0.0
 
 
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "WeightPenalty(fn=sum_of_norms, weights=['first/kernel', '*/bias'], coefficient=0.5)",
+        "WeightPenalty(fn=tying, weights=['*'])",
+        "L2SP()",
+        "L2SP(weights=['*kernel'], coefficient=TrainableCoefficient(initial=0.5))",
+        "UncertaintyWeighting(terms=['a_loss', 'b_loss'], bounds=[-2.0, 2.0])",
+        "TrainableCoefficient(initial=0.5, bounds=[0.1, 1.0])",
+    ],
+)
+def test_a_repr_shows_what_was_chosen(shown):
+    assert repr(eval(shown, vars(penalties).copy())) == shown
+
+
 def test_l2sp_holds_the_weights_that_training_starts_with():
     model = two_layers()
     model.add_loss(L2SP(weights=["*/kernel"], coefficient=0.3), name="l2sp")

@@ -83,7 +83,7 @@ def embeddings(labels: Any, values: Any, *, mask: Any, sample_weight: Any) -> Em
         sample_weight: One weight per anchor, or `None`.
     """
     values = matrix("y_pred", values)
-    labels = one_a_row("y_true", as_labels("y_true", labels), values)
+    labels = as_rows("y_true", as_labels("y_true", labels), values)
     valid, weight = mask_and_weight(values, mask, sample_weight)
     labels = tf.where(valid, labels, tf.zeros_like(labels))
     if labels.dtype.is_floating:
@@ -92,10 +92,10 @@ def embeddings(labels: Any, values: Any, *, mask: Any, sample_weight: Any) -> Em
         labels = refuse(labels, unknown, "label", rule, "Leave unlabelled rows out with `mask`.")
         nan = tf.constant(float("nan"), values.dtype)
         values = tf.where(unknown[:, None], nan, values)
-    return gathered(values, labels, valid, weight)
+    return gather_embeddings(values, labels, valid, weight)
 
 
-def gathered(
+def gather_embeddings(
     values: tf.Tensor, labels: tf.Tensor, valid: tf.Tensor, weight: tf.Tensor
 ) -> Embeddings:
     """The rows of all replicas."""
@@ -119,10 +119,10 @@ def mask_and_weight(
     valid = tf.ones((rows,), tf.bool)
     weight = tf.ones((rows,), values.dtype)
     if mask is not None:
-        valid = one_a_row("mask", tf.cast(mask, tf.bool), values)
+        valid = as_rows("mask", tf.cast(mask, tf.bool), values)
     if sample_weight is not None:
         weight = as_float(sample_weight, values.dtype)
-        weight = checked_weights(one_a_row("sample_weight", weight, values))
+        weight = checked_weights(as_rows("sample_weight", weight, values))
     return valid, tf.where(valid, weight, tf.zeros_like(weight))
 
 
@@ -147,7 +147,7 @@ def require_same_form(name: str, value: tf.Tensor, like_name: str, like: tf.Tens
         )
 
 
-def one_a_row(name: str, value: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
+def as_rows(name: str, value: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
     """`value` of shape `(rows,)`, refused unless it has one entry per embedding."""
     shape = value.shape
     column = shape.rank == 2 and shape[1] == 1

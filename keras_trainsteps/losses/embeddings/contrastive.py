@@ -1,4 +1,4 @@
-"""Losses of pairs of a batch by label: like pairs near, unlike pairs far."""
+"""Losses of pairs of a batch by label: positive pairs near, negative pairs far."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from typing import Literal
 import tensorflow as tf
 
 from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
-from keras_trainsteps.losses.embeddings.geometry import Distance, count, distances, row_sum
+from keras_trainsteps.losses.embeddings.geometry import (
+    Distance,
+    count,
+    pairwise_distances,
+    row_sum,
+)
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, as_float, require_choice, require_positive
 
@@ -26,8 +31,8 @@ def contrastive(
 ) -> LossTerm:
     """Contrastive loss of all pairs of a batch.
 
-    For labelled examples whose like ones should coincide and whose unlike ones should be
-    at least a margin apart. Computed in float64; memory is quadratic in the rows.
+    For labelled examples: rows of one label should coincide, rows of different labels
+    should be at least a margin apart. Computed in float64; memory is quadratic in the rows.
 
     ```
     loss(i, j) = d(i, j) ** 2                    labels equal
@@ -42,19 +47,19 @@ def contrastive(
         y_pred: Embeddings, shape `(rows, dimensions)`.
         distance: `"euclidean"` (default, the paper's), `"squared_euclidean"` or
             `"cosine"` (`1 - cos`).
-        margin: How far apart unlike rows must be, in units of the distance, above 0.
-            Default 1.
+        margin: How far apart rows of different labels must be, in units of the distance,
+            above 0. Default 1.
         mask: Bool, shape `(rows,)`; rows where it is `False` are ignored. Default: all count.
         sample_weight: One weight per row, which its pairs `(i, j)` have as row i. Default: 1.
         normalize: `"pairs"` (default, since its value does not jump as pairs are solved):
             the weights of the ordered pairs. `"active"`: those of a loss above 0, close
-            to PyTorch Metric Learning, which averages like and unlike pairs apart.
+            to PyTorch Metric Learning, which averages positive and negative pairs apart.
 
     Returns:
         A `LossTerm`; its count is 0 with fewer than two rows.
 
     Raises:
-        TypeError: For labels that are no labels.
+        TypeError: For labels that are neither integers, strings nor whole numbers.
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
             positive, and, except under XLA, for NaN labels and for weights that are NaN
             or negative.
@@ -72,9 +77,9 @@ def contrastive(
     require_choice("distance", distance, Distance)
     require_positive("margin", margin)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
-    gaps = distances(batch.values, distance)
-    unlike = tf.square(tf.nn.relu(margin - gaps))
-    losses = tf.where(batch.positives(), tf.square(gaps), unlike)
+    distances = pairwise_distances(batch.values, distance)
+    negative = tf.square(tf.nn.relu(margin - distances))
+    losses = tf.where(batch.positives(), tf.square(distances), negative)
     return _pairs_term(batch, losses, normalize)
 
 
@@ -91,7 +96,7 @@ def margin_loss(
 ) -> LossTerm:
     """Margin loss of all pairs of a batch, with a boundary that can be trained.
 
-    For labelled examples when no fixed distance separates like from unlike pairs. The
+    For labelled examples when no fixed distance separates positive from negative pairs. The
     embeddings should have length 1. Computed in float64; memory is quadratic in the rows.
 
     ```
@@ -107,8 +112,8 @@ def margin_loss(
         y_true: Labels, integers or strings, shape `(rows,)` or `(rows, 1)`. Whole numbers
             in float32 and float64 are taken too, since Keras casts targets.
         y_pred: Embeddings, shape `(rows, dimensions)`.
-        beta: The boundary, a number or tensor of shape `()`, or of shape `(rows,)` one an
-            anchor: `tf.gather(boundaries, labels)` for one per class. To train it, make it a
+        beta: The boundary, a number or tensor of shape `()`, or one per anchor, shape
+            `(rows,)`: `tf.gather(boundaries, labels)` for one per class. To train it, make it a
             weight of the model, so that the model's optimizer sees it. The paper starts
             at 1.2.
         margin: Half the width of the strip around the boundary, above 0. Default 0.2, the
@@ -124,7 +129,7 @@ def margin_loss(
         A `LossTerm`; its count is 0 with fewer than two rows.
 
     Raises:
-        TypeError: For labels that are no labels.
+        TypeError: For labels that are neither integers, strings nor whole numbers.
         ValueError: As for `contrastive`, and for a `beta` of another shape.
 
     Example:
@@ -151,7 +156,7 @@ def margin_loss(
         )
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
     boundary = batch.own_rows(beta)[:, None]
-    beyond = distances(batch.values, distance) - boundary
+    beyond = pairwise_distances(batch.values, distance) - boundary
     losses = tf.nn.relu(margin + tf.where(batch.positives(), beyond, -beyond))
     return _pairs_term(batch, losses, normalize)
 

@@ -24,7 +24,7 @@ def similarities(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     return tf.matmul(unit(a), unit(b), transpose_b=True)
 
 
-def distances(values: tf.Tensor, distance: Distance) -> tf.Tensor:
+def pairwise_distances(values: tf.Tensor, distance: Distance) -> tf.Tensor:
     """The distances of all pairs of rows, float64, shape `(rows, rows)`.
 
     Squared distances are differences of products: their absolute error is a few 1e-16 of

@@ -9,10 +9,10 @@ import tensorflow as tf
 from keras_trainsteps import replicas
 from keras_trainsteps.losses.embeddings.batch import (
     as_labels,
-    gathered,
+    as_rows,
+    gather_embeddings,
     mask_and_weight,
     matrix,
-    one_a_row,
     require_same_form,
 )
 from keras_trainsteps.losses.embeddings.geometry import log_sum_exp, similarities
@@ -72,7 +72,7 @@ def info_nce(
         without one the loss is 0 whatever the embeddings; other libraries count every row.
 
     Raises:
-        TypeError: For ids that are no ids.
+        TypeError: For ids that are neither integers nor strings.
         ValueError: For shapes that do not fit, an unknown option, a temperature that is
             not positive, and, except under XLA, for a probability that is not in (0, 1]
             and for weights that are NaN or negative.
@@ -96,8 +96,8 @@ def info_nce(
     valid, weight = mask_and_weight(anchors, mask, sample_weight)
     rows = tf.shape(anchors)[0]
     row = tf.range(rows, dtype=tf.int64) + tf.cast(replicas.first_own_row(rows), tf.int64)
-    labels = row if ids is None else one_a_row("ids", as_labels("ids", ids), anchors)
-    batch = gathered(tf.concat([anchors, candidates], 1), labels, valid, weight)
+    labels = row if ids is None else as_rows("ids", as_labels("ids", ids), anchors)
+    batch = gather_embeddings(tf.concat([anchors, candidates], 1), labels, valid, weight)
     left, right = tf.split(batch.values, 2, axis=1)
     if similarity == "cosine":
         logits = similarities(left, right)
@@ -115,7 +115,7 @@ def info_nce(
 
 def _log_probability(value: Any, anchors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     given = as_float(value, anchors.dtype)
-    given = one_a_row("sampling_probability", given, anchors)
+    given = as_rows("sampling_probability", given, anchors)
     given = tf.where(valid, given, tf.ones_like(given))
     broken = ~((given > 0) & (given <= 1))
     rule, way_out = "`sampling_probability` must be in (0, 1]", "Leave rows out with `mask`."

@@ -8,8 +8,13 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
-from keras_trainsteps.losses.embeddings.geometry import Distance, count, distances, row_sum
-from keras_trainsteps.losses.embeddings.triplet import Normalize, checked_margin, gap_loss
+from keras_trainsteps.losses.embeddings.geometry import (
+    Distance,
+    count,
+    pairwise_distances,
+    row_sum,
+)
+from keras_trainsteps.losses.embeddings.triplet import Normalize, as_margin, gap_loss
 from keras_trainsteps.losses.first_order import first_order
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, require_choice
@@ -65,7 +70,7 @@ def mined_triplet(
         A `LossTerm`; its count is 0 where no anchor has both a positive and a negative.
 
     Raises:
-        TypeError: For labels that are no labels.
+        TypeError: For labels that are neither integers, strings nor whole numbers.
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
             positive or comes with `soft_margin`, and, except under XLA, for NaN labels and
             for weights that are NaN or negative.
@@ -88,26 +93,26 @@ def mined_triplet(
     require_choice("mining", mining, Mining)
     require_choice("distance", distance, Distance)
     require_choice("normalize", normalize, Normalize)
-    margin = checked_margin(margin, soft_margin)
+    margin = as_margin(margin, soft_margin)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
-    gaps = distances(batch.values, distance)
+    distances = pairwise_distances(batch.values, distance)
     if mining == "hard":
-        totals, triplets, active = _hard(batch, gaps, margin)
+        totals, triplets, active = _hard(batch, distances, margin)
     elif mining == "semihard":
-        totals, triplets, active = _semihard(batch, gaps, margin)
+        totals, triplets, active = _semihard(batch, distances, margin)
     else:
-        totals, triplets, active = _all(batch, gaps, margin)
+        totals, triplets, active = _all(batch, distances, margin)
     return batch.term(totals, triplets if normalize == "triplets" else active)
 
 
 Sums = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # losses, triplets, losses above 0; an anchor
 
 
-def _hard(batch: Embeddings, gaps: tf.Tensor, margin: float | None) -> Sums:
+def _hard(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
     positives, negatives = batch.positives(), batch.negatives()
     usable = tf.reduce_any(positives, 1) & tf.reduce_any(negatives, 1)
-    farthest = tf.reduce_max(tf.where(positives, gaps, _far(gaps, -1)), 1)
-    nearest = tf.reduce_min(tf.where(negatives, gaps, _far(gaps, 1)), 1)
+    farthest = tf.reduce_max(tf.where(positives, distances, _far(distances, -1)), 1)
+    nearest = tf.reduce_min(tf.where(negatives, distances, _far(distances, 1)), 1)
     # Not infinity minus infinity where there is none of a kind.
     gap = tf.where(usable, farthest, tf.zeros_like(farthest)) - tf.where(
         usable, nearest, tf.zeros_like(nearest)
@@ -117,25 +122,25 @@ def _hard(batch: Embeddings, gaps: tf.Tensor, margin: float | None) -> Sums:
     return losses, _float(usable), _float(losses != 0)
 
 
-def _semihard(batch: Embeddings, gaps: tf.Tensor, margin: float | None) -> Sums:
+def _semihard(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
     negatives = batch.negatives()
     pairs = batch.positives() & tf.reduce_any(negatives, 1, keepdims=True)
-    ordered, number = _ordered(gaps, negatives)
-    farther = _search(ordered, gaps, "right")
+    ordered, number = _ordered(distances, negatives)
+    farther = _search(ordered, distances, "right")
     last = tf.maximum(number[:, None] - 1, 0)
     chosen = tf.gather(ordered, tf.minimum(farther, last), batch_dims=1)
-    losses = gap_loss(gaps - tf.where(pairs, chosen, tf.zeros_like(chosen)), margin)
+    losses = gap_loss(distances - tf.where(pairs, chosen, tf.zeros_like(chosen)), margin)
     active = pairs & (losses != 0)
     return row_sum(losses, pairs), count(pairs), count(active)
 
 
-def _all(batch: Embeddings, gaps: tf.Tensor, margin: float | None) -> Sums:
+def _all(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
     positives, negatives = batch.positives(), batch.negatives()
     triplets = count(positives) * count(negatives)
     if margin is None:
-        return _all_soft(gaps, positives, negatives), triplets, triplets
-    ordered, number = _ordered(gaps, negatives)
-    reach = tf.where(positives, gaps + margin, tf.zeros_like(gaps))
+        return _all_soft(distances, positives, negatives), triplets, triplets
+    ordered, number = _ordered(distances, negatives)
+    reach = tf.where(positives, distances + margin, tf.zeros_like(distances))
     near = tf.minimum(_search(ordered, reach, "left"), number[:, None])
     exists = tf.range(tf.shape(ordered)[1]) < number[:, None]
     sums = tf.cumsum(tf.where(exists, ordered, tf.zeros_like(ordered)), axis=1)
@@ -144,9 +149,9 @@ def _all(batch: Embeddings, gaps: tf.Tensor, margin: float | None) -> Sums:
     return row_sum(losses, positives), triplets, row_sum(_float(near), positives)
 
 
-def _all_soft(gaps: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
+def _all_soft(distances: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
     """The smooth loss of all triplets: one positive of each anchor at a time."""
-    ordered, number = _ordered(gaps, positives)
+    ordered, number = _ordered(distances, positives)
     column = tf.range(tf.shape(ordered)[1])
 
     def triplets(near: tf.Tensor, far: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -184,15 +189,15 @@ def _all_soft(gaps: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor) -> tf
         (losses,) = over_positives(add_losses, tf.zeros((tf.shape(far)[0],), far.dtype))
         return losses, gradient
 
-    return run(ordered, gaps)
+    return run(ordered, distances)
 
 
-def _ordered(gaps: tf.Tensor, pairs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _ordered(distances: tf.Tensor, pairs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """The distances of each anchor's `pairs`, ascending, then infinity; their number."""
     # One column more than rows: the gradient of sorting fails without any column.
-    gaps = tf.where(pairs, gaps, _far(gaps, 1))
-    gaps = tf.pad(gaps, [[0, 0], [0, 1]], constant_values=float("inf"))
-    return tf.sort(gaps, axis=1), tf.reduce_sum(tf.cast(pairs, tf.int32), 1)
+    distances = tf.where(pairs, distances, _far(distances, 1))
+    distances = tf.pad(distances, [[0, 0], [0, 1]], constant_values=float("inf"))
+    return tf.sort(distances, axis=1), tf.reduce_sum(tf.cast(pairs, tf.int32), 1)
 
 
 def _search(ordered: tf.Tensor, values: tf.Tensor, side: str) -> tf.Tensor:
@@ -201,8 +206,8 @@ def _search(ordered: tf.Tensor, values: tf.Tensor, side: str) -> tf.Tensor:
     return tf.searchsorted(ordered, values, side=side)[:, :-1]
 
 
-def _far(gaps: tf.Tensor, sign: int) -> tf.Tensor:
-    return tf.constant(sign * float("inf"), gaps.dtype)
+def _far(distances: tf.Tensor, sign: int) -> tf.Tensor:
+    return tf.constant(sign * float("inf"), distances.dtype)
 
 
 def _float(value: tf.Tensor) -> tf.Tensor:

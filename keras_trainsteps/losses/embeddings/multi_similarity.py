@@ -55,7 +55,7 @@ def multi_similarity(
         (with `epsilon=None`: with any pair); other libraries divide by all rows.
 
     Raises:
-        TypeError: For labels that are no labels.
+        TypeError: For labels that are neither integers, strings nor whole numbers.
         ValueError: For shapes that do not fit, numbers that are not positive, and, except
             under XLA, for NaN labels and for weights that are NaN or negative.
 

@@ -51,7 +51,7 @@ def supervised_contrastive(
         Metric Learning.
 
     Raises:
-        TypeError: For labels that are no labels.
+        TypeError: For labels that are neither integers, strings nor whole numbers.
         ValueError: For shapes that do not fit, a temperature that is not positive, and,
             except under XLA, for NaN labels and for weights that are NaN or negative.
 

@@ -1,4 +1,4 @@
-"""Triplet loss of given triplets: an anchor, one like it and one unlike it."""
+"""Triplet loss of given triplets: an anchor, its positive and its negative."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def triplet(
     """
     require_choice("distance", distance, Distance)
     require_choice("normalize", normalize, Normalize)
-    margin = checked_margin(margin, soft_margin)
+    margin = as_margin(margin, soft_margin)
     named = {"anchor": anchor, "positive": positive, "negative": negative}
     named = {name: matrix(name, value) for name, value in named.items()}
     for name, value in named.items():
@@ -93,7 +93,7 @@ def triplet(
     return LossTerm(tf.reduce_sum(weight * losses), tf.reduce_sum(count))
 
 
-def checked_margin(margin: float | None, soft_margin: bool) -> float | None:
+def as_margin(margin: float | None, soft_margin: bool) -> float | None:
     """The margin, or `None` for the soft one."""
     if soft_margin:
         if margin is not None:

@@ -145,7 +145,8 @@ def pairwise_hinge(
 ) -> LossTerm:
     """Pairwise hinge loss: `sum of w_ij * max(0, 1 - d)` over pairs with `y_i > y_j`.
 
-    Arguments, result and errors are those of `pairwise_logistic`.
+    For an order that only needs a margin; `d = (s_i - s_j) / temperature`. Arguments, result
+    and errors are those of `pairwise_logistic`.
 
     Example:
 
@@ -188,7 +189,8 @@ def pairwise_squared_hinge(
 ) -> LossTerm:
     """Squared pairwise hinge: `sum of w_ij * max(0, 1 - d)**2` over pairs with `y_i > y_j`.
 
-    Arguments, result and errors are those of `pairwise_logistic`.
+    It is smooth at the margin; `d = (s_i - s_j) / temperature`. Arguments, result and errors
+    are those of `pairwise_logistic`.
 
     Example:
 
@@ -229,8 +231,9 @@ def pairwise_soft_zero_one(
 ) -> LossTerm:
     """Soft zero-one loss: `sum of w_ij * sigmoid(-d)` over pairs with `y_i > y_j`.
 
-    A smooth count of misordered pairs, as in RAX, TF-Ranking and Keras-RS. Arguments,
-    result and errors are those of `pairwise_logistic`; every pair is visited.
+    A smooth count of misordered pairs, as in RAX, TF-Ranking and Keras-RS, with
+    `d = (s_i - s_j) / temperature`: no pair counts more than its weight. Arguments, result
+    and errors are those of `pairwise_logistic`; every pair is visited.
 
     Example:
 
@@ -269,6 +272,7 @@ def pairwise_mean_squared_error(
 ) -> LossTerm:
     """Squared error of score differences: `sum of w_ij * (d - (y_i - y_j))**2`.
 
+    For labels whose distances count, but not their level; `d = (s_i - s_j) / temperature`.
     By default over all ordered pairs `i != j` of a query, as in RAX, TF-Ranking and
     Keras-RS (RAX also counts a row with itself). Arguments, result and errors are those of
     `pairwise_logistic`.

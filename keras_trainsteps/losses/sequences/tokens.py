@@ -46,7 +46,7 @@ def tokens(
     y_pred = widen(tf.convert_to_tensor(y_pred))
     if y_pred.shape.rank != 3:
         raise ValueError(
-            "`y_pred` must have one row of classes a token, shape (batch, time, classes). "
+            "`y_pred` must have one row of classes per token, shape (batch, time, classes). "
             f"Received: shape {tuple(y_pred.shape)}."
         )
     y_true = _targets(y_true, y_pred.shape)

@@ -89,5 +89,5 @@ def test_bad_options_are_refused():
         mined_triplet([0, 0, 1], x, mining="easy")
     with pytest.raises(ValueError, match="`negative` must have the shape and dtype"):
         triplet(x, x, x[:2])
-    with pytest.raises(ValueError, match="`positive` must have one embedding a row"):
+    with pytest.raises(ValueError, match="`positive` must have one embedding per row"):
         triplet(x, x[0], x)

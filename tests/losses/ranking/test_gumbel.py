@@ -43,7 +43,7 @@ def test_the_gradient_is_that_of_a_sum():
 
 def test_with_gumbel_is_the_mean_of_the_loss_over_the_samples():
     y_true, scores, ids = [1.0, 0.0, 2.0], np.array([0.1, 0.2, 0.3]), [4, 4, 4]
-    copies = gumbel(scores, 5, 0.5, seed=9)
+    copies = gumbel(scores, samples=5, temperature=0.5, seed=9)
     values = [float(approx_ndcg(y_true, copies[k], query_ids=ids).value) for k in range(5)]
     loss = with_gumbel(approx_ndcg, samples=5, temperature=0.5, seed=9)
     term = loss(y_true, scores, query_ids=ids)

@@ -54,7 +54,7 @@ def test_value_and_gradient_are_those_of_plain_loops(batch, smoothing, normalize
 
 @few
 @given(batch=sequence_batches(), smoothing=st.sampled_from([0.0, 0.1]))
-def test_what_is_masked_or_padded_does_not_exist(batch, smoothing):
+def test_what_is_masked_or_padded_is_ignored(batch, smoothing):
     y, z, mask, weight = batch
     hidden_y = np.where(mask, y, -100)
     hidden_z = np.where(mask[..., None], z, np.nan)
@@ -207,13 +207,13 @@ def test_the_mask_costs_no_copy_of_the_logits():
 def test_bad_input_is_refused():
     y, z = np.zeros((2, 3), int), np.zeros((2, 3, 4))
     refused = [
-        ((y, z[0]), {}, r"`y_pred` must have one row of classes a token.*\(3, 4\)"),
-        ((y[0], z), {}, r"`y_true` must have one class number a token.*\(3,\)"),
-        ((y[:, :2], z), {}, r"`y_true` must have one class number a token.*\(2, 2\)"),
+        ((y, z[0]), {}, r"`y_pred` must have one row of classes per token.*\(3, 4\)"),
+        ((y[0], z), {}, r"`y_true` must have one class number per token.*\(3,\)"),
+        ((y[:, :2], z), {}, r"`y_true` must have one class number per token.*\(2, 2\)"),
         ((y + 4, z), {}, "`y_true` must hold class numbers from 0 to 3"),
         ((y - 1, z), {}, r"a class of -1\. Leave other tokens out with `mask`"),
-        ((y, z), {"mask": np.ones(2)}, "`mask` must have one entry a token"),
-        ((y, z), {"mask": np.ones((2, 4))}, "`mask` must have one entry a token"),
+        ((y, z), {"mask": np.ones(2)}, "`mask` must have one entry per token"),
+        ((y, z), {"mask": np.ones((2, 4))}, "`mask` must have one entry per token"),
         ((y, z), {"sample_weight": np.ones(3)}, "`sample_weight` must have one entry"),
         ((y, z), {"sample_weight": -np.ones(2)}, "`sample_weight` must be numbers"),
         ((y, z), {"label_smoothing": 1.0}, r"`label_smoothing` must be in \[0, 1\)"),

@@ -86,7 +86,7 @@ class PairwiseLogistic(RankingLoss):
 class PairwiseSoftZeroOne(RankingLoss):
     """Soft zero-one loss: a smooth count of the pairs in the wrong order.
 
-    For labels with outliers: no pair counts more than 1, however wrong it is.
+    For labels with outliers: no pair counts more than its weight, however wrong it is.
 
     ```
     loss = sum of w_ij * sigmoid(-d),    d = (s_i - s_j) / temperature
