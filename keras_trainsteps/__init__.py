@@ -1,4 +1,10 @@
-"""Keras models whose loss sees more than `(y_true, y_pred)`, trained by plain `fit`."""
+"""Keras models whose loss sees more than `(y_true, y_pred)`, trained by plain `fit`.
+
+Subclass `LossAwareModel` and return named losses from `compute_losses`, or compile it with
+losses and metrics that name their side inputs. What ships with it is in `losses`, `metrics`,
+`data` (batches of whole queries), `penalties` (losses of weights), `plots` and `rolling`
+(serving, resuming, daily updates).
+"""
 
 from importlib.metadata import version
 
@@ -9,5 +15,15 @@ from keras_trainsteps import penalties as penalties
 from keras_trainsteps.model import LossAwareModel as LossAwareModel
 from keras_trainsteps.model import LossAwareSequential as LossAwareSequential
 from keras_trainsteps.step.terms import LossTerm as LossTerm
+
+__all__ = [
+    "LossAwareModel",
+    "LossAwareSequential",
+    "LossTerm",
+    "data",
+    "losses",
+    "metrics",
+    "penalties",
+]
 
 __version__ = version("keras-trainsteps")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -118,6 +119,20 @@ def after(needed: Any) -> Iterator[None]:
         yield
 
 
+def created_outside(create: Callable[[], Any]) -> Any:
+    """Creates variables outside of the function that is being traced.
+
+    A `tf.function` that sees a variable created is traced a second time (seen in 2.21). It
+    sees those of its own thread, also under `tf.init_scope`. A strategy belongs to a thread,
+    too: under one there is no way around.
+    """
+    if tf.executing_eagerly() or tf.distribute.has_strategy():
+        with tf.init_scope():
+            return create()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(create).result()
+
+
 def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
     """Updates weights only once the loss has read them, and checked its inputs.
 
@@ -127,6 +142,90 @@ def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
     2.21, also with stock Keras).
     """
     return after([loss])
+
+
+class Model(keras.Model):
+    """`keras.Model`, with the private hook that this library fills under a name of its own."""
+
+    def declare_on_replicas(self, batch: Any) -> None:
+        """Creates, for a batch, what no replica can create while its step is traced."""
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Called by Keras under a strategy, before the step is traced in the replicas, where
+        # no variable can be created any more (seen in 3.15.1).
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+            return
+        if iterator is not None:
+            data_batch = first_local_batch(iterator, strategy)
+        super()._maybe_symbolic_build(data_batch=data_batch)
+        with strategy.scope():
+            trace(self.declare_on_replicas, data_batch)
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Metric | None:
+    """The metric that logs the loss of a compiled model, which Keras keeps private."""
+    return model._loss_tracker
+
+
+def set_loss_tracker(model: keras.Model, tracker: keras.metrics.Metric) -> None:
+    """Puts a tracker of ours in the place of Keras's own.
+
+    Past `__setattr__`, which would list it once more among the metrics (seen in 3.15.1).
+    """
+    model.__dict__["_loss_tracker"] = tracker
+
+
+def compile_metrics(model: keras.Model) -> keras.metrics.Metric | None:
+    """The container of the metrics of `compile`, which Keras keeps private."""
+    return model._compile_metrics
+
+
+EVALUATION_OF_FIT = "_use_cached_eval_dataset"  # what `fit` alone passes to `evaluate`
+
+
+def mask_of(tensor: Any) -> Any:
+    """The mask that Keras attached to an output; `None` without one."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def with_mask_of(tensor: Any, other: tf.Tensor) -> tf.Tensor:
+    """`other`, made of `tensor`, with the mask that Keras attached to `tensor`."""
+    mask = mask_of(tensor)
+    if mask is not None:
+        other._keras_mask = mask
+    return other
+
+
+def layer_of(tensor: keras.KerasTensor) -> Any:
+    """The layer or operation whose output a tensor of a graph is."""
+    return tensor._keras_history.operation
+
+
+def own_losses(layer: keras.layers.Layer) -> list[Any]:
+    """What a layer itself, and none inside it, has passed to `add_loss` in this call."""
+    return list(keras.layers.Layer._get_own_losses(layer))
+
+
+def in_call() -> bool:
+    """Whether the `call` of a layer or model is running, which Keras keeps to itself."""
+    return global_state.get_global_attribute("current_call_ctx") is not None
+
+
+class LossLayer(keras.layers.Layer):
+    """A layer that gives losses when `model.losses` is read, and not when it is called.
+
+    `keras.layers.Layer.losses` asks each layer for its own by a private method (seen in
+    3.15.1).
+    """
+
+    def current_losses(self) -> list[Any]:
+        """The losses of this layer with the weights as they are now."""
+        return []
+
+    def _get_own_losses(self) -> list[Any]:
+        return self.current_losses()
 
 
 def readable(x: Any) -> Any:
@@ -248,3 +347,104 @@ def as_weight(variable: tf.Variable, name: str) -> keras.Variable:
     )
     weight._value = variable
     return weight
+
+
+# What models and callbacks keep, by name
+
+
+def node_of_outputs(model: keras.Model) -> Any:
+    """The call of the one layer that gives all outputs of a Functional model, else `None`.
+
+    Keras keeps for itself which call a tensor comes from (seen in 3.15.1).
+    """
+    histories = [tensor._keras_history for tensor in keras.tree.flatten(model.output)]
+    layer, index = histories[0].operation, histories[0].node_index
+    if any(history.operation is not layer for history in histories):
+        return None
+    return layer._inbound_nodes[index]
+
+
+def tracked_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+    """The layers right inside a layer, also those that no attribute holds.
+
+    Keras lists them of models alone (seen in 3.15.1).
+    """
+    return list(getattr(layer, "_layers", ()))
+
+
+_KERAS_ATTRIBUTES = frozenset(
+    [
+        "_tracker",
+        "_tracked",
+        "_layers",
+        "_operations",
+        "_operations_by_depth",
+        "_nodes",
+        "_nodes_by_depth",
+        "_inbound_nodes",
+        "_outbound_nodes",
+        "_functional",
+        "_metrics",
+        "_loss_tracker",
+        "_seed_generators",
+        "_trainable_variables",
+        "_non_trainable_variables",
+        "_inputs",
+        "_outputs",
+        "_inputs_struct",
+        "_outputs_struct",
+        "_losses",
+        "optimizer",
+        "history",
+        "_compile_metrics",
+        "_compile_loss",
+        "_compiled_trainable_state",
+    ]
+)
+
+
+def is_keras_attribute(name: str) -> bool:
+    """Whether an attribute of a layer or model is one in which Keras keeps its own lists.
+
+    They hold what other attributes hold under names that users gave (seen in 3.15.1);
+    those of TensorFlow begin with `_self_` (seen in 2.21).
+    """
+    return name in _KERAS_ATTRIBUTES or name.startswith("_self_")
+
+
+# Not all of `vars`: `ReduceLROnPlateau` negates its `min_delta` in place on first use
+# (seen in 3.15.1), and to restore it would negate it twice.
+_REMEMBERED: dict[type[keras.callbacks.Callback], tuple[str, ...]] = {
+    keras.callbacks.EarlyStopping: ("best", "wait", "best_epoch", "stopped_epoch"),
+    keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
+    keras.callbacks.ModelCheckpoint: (
+        "best",
+        "_batches_seen_since_last_saving",
+        "_current_epoch",
+        "_last_batch_seen",
+    ),
+}
+
+
+def remembered_by(callback: keras.callbacks.Callback) -> tuple[str, ...] | None:
+    """The attributes in which a callback of Keras keeps what it learned while training.
+
+    `None` for a class that is not known here. Keras offers no way to save a callback's
+    state (seen in 3.15.1).
+    """
+    for kind, names in _REMEMBERED.items():
+        if isinstance(callback, kind):
+            return names
+    return None
+
+
+# Metrics
+
+
+def set_direction(metric: keras.metrics.Metric, direction: Literal["up", "down"]) -> None:
+    """Says which values of a metric callbacks take for better in their mode `"auto"`.
+
+    Keras reads it from a private attribute, and has no public way to say it (seen in
+    3.15.1).
+    """
+    metric._direction = direction

@@ -1,157 +1,176 @@
-"""The methods that users call, and what is checked and prepared before Keras takes over."""
+"""What is checked and prepared before Keras takes over, and what surrounds a run of steps."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat
-from keras_trainsteps.step import batch as batches
-from keras_trainsteps.step.log import TermLog
+from keras_trainsteps.step import checks, whole_queries
+from keras_trainsteps.step.compiled import CompiledLosses
+from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.plan import Plan
 
 
-class EntryPoints(keras.Model):
-    """`keras.Model` whose `fit`, `evaluate` and the others check their input first."""
+def require_batch_size(batch_size: Any) -> None:
+    """Refuses a batch size below 1, for which Keras takes its default or worse."""
+    if batch_size is not None and batch_size < 1:
+        raise ValueError(
+            f"`batch_size` must be an integer of at least 1, or `None` for 32. "
+            f"Received: {batch_size!r}."
+        )
 
-    train_function: Any
-    test_function: Any
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._term_log = TermLog()
-        self._query_ids: set[str] = set()
-        self._whole_queries: list[tuple[str, str | None]] = []
-        self._lengths_known = True
+def require_targets_of_weights(y: Any, sample_weight: Any) -> None:
+    """Refuses weights without targets, which Keras drops on the way to the step."""
+    if sample_weight is not None and y is None:
+        raise ValueError(
+            "`sample_weight` weighs the loss of targets. Received: weights without `y`, which "
+            "Keras would drop. Pass the weights as an entry of `x`, and name it in the loss."
+        )
 
-    def make_train_function(self, force: bool = False) -> Any:
-        """Creates the function that `fit` runs."""
-        if self.train_function is None or force:
-            self._require_supported_strategy()
-            super().make_train_function(force)
-            self.train_function = self._checked(self.train_function, training=True)
-        return self.train_function
 
-    def make_test_function(self, force: bool = False) -> Any:
-        """Creates the function that `evaluate` runs."""
-        if self.test_function is None or force:
-            self._require_supported_strategy()
-            super().make_test_function(force)
-            self.test_function = self._checked(self.test_function, training=False)
-        return self.test_function
+def require_supported_strategy(model: keras.Model) -> None:
+    """Refuses several steps an execution on several replicas, on which Keras fails."""
+    if model.distribute_strategy.num_replicas_in_sync > 1 and model.steps_per_execution > 1:
+        raise ValueError(
+            "`steps_per_execution` must be 1 with several replicas: Keras fails on "
+            f"more (seen in 3.15.1). Received: {model.steps_per_execution}. "
+            "Compile with `steps_per_execution=1`."
+        )
 
-    def fit(
+
+def build_optimizer(model: keras.Model) -> None:
+    """Makes the state of the optimizer before the first step is traced.
+
+    A `tf.function` that creates variables is traced a second time.
+    """
+    optimizer = model.optimizer
+    one_replica = model.distribute_strategy.num_replicas_in_sync == 1
+    if one_replica and model.built and optimizer is not None and not optimizer.built:
+        optimizer.build(model.trainable_variables)
+
+
+def require_not_fitting(log: Log) -> None:
+    """Refuses to add or remove terms while `fit` runs."""
+    if log.fitting:
+        raise ValueError(
+            "Losses and metrics must be added and removed before or after `fit`. "
+            "Received: a call while it runs. To switch a term during training, give it a "
+            "`keras.Variable` in `loss_weights`."
+        )
+
+
+class QueryReaders:
+    """The losses and metrics of `compile` that read query ids, to look at arrays for them.
+
+    Args:
+        losses: The compiled losses.
+        metrics: The compiled metrics.
+    """
+
+    def __init__(self, losses: Iterable[Any] = (), metrics: Iterable[Any] = ()) -> None:
+        metrics = list(metrics)
+        ids = [getattr(reader, "query_ids", None) for reader in (*metrics, *losses)]
+        self.query_ids = {name for name in ids if isinstance(name, str)}
+        self.whole = [
+            (metric.query_ids, metric.mask)
+            for metric in metrics
+            if getattr(metric, "split_queries", None) == "error" and metric.query_ids is not None
+        ]
+
+    def require_fit(
         self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> keras.callbacks.History:
-        """As `keras.Model.fit`."""
-        batches.require_batch_size(batch_size)
-        batches.require_targets_of_weights(y, kwargs.get("sample_weight"))
-        if isinstance(x, tf.data.Dataset) and len(args) < 6:
-            kwargs.setdefault("shuffle", False)  # Keras warns of its own default
-        if "validation_data" in kwargs:
-            kwargs["validation_data"] = compat.readable(kwargs["validation_data"])
-        shuffle = bool(kwargs.get("shuffle", True))
-        batches.require_whole_queries(self._whole_queries, x, batch_size, shuffle)
-        held_out = kwargs.get("validation_data")
-        if isinstance(held_out, (tuple, list)):
-            size = kwargs.get("validation_batch_size") or batch_size
-            batches.require_whole_queries(self._whole_queries, held_out[0], size, False)
-        if isinstance(x, Mapping):
-            for name in self._query_ids & set(x):
-                batches.warn_of_cut_queries(name, x[name], batch_size or 32, shuffle)
-        self._guard_against_phantom_steps(x)
-        self._term_log.fitting = True
+        x: Any,
+        batch_size: int | None,
+        shuffle: bool,
+        validation_data: Any,
+        validation_batch_size: int | None,
+    ) -> None:
+        """Refuses, or warns of, arrays whose batches would cut queries."""
+        whole_queries.require_whole_queries(self.whole, x, batch_size, shuffle)
+        if isinstance(validation_data, (tuple, list)):
+            size = validation_batch_size or batch_size
+            whole_queries.require_whole_queries(self.whole, validation_data[0], size, False)
+        whole_queries.warn_of_cut_queries(self.query_ids, x, batch_size, shuffle)
+
+    def require_evaluate(self, x: Any, batch_size: int | None) -> None:
+        """Refuses arrays whose batches would cut queries."""
+        whole_queries.require_whole_queries(self.whole, x, batch_size, False)
+
+
+class Training:
+    """What a model knows of its training that Keras neither saves nor tracks.
+
+    Attributes:
+        losses: The losses of `compile`.
+        metric_names: The names of the metrics of `compile`.
+        metric_side_inputs: The side inputs that these read.
+        readers: What of `compile` reads query ids.
+        log: Where the losses of batches are entered.
+        plan: What is decided before the first batch, once it is.
+        added: The layers of added terms, of the model and of those inside it.
+        waits: Whether a step is held back until its batch is there.
+        config_was_read: Whether the config was read since the build config was.
+    """
+
+    def __init__(self) -> None:
+        self.losses = CompiledLosses()
+        self.metric_names: set[str] = set()
+        self.metric_side_inputs: set[str] = set()
+        self.readers = QueryReaders()
+        self.log = Log()
+        self.plan: Plan | None = None
+        self.added: list[Any] = []
+        self.waits = False
+        self.config_was_read = False
+
+
+@contextlib.contextmanager
+def fit_running(log: Log) -> Iterator[None]:
+    """Marks that `fit` runs."""
+    log.fitting = True
+    try:
+        yield
+    finally:
+        log.fitting = False
+
+
+@contextlib.contextmanager
+def epoch_kept(model: keras.Model, log: Log) -> Iterator[None]:
+    """Within `fit`, puts the running metrics of the epoch back afterwards."""
+    if not log.fitting:
+        yield
+        return
+    state = [(variable, variable.numpy()) for variable in model.metrics_variables]
+    training, epoch_runs = log.training, log.epoch_runs
+    try:
+        yield
+    finally:
+        for variable in model.metrics_variables:
+            variable.assign(tf.zeros(variable.shape, variable.dtype))
+        for variable, value in state:
+            variable.assign(value)
+        log.training, log.epoch_runs = training, epoch_runs
+
+
+def with_value_errors(
+    function: Callable[[Any], Any], log: Log, *, training: bool
+) -> Callable[[Any], Any]:
+    """What runs steps for Keras, with failed checks of values raised as `ValueError`."""
+
+    def run(iterator: Any) -> Any:
+        log.training = training
+        log.epoch_runs = True
         try:
-            return super().fit(compat.readable(x), y, batch_size, *args, **kwargs)
-        finally:
-            self._term_log.fitting = False
+            return function(iterator)
+        except tf.errors.InvalidArgumentError as error:
+            refused = checks.as_value_error(error)
+            if refused is None:
+                raise
+            raise refused from error
 
-    def evaluate(
-        self,
-        x: Any = None,
-        y: Any = None,
-        batch_size: int | None = None,
-        *args: Any,
-        **kwargs: Any,
-    ) -> Any:
-        """As `keras.Model.evaluate`; called within `fit`, the epoch's metrics go on after it."""
-        batches.require_batch_size(batch_size)
-        batches.require_targets_of_weights(y, kwargs.get("sample_weight"))
-        batches.require_whole_queries(self._whole_queries, x, batch_size, False)
-        self._guard_against_phantom_steps(x)
-        with self._metrics_kept(unless="_use_cached_eval_dataset" in kwargs):
-            return super().evaluate(compat.readable(x), y, batch_size, *args, **kwargs)
-
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.predict`; side inputs may be there and are not read."""
-        return super().predict(compat.readable(x), *args, **kwargs)
-
-    def train_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
-        with self._metrics_kept():
-            return super().train_on_batch(
-                *compat.as_in_fit((x, *args)), **compat.as_in_fit(kwargs)
-            )
-
-    def test_on_batch(self, x: Any, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
-        with self._metrics_kept():
-            return super().test_on_batch(
-                *compat.as_in_fit((x, *args)), **compat.as_in_fit(kwargs)
-            )
-
-    def _guard_against_phantom_steps(self, x: Any) -> None:
-        """Traces steps anew, each held back until its batch is there, once that is needed."""
-        if self._lengths_known and not compat.length_is_known(x):
-            self._lengths_known = False
-            self.train_function = self.test_function = None
-
-    def _checked(self, function: Callable[[Any], Any], *, training: bool) -> Callable[[Any], Any]:
-        """`function`, with failed checks of values raised as `ValueError`."""
-
-        def run(iterator: Any) -> Any:
-            self._term_log.training = training
-            self._term_log.epoch_runs = True
-            try:
-                return function(iterator)
-            except tf.errors.InvalidArgumentError as error:
-                refused = batches.as_value_error(error)
-                if refused is None:
-                    raise
-                raise refused from error
-
-        return run
-
-    @contextlib.contextmanager
-    def _metrics_kept(self, unless: bool = False) -> Iterator[None]:
-        """Within `fit`, puts the running metrics of the epoch back afterwards."""
-        log = self._term_log
-        if unless or not log.fitting:
-            yield
-            return
-        state = [(variable, variable.numpy()) for variable in self.metrics_variables]
-        training, epoch_runs = log.training, log.epoch_runs
-        try:
-            yield
-        finally:
-            for variable in self.metrics_variables:
-                variable.assign(tf.zeros(variable.shape, variable.dtype))
-            for variable, value in state:
-                variable.assign(value)
-            log.training, log.epoch_runs = training, epoch_runs
-
-    def _require_supported_strategy(self) -> None:
-        if self.distribute_strategy.num_replicas_in_sync > 1 and self.steps_per_execution > 1:
-            raise ValueError(
-                "`steps_per_execution` must be 1 with several replicas: Keras fails on "
-                f"more (seen in 3.15.1). Received: {self.steps_per_execution}. "
-                "Compile with `steps_per_execution=1`."
-            )
+    return run

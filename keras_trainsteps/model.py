@@ -1,34 +1,37 @@
-"""`LossAwareModel`: a Keras model whose losses see the whole batch."""
+"""`LossAwareModel`: a Keras model whose losses see the whole batch.
+
+Every method of Keras that works differently here stands in this file, once, in the order
+in which Keras calls them. What a batch goes through is in `step/`.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import inspect
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat, replicas
-from keras_trainsteps.added.additions import Additions
-from keras_trainsteps.added.parts import AddedParts
+from keras_trainsteps import compat, fitting, replicas
+from keras_trainsteps.added import additions
+from keras_trainsteps.added.source import added_of
 from keras_trainsteps.keras2 import own_steps
-from keras_trainsteps.keras2 import record as step_record
-from keras_trainsteps.keras2.names import Migration
-from keras_trainsteps.step import batch as batches
-from keras_trainsteps.step import names as log_names
-from keras_trainsteps.step import side_inputs
-from keras_trainsteps.step.batch import Batch
+from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
+from keras_trainsteps.step import checks, names, running, side_inputs
+from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
-from keras_trainsteps.step.log import TermLog, TotalLoss
-from keras_trainsteps.step.terms import LossTerm, StepTerm, reduce_returned
-from keras_trainsteps.step.total import LossParts
+from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.plan import Plan
+from keras_trainsteps.step.trackers import weigh_by_rows
+from keras_trainsteps.step.weights import LossWeights
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class LossAwareModel(Additions, Migration):
+class LossAwareModel(compat.Model):
     """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
 
     Subclass it and return named losses from `compute_losses`, or compile it with losses
@@ -41,7 +44,8 @@ class LossAwareModel(Additions, Migration):
     `fit` and `evaluate` log it as `loss`, each term under its name, and
     `sum(self.losses)` as `regularization`. Over an epoch a `LossTerm` is logged as the sum
     of its totals over the sum of its counts; everything else is averaged by rows, as in
-    Keras. `loss` is the weighted sum of what is logged. Several replicas train on the
+    Keras. `loss` is the weighted sum of what is logged; where the weight of a term varies,
+    its part of the loss is logged as `<term>_weighted`. Several replicas train on the
     loss, and log the numbers, of a single device.
 
     Attributes:
@@ -64,6 +68,18 @@ class LossAwareModel(Additions, Migration):
     """
 
     side_inputs: ClassVar[tuple[str, ...]] = ()
+    output_names: list[str]
+    train_function: Any
+    test_function: Any
+
+    # Names of Keras 2
+    metrics_tensors = Removed(
+        "`model.add_metric(tensor, name=...)`, or a metric that reads side inputs"
+    )
+    total_loss = Removed("`model.compute_loss(x, y, y_pred, sample_weight)`")
+    fit_generator = Removed("`model.fit(generator)`")
+    evaluate_generator = Removed("`model.evaluate(generator)`")
+    predict_generator = Removed("`model.predict(generator)`")
 
     def __new__(cls, *args: Any, **kwargs: Any) -> LossAwareModel:
         if compat.makes_functional(cls, args, kwargs):
@@ -74,9 +90,9 @@ class LossAwareModel(Additions, Migration):
         if compat.makes_functional(type(self), args, kwargs):  # from a subclass's `__init__`
             self.__class__ = compat.functional_twin(type(self))
         super().__init__(*args, **kwargs)
-        self._compiled_losses = CompiledLosses()
-        self._metric_side_inputs: tuple[str, ...] = ()
-        self._metric_names: set[str] = set()
+        # Past `__setattr__`: Keras would look for weights and metrics in these.
+        self.__dict__["_training"] = fitting.Training()
+        additions.adopt_graph(self)
 
     # What a subclass fills
 
@@ -94,18 +110,118 @@ class LossAwareModel(Additions, Migration):
             x: The whole `x` of the batch, side inputs included.
             y: Targets as given, floats in Keras's `floatx`.
             y_pred: Output of the network, in float32 or wider whatever the dtype policy.
-            sample_weight: One weight a row, or `None`. Values returned one a row are
+            sample_weight: One weight per row, or `None`. Values returned one per row are
                 weighted by the library; a `LossTerm` or a scalar is taken as it is.
             training: Whether the step trains or evaluates.
 
         Returns:
-            A dict of name to `LossTerm`, to a tensor of one value (or more) a row,
+            A dict of name to `LossTerm`, to a tensor of one value (or more) per row,
             reduced as `sum(sample_weight * values) / size(values)`, or to a scalar, which
             weighs as the rows of its batch. The names must be the same in every step.
         """
         return {}
 
-    # What Keras calls
+    # Losses and metrics that are added one by one
+
+    def add_loss(self, loss: Any, *, name: str | None = None) -> None:
+        """Adds a loss that does not come from targets: a penalty, a tensor of the graph.
+
+        It is part of the loss from the next step on, is computed once a step from the same
+        forward pass, and is not multiplied by `sample_weight`.
+
+        Args:
+            loss: One of, or a list of:
+
+                - a function without arguments that computes a scalar from weights, or a
+                  `penalties.Penalty`;
+                - a `KerasTensor` of a Functional model's graph: a scalar, or values whose
+                  mean is taken;
+                - a number;
+                - within `call`, a tensor, as in `keras.layers.Layer.add_loss`.
+            name: The name under which it is logged, and by which `loss_weights` can weigh
+                it. Without one it is part of `regularization`.
+
+        Raises:
+            TypeError: For anything else; for a tensor outside `call`, which is a constant.
+            ValueError: For a name that is taken, a function that returns no scalar or
+                trains nothing, a tensor of another graph, or a call while `fit` runs.
+
+        Example:
+
+        >>> from keras_trainsteps import LossAwareModel
+        >>> inputs = keras.Input((3,))
+        >>> hidden = keras.layers.Dense(2)(inputs)
+        >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(hidden))
+        >>> model.add_loss(lambda: 0.1 * keras.ops.norm(model.layers[1].kernel), name="norm")
+        >>> model.add_loss(0.01 * keras.ops.mean(keras.ops.square(hidden)), name="activity")
+        >>> model.compile("sgd", loss="mse")
+        >>> history = model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
+        >>> sorted(history.history)
+        ['activity', 'loss', 'mse_loss', 'norm']
+        """
+        losses = list(loss) if isinstance(loss, (list, tuple)) else [loss]
+        if name is not None and len(losses) != 1:
+            raise ValueError(
+                f"`name` must name one loss. Received: {name!r} for {len(losses)}. Add them "
+                "one by one."
+            )
+        if compat.in_call():
+            additions.add_in_call(self, losses, name)
+            return
+        for each in losses:
+            fitting.require_not_fitting(self._training.log)
+            additions.add(self, "loss", each, name)
+            self._forget_plan()
+
+    def add_metric(self, value: Any, *, name: str, aggregation: str = "mean") -> None:
+        """Adds a metric that does not come from targets and `y_pred`.
+
+        Args:
+            value: A `KerasTensor` of a Functional model's graph, or a function without
+                arguments.
+            name: The name under which it is logged.
+            aggregation: `"mean"`: over all values of an epoch; a scalar weighs as the rows
+                of its batch.
+
+        Raises:
+            TypeError: For anything else.
+            ValueError: For a name that is taken, another aggregation, a tensor of another
+                graph, or a call while `fit` runs.
+
+        Example:
+
+        >>> from keras_trainsteps import LossAwareModel
+        >>> inputs = keras.Input((3,))
+        >>> scores = keras.layers.Dense(1)(inputs)
+        >>> model = LossAwareModel(inputs, scores)
+        >>> model.add_metric(keras.ops.abs(scores), name="size")
+        >>> model.compile("sgd", loss="mse")
+        >>> sorted(model.evaluate(np.ones((4, 3)), np.ones((4, 1)), verbose=0, return_dict=True))
+        ['loss', 'size']
+        """
+        if aggregation != "mean":
+            raise ValueError(
+                "`aggregation` must be 'mean'. "
+                f"Received: {aggregation!r}. For anything else compile with a metric object."
+            )
+        fitting.require_not_fitting(self._training.log)
+        additions.add(self, "metric", value, name)
+        self._forget_plan()
+
+    def remove_term(self, name: str) -> None:
+        """Removes what `add_loss` or `add_metric` added under `name`.
+
+        Args:
+            name: The name it was added under.
+
+        Raises:
+            ValueError: For a name under which nothing was added, or a call while `fit` runs.
+        """
+        fitting.require_not_fitting(self._training.log)
+        additions.remove(self, name)
+        self._forget_plan()
+
+    # What is trained, and how
 
     def compile(
         self,
@@ -114,46 +230,51 @@ class LossAwareModel(Additions, Migration):
         loss_weights: Any = None,
         metrics: Any = None,
         weighted_metrics: Any = None,
-        **kwargs: Any,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
     ) -> None:
         """As `keras.Model.compile`; losses and metrics may name side inputs.
 
         Args:
             optimizer: As in Keras.
-            loss: As in Keras, or losses that name side inputs, beside or instead of
+            loss: As in Keras, or losses that name side inputs, together with or instead of
                 `compute_losses`. A list on a single output trains every loss in it.
             loss_weights: As in Keras, or a dict that also names terms of `compute_losses`.
                 Values are numbers, or a `keras.Variable` to be changed during training;
                 it is saved as the number it holds.
             metrics: As in Keras; may name side inputs.
             weighted_metrics: As in Keras; may name side inputs.
-            **kwargs: As in Keras.
+            run_eagerly: As in Keras.
+            steps_per_execution: As in Keras; 1 on several replicas.
+            jit_compile: As in Keras.
+            auto_scale_loss: As in Keras.
         """
-        losses = CompiledLosses(loss, loss_weights)
+        weights = LossWeights(loss_weights)
+        losses = CompiledLosses(loss, weights)
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
-        names = {log_names.of_metric(metric) for metric in given}
-        log_names.require_metrics(names | self._own_metric_names())
+        metric_names = {names.of_metric(metric) for metric in given}
+        names.require_metrics(metric_names | self._own_metric_names())
         super().compile(
             optimizer=optimizer,
             loss=loss,
-            loss_weights=_as_numbers(loss_weights),
+            loss_weights=weights.as_numbers(),
             metrics=metrics,
             weighted_metrics=weighted_metrics,
-            **kwargs,
+            run_eagerly=run_eagerly,
+            steps_per_execution=steps_per_execution,
+            jit_compile=jit_compile,
+            auto_scale_loss=auto_scale_loss,
         )
-        self._compiled_losses = losses
-        self._start_logs()
-        named = [name for metric in given for name in getattr(metric, "side_inputs", ())]
-        self._metric_side_inputs = tuple(named)
-        readers = [*given, *losses.objects]
-        ids = [getattr(reader, "query_ids", None) for reader in readers]
-        self._query_ids = {name for name in ids if isinstance(name, str)}
-        self._whole_queries = [
-            (metric.query_ids, metric.mask)
-            for metric in given
-            if getattr(metric, "split_queries", None) == "error" and metric.query_ids is not None
-        ]
-        self._metric_names = names
+        training = self._training
+        training.losses = losses
+        training.metric_names = metric_names
+        training.metric_side_inputs = {
+            name for metric in given for name in getattr(metric, "side_inputs", ())
+        }
+        training.readers = fitting.QueryReaders(losses.objects, given)
+        self._forget_plan()
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as the saved one was."""
@@ -164,6 +285,177 @@ class LossAwareModel(Additions, Migration):
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
 
+    # What users call
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        epochs: int = 1,
+        verbose: Any = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Mapping[int, float] | None = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: int | Sequence[int] = 1,
+    ) -> keras.callbacks.History:
+        """As `keras.Model.fit`; arrays that would cut queries are refused or warned of.
+
+        Raises:
+            ValueError: For a batch size below 1, weights without targets, or queries that
+                a metric needs whole and batches would cut.
+        """
+        fitting.require_batch_size(batch_size)
+        fitting.require_targets_of_weights(y, sample_weight)
+        self._training.readers.require_fit(
+            x, batch_size, shuffle, validation_data, validation_batch_size
+        )
+        if self.built:
+            for layer in additions.all_terms_of(self):
+                layer.bind()
+        self._hold_back_steps(x)
+        if isinstance(x, tf.data.Dataset):
+            shuffle = False  # Keras warns of its own default
+        with fitting.fit_running(self._training.log):
+            # fmt: off
+            return super().fit(
+                compat.readable(x), y, batch_size, epochs, verbose, callbacks, validation_split,
+                compat.readable(validation_data), shuffle, class_weight, sample_weight,
+                initial_epoch, steps_per_epoch, validation_steps, validation_batch_size,
+                validation_freq,
+            )
+            # fmt: on
+
+    def evaluate(
+        self,
+        x: Any = None,
+        y: Any = None,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        sample_weight: Any = None,
+        steps: int | None = None,
+        callbacks: Any = None,
+        return_dict: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """As `keras.Model.evaluate`; called within `fit`, the epoch's metrics go on after it.
+
+        Raises:
+            ValueError: As in `fit`.
+        """
+        fitting.require_batch_size(batch_size)
+        fitting.require_targets_of_weights(y, sample_weight)
+        self._training.readers.require_evaluate(x, batch_size)
+        self._hold_back_steps(x)
+        with self._epoch_kept(unless=compat.EVALUATION_OF_FIT in kwargs):
+            # fmt: off
+            return super().evaluate(
+                compat.readable(x), y, batch_size, verbose, sample_weight, steps, callbacks,
+                return_dict, **kwargs,
+            )
+            # fmt: on
+
+    def predict(
+        self,
+        x: Any,
+        batch_size: int | None = None,
+        verbose: Any = "auto",
+        steps: int | None = None,
+        callbacks: Any = None,
+    ) -> Any:
+        """As `keras.Model.predict`; side inputs may be there and are not read."""
+        return super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
+
+    def train_on_batch(
+        self,
+        x: Any,
+        y: Any = None,
+        sample_weight: Any = None,
+        class_weight: Mapping[int, float] | None = None,
+        return_dict: bool = False,
+    ) -> Any:
+        """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
+        x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
+        with self._epoch_kept():
+            return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+
+    def test_on_batch(
+        self, x: Any, y: Any = None, sample_weight: Any = None, return_dict: bool = False
+    ) -> Any:
+        """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
+        x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
+        with self._epoch_kept():
+            return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    # What Keras calls for them, in this order
+
+    def declare_on_replicas(self, batch: Any) -> None:
+        """Creates the trackers of a step, which no replica can create."""
+        unpacked = Batch.of(batch)
+        for training in (True, False):
+            y_pred = self._forward(unpacked.x, training=training)
+            if self._plan.own_loss is None:
+                losses = self._plan.losses(unpacked, y_pred, training=training)
+                self._plan.log.declare(losses, training)
+
+    def make_train_function(self, force: bool = False) -> Any:
+        """Creates the function that `fit` runs; a `train_step` of a subclass is guarded."""
+        if self.train_function is None or force:
+            fitting.require_supported_strategy(self)
+            fitting.build_optimizer(self)
+            with own_steps.guarded(self, "train_step", LossAwareModel.train_step):
+                super().make_train_function(force)
+            self.train_function = fitting.with_value_errors(
+                self.train_function, self._plan.log, training=True
+            )
+        return self.train_function
+
+    def make_test_function(self, force: bool = False) -> Any:
+        """Creates the function that `evaluate` runs; a `test_step` of a subclass is guarded."""
+        if self.test_function is None or force:
+            fitting.require_supported_strategy(self)
+            with own_steps.guarded(self, "test_step", LossAwareModel.test_step):
+                super().make_test_function(force)
+            self.test_function = fitting.with_value_errors(
+                self.test_function, self._plan.log, training=False
+            )
+        return self.test_function
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One optimizer step on a batch.
+
+        A subclass may override it, and `test_step`, to do more around `super().train_step`
+        or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch:
+        a value of one batch, or the result of a metric that the step has not updated. A
+        number given to a `Mean` of the model weighs as the rows of its batch.
+        """
+        plan, batch = self._plan, Batch.of(data)
+        with plan.running(batch, training=True):
+            with tf.GradientTape() as tape:
+                y_pred = self._forward(batch.x, training=True)
+                losses = plan.losses(batch, y_pred, training=True)
+                plan.log.track(losses, training=True)
+                loss = self.optimizer.scale_loss(losses.loss) if self.optimizer else losses.loss
+            self._descend(tape, loss)
+            return self._logs(batch, y_pred)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """The losses and metrics of a batch, without a step."""
+        plan, batch = self._plan, Batch.of(data)
+        own_steps.require_loss_of_training(plan.log)
+        with plan.running(batch, training=False):
+            y_pred = self._forward(batch.x, training=False)
+            losses = plan.losses(batch, y_pred, training=False)
+            plan.log.track(losses, training=False)
+            return self._logs(batch, y_pred)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Calls the network on what of the inputs is its own, never on side inputs."""
         if args and isinstance(args[0], Mapping):
@@ -171,52 +463,6 @@ class LossAwareModel(Additions, Migration):
         elif isinstance(kwargs.get("inputs"), Mapping):
             kwargs = {**kwargs, "inputs": self._network_inputs(kwargs["inputs"])}
         return super().__call__(*args, **kwargs)
-
-    def make_train_function(self, force: bool = False) -> Any:
-        """Creates the function that `fit` runs; a `train_step` of a subclass is checked."""
-        with own_steps.in_place(self, "train_step", LossAwareModel.train_step):
-            return super().make_train_function(force)
-
-    def make_test_function(self, force: bool = False) -> Any:
-        """Creates the function that `evaluate` runs; a `test_step` of a subclass is checked."""
-        with own_steps.in_place(self, "test_step", LossAwareModel.test_step):
-            return super().make_test_function(force)
-
-    def train_step(self, data: Any) -> dict[str, Any]:
-        """One optimizer step on a batch.
-
-        A subclass may override it, and `test_step`, to do more around `super().train_step`
-        or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch:
-        each value returned must be the result of a metric in `metrics` that the step
-        updated, or a variable. A number given to a `Mean` of the model weighs as the rows
-        of its batch.
-        """
-        batch = Batch.of(data)
-        step_record.note_use(self, "step")
-        with self._step(batch, training=True):
-            with tf.GradientTape() as tape:
-                y_pred = self._forward(batch.x, training=True)
-                loss = self._track_loss(batch, y_pred, training=True)
-                if self.optimizer is not None:
-                    loss = self.optimizer.scale_loss(loss)
-            weights = self.trainable_weights
-            if weights:
-                gradients = tape.gradient(loss, weights)
-                with compat.after_loss(loss):
-                    self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
-            else:
-                warnings.warn("The model does not have any trainable weights.", stacklevel=2)
-            return self._log(batch, y_pred)
-
-    def test_step(self, data: Any) -> dict[str, Any]:
-        """The losses and metrics of a batch, without a step."""
-        batch = Batch.of(data)
-        step_record.note_use(self, "step")
-        own_steps.require_loss_of_training(self)
-        with self._step(batch, training=False):
-            y_pred = self._forward(batch.x, training=False)
-            self._track_loss(batch, y_pred, training=False)
-            return self._log(batch, y_pred)
 
     def compute_loss(
         self,
@@ -232,21 +478,23 @@ class LossAwareModel(Additions, Migration):
         A subclass may override it, as in `keras.Model`; then what it returns is trained
         on and logged as `loss`, and terms are not logged one by one.
         """
-        batch = Batch.of((x, y, sample_weight))
-        parts = self._parts(batch, batches.tensors(y_pred), training)
-        counted = [term.name for term in parts.terms if not term.by_rows]
-        step_record.note_use(self, "loss", counted)
-        return parts.loss
+        plan = self._plan._replace(own_loss=None)
+        losses = plan.losses(Batch.of((x, y, sample_weight)), tensors(y_pred), training=training)
+        step = running.current(plan.log)
+        if step is not None and step.by_hand:
+            step.counted += tuple(term.name for term in losses.terms if not term.by_rows)
+        return losses.loss
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> dict[str, Any]:
         """Updates the compiled metrics, which may read side inputs, and returns the logs."""
-        if self._compile_metrics is not None:
-            batches.require_one_target(y, y_pred)
-            own_steps.require_listed(self, self._compile_metrics)
-        side_inputs.require(x, self._metric_side_inputs)
-        with side_inputs.visible(x):
+        if self._training.metric_names:
+            checks.require_one_target(y, y_pred)
+        if running.current(self._training.log) is not None:
+            return super().compute_metrics(x, y, y_pred, sample_weight)
+        side_inputs.require(x, self._training.metric_side_inputs)
+        with running.Running(x):
             return super().compute_metrics(x, y, y_pred, sample_weight)
 
     @property
@@ -255,27 +503,75 @@ class LossAwareModel(Additions, Migration):
         metrics = super().metrics
         if not self.compiled:
             return metrics
-        return [*metrics[:1], *self._term_log.trackers.values(), *metrics[1:]]
+        return [*metrics[:1], *self._training.log.trackers.values(), *metrics[1:]]
+
+    def reset_metrics(self) -> None:
+        """As in Keras; metrics with `reset_states`, its name in Keras 2, are reset by that."""
+        super().reset_metrics()
+        reset_states([*self.metrics, *self.compiled_metrics.metrics])
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Values of all metrics; inside a replica, those of all replicas together."""
-        log = self._term_log
-        if replicas.num_replicas() > 1:
-            state = [v for v in self.metrics_variables if v.aggregation == "sum"]
-            sums = replicas.sum_each_over_replicas([tf.convert_to_tensor(v) for v in state])
-            with keras.StatelessScope(state_mapping=list(zip(state, sums, strict=True))):
-                result = super().get_metrics_result()
-        else:
-            result = super().get_metrics_result()
-            if not log.in_step and tf.executing_eagerly():
-                log.end_epoch()
-        logs = {name: value for name, value in result.items() if name not in log.unlogged}
-        return {**logs, **self._coefficient_logs()} if log.training else logs
+        log = self._training.log
+        with self._state_of_all_replicas():
+            logs = log.logged(super().get_metrics_result())
+        if not log.training:
+            return logs
+        coefficients = [layer.logs() for layer in self._training.added]
+        return {**logs, **{name: value for each in coefficients for name, value in each.items()}}
+
+    # What is saved
+
+    def get_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = super().get_config()
+        layer = additions.terms_of(self)
+        # A graph, and a sequence of layers, hold the layer of the terms themselves.
+        if layer is not None and "layers" not in config:
+            config["added_terms"] = layer.get_config()["terms"]
+        self._training.config_was_read = True
+        return config
+
+    def get_build_config(self) -> dict[str, Any] | None:
+        """As in Keras, which asks for it right after `get_config`, to save or to clone."""
+        layer, was_read = additions.terms_of(self), self._training.config_was_read
+        self._training.config_was_read = False
+        if layer is not None and not was_read:
+            warnings.warn(
+                f"Added terms {[term.name for term in layer.terms]} are not saved: "
+                f"`{type(self).__name__}.get_config` leaves out what `super().get_config()` "
+                "gives. Begin it with that; a constructor that adds them itself still may.",
+                stacklevel=2,
+            )
+        build_config: dict[str, Any] | None = super().get_build_config()
+        return build_config
+
+    @classmethod
+    def from_config(
+        cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None
+    ) -> LossAwareModel:
+        """The model, with the terms that were added to it."""
+        config = dict(config)
+        saved = config.pop("added_terms", ())
+        model: LossAwareModel = super().from_config(config, custom_objects=custom_objects)
+        layer = additions.terms_of(model)
+        if layer is not None:
+            layer.belongs_to(model)
+        if saved:
+            additions.restore(model, saved)
+        return model
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # A `tf.Variable` as an attribute is meant to be a weight of the model.
+        if isinstance(value, tf.Variable):
+            value = compat.as_weight(value, name)
+        super().__setattr__(name, value)
+
+    # What users may ask
 
     @property
     def loss_weight_variables(self) -> dict[str, keras.Variable]:
         """The variables among `loss_weights`, by name: state of a training beside the weights."""
-        return self._compiled_losses.weight_variables
+        return self._training.losses.weights.variables
 
     @property
     def term_weights(self) -> dict[str, Any]:
@@ -285,121 +581,74 @@ class LossAwareModel(Additions, Migration):
         single compiled loss is no term of its own: it is logged as `loss`. A weight that is
         trained is not in here: it is logged as `<term>_weight`, and multiplies the given one.
         """
+        of_term = self._training.losses.weights.of_term
         given = {
-            name: self._compiled_losses.weight_of(name) if isinstance(w, tf.Tensor) else w
-            for name, w in self._term_log.weights.items()
-            if name not in self._term_log.hidden
+            name: of_term(name) if isinstance(weight, tf.Tensor) else weight
+            for name, weight in self._training.log.logged_weights.items()
         }
         return {name: 1.0 if weight is None else weight for name, weight in given.items()}
 
-    # The pieces of a step
+    @property
+    def compiled_loss(self) -> CompiledLoss:
+        """Keras 2's `compiled_loss(y, y_pred, sample_weight, regularization_losses)`."""
+        return CompiledLoss(self)
 
-    @contextlib.contextmanager
-    def _step(self, batch: Batch, *, training: bool) -> Iterator[None]:
-        side_inputs.require(batch.x, self._side_input_names())
-        batches.require_xla_inputs(batch.x)
-        needed: list[Any] = batches.runtime_checks(batch)
-        if not self._lengths_known and self.steps_per_execution == 1:
-            needed += batch
-        with self._term_log.step(training), compat.after(needed):
-            yield
+    @property
+    def compiled_metrics(self) -> CompiledMetrics:
+        """Keras 2's `compiled_metrics`, with its `update_state(y, y_pred, sample_weight)`."""
+        return CompiledMetrics(self)
+
+    # The pieces
+
+    @property
+    def _plan(self) -> Plan:
+        """What is decided before the first batch; made anew after `compile` and `add_loss`."""
+        if self._training.plan is None:
+            self._training.plan = self._decide()
+        return self._training.plan
+
+    def _decide(self) -> Plan:
+        training, cls = self._training, type(self)
+        own_loss = cls.compute_loss is not LossAwareModel.compute_loss
+        fills_hook = cls.compute_losses is not LossAwareModel.compute_losses
+        by_layers = {id(m) for layer in self.layers for m in layer.metrics}
+        weigh_by_rows([metric for metric in self.metrics if id(metric) not in by_layers])
+        training.log.taken = names.RESERVED | training.metric_names | self._own_metric_names()
+        training.added = additions.all_terms_of(self)
+        output_names = getattr(self, "output_names", None)
+        if self.built and isinstance(self, compat.functional_class()):
+            training.losses.expect(self.output, output_names)
+        return Plan(
+            side_inputs=frozenset(self._side_input_names()),
+            compiled=training.losses,
+            hook=self.compute_losses if fills_hook else None,
+            added=functools.partial(added_of, self, training.added),
+            own_loss=self.compute_loss if own_loss else None,
+            output_names=output_names,
+            waits=training.waits and self.steps_per_execution == 1,
+            log=training.log,
+        )
 
     def _forward(self, x: Any, *, training: bool) -> Any:
         if "training" in inspect.signature(self.call).parameters:
             return self(x, training=training)
         return self(x)
 
-    def _track_loss(self, batch: Batch, y_pred: Any, *, training: bool) -> tf.Tensor:
-        """This replica's share of the loss, to train on; the trackers are updated."""
-        rows = batch.rows(y_pred)
-        own_steps.require_listed(self, self._loss_tracker)
-        if type(self).compute_loss is not LossAwareModel.compute_loss:
-            loss = self._overridden_loss(batch, y_pred, training)
-            local = loss * tf.cast(replicas.num_replicas(), loss.dtype)
-            self._loss_tracker.track(local, rows)
-            return loss
-        parts = self._parts(batch, y_pred, training)
-        parts.declare(self._term_log, training)
-        parts.track(self._term_log, self._loss_tracker)
-        return parts.loss
+    def _descend(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
+        """Updates the weights, once the loss has read them."""
+        weights = self.trainable_weights
+        if not weights:
+            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+            return
+        gradients = tape.gradient(loss, weights)
+        with compat.after_loss(loss):
+            self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
-    def _parts(self, batch: Batch, y_pred: Any, training: bool) -> LossParts:
-        """The terms of a batch and `self.losses`."""
-        terms = self._compiled_terms(batch, y_pred)
-        rows = batch.rows(y_pred)
-        added = AddedParts.of(self.losses, self._all_added_terms(), rows)
-        taken = {term.name for term in terms} | {*log_names.RESERVED, *self._metric_names}
-        taken |= self._own_metric_names()
-        added.require_free(taken)
-        taken |= added.names
-        if self._fills_hook:
-            terms += self._hook_terms(batch, y_pred, training, taken)
-        weight_of = self._compiled_losses.weight_of
-        terms += [term._replace(weight=weight_of(term.name)) for term in added.terms]
-        self._compiled_losses.require_known_weights(
-            (term.name for term in terms), getattr(self, "output_names", None)
-        )
-        return LossParts.of(added.weigh(terms), added.unnamed, rows, added.metrics)
-
-    @property
-    def _fills_hook(self) -> bool:
-        return type(self).compute_losses is not LossAwareModel.compute_losses
-
-    def _compiled_terms(self, batch: Batch, y_pred: Any) -> list[StepTerm]:
-        return self._compiled_losses.terms(
-            batch.x,
-            batch.y,
-            y_pred,
-            batch.sample_weight,
-            rows=batch.rows(y_pred),
-            output_names=getattr(self, "output_names", None),
-        )
-
-    def _hook_terms(
-        self, batch: Batch, y_pred: Any, training: bool, taken: set[str]
-    ) -> list[StepTerm]:
-        x, y, wide, sample_weight = batch.for_hook(y_pred)
-        returned = self.compute_losses(x, y, wide, sample_weight, training=training)
-        if not isinstance(returned, Mapping) or isinstance(returned, LossTerm):
-            raise TypeError(
-                "`compute_losses` must return a dict of name to loss. Received: "
-                f"{type(returned).__name__}. Return `{{'my_loss': ...}}`."
-            )
-        rows = batch.rows(y_pred)
-        terms = []
-        for name, value in returned.items():
-            log_names.require_free(name, taken)
-            batches.require_rowwise(name, value, batch, y_pred)
-            weight = self._compiled_losses.weight_of(name)
-            terms.append(
-                reduce_returned(
-                    name, value, rows=rows, sample_weight=sample_weight, weight=weight
-                )
-            )
-        return terms
-
-    def _start_logs(self) -> None:
-        """New trackers: what was logged before may not be logged any more."""
-        self._term_log = TermLog()
-        # Past `__setattr__`, which would list the tracker once more among the metrics.
-        self.__dict__["_loss_tracker"] = TotalLoss(self._term_log)
-
-    def _terms_changed(self) -> None:
-        super()._terms_changed()
-        if self.compiled:
-            self._start_logs()
-
-    def _own_metric_names(self) -> set[str]:
-        """Names of the metrics that belong to the model and its layers."""
-        return {metric.name for metric in super().metrics if metric is not self._loss_tracker}
-
-    def _overridden_loss(self, batch: Batch, y_pred: Any, training: bool) -> tf.Tensor:
-        if "training" in inspect.signature(self.compute_loss).parameters:
-            return self.compute_loss(*batch[:2], y_pred, batch.sample_weight, training=training)
-        return self.compute_loss(*batch[:2], y_pred, batch.sample_weight)
-
-    def _log(self, batch: Batch, y_pred: Any) -> dict[str, Any]:
+    def _logs(self, batch: Batch, y_pred: Any) -> dict[str, Any]:
+        """Updates the metrics, and returns what is logged so far."""
         logs = self.compute_metrics(batch.x, batch.y, y_pred, sample_weight=batch.sample_weight)
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return logs
         return compat.reducible_logs(logs, self.distribute_strategy)
 
     def _network_inputs(self, x: Mapping[str, Any]) -> Any:
@@ -411,29 +660,39 @@ class LossAwareModel(Additions, Migration):
             single=isinstance(self, keras.Sequential),
         )
 
+    def _state_of_all_replicas(self) -> contextlib.AbstractContextManager[None]:
+        if self.distribute_strategy.num_replicas_in_sync == 1:
+            return contextlib.nullcontext()
+        return replicas.summed([v for v in self.metrics_variables if v.aggregation == "sum"])
+
     def _side_input_names(self) -> set[str]:
-        named = (*self.side_inputs, *self._metric_side_inputs)
-        return {*named, *self._compiled_losses.side_inputs}
+        training = self._training
+        return {*self.side_inputs, *training.metric_side_inputs, *training.losses.side_inputs}
 
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        # Called by Keras under a strategy, before the step is traced in the replicas,
-        # where no variable can be created any more.
-        strategy = self.distribute_strategy
-        if strategy.num_replicas_in_sync == 1:
-            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
-            return
-        if iterator is not None:
-            data_batch = compat.first_local_batch(iterator, strategy)
-        super()._maybe_symbolic_build(data_batch=data_batch)
-        with strategy.scope():
-            compat.trace(self._declare_terms, data_batch)
+    def _own_metric_names(self) -> set[str]:
+        """Names of the metrics that belong to the model and its layers."""
+        tracker = compat.loss_tracker(self)
+        return {metric.name for metric in super().metrics if metric is not tracker}
 
-    def _declare_terms(self, data: Any) -> None:
-        batch = Batch.of(data)
-        for training in (True, False):
-            y_pred = self._forward(batch.x, training=training)
-            if type(self).compute_loss is LossAwareModel.compute_loss:
-                self._parts(batch, y_pred, training).declare(self._term_log, training)
+    def _epoch_kept(self, unless: bool = False) -> contextlib.AbstractContextManager[None]:
+        if unless:
+            return contextlib.nullcontext()
+        return fitting.epoch_kept(self, self._training.log)
+
+    def _hold_back_steps(self, x: Any) -> None:
+        """Traces steps anew, each held back until its batch is there, once that is needed."""
+        training = self._training
+        if not training.waits and not compat.length_is_known(x):
+            training.waits, training.plan = True, None
+            self.train_function = self.test_function = None
+
+    def _forget_plan(self) -> None:
+        """Decides anew before the next step; what was logged before may be logged no more."""
+        self._training.plan = None
+        self.train_function = self.test_function = self.predict_function = None
+        if self.compiled:
+            self._training.log = Log()
+            compat.set_loss_tracker(self, self._training.log.loss)
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -451,13 +710,3 @@ class LossAwareSequential(LossAwareModel, keras.Sequential):
     >>> sorted(history.history)
     ['loss']
     """
-
-
-def _as_numbers(weights: Any) -> Any:
-    """Loss weights with variables as the numbers they hold."""
-    return keras.tree.map_structure(
-        lambda weight: (
-            float(weight) if isinstance(weight, keras.Variable | tf.Variable) else weight
-        ),
-        weights,
-    )

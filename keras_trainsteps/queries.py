@@ -27,6 +27,12 @@ class RankingRows(NamedTuple):
         weight: Weight of each row, shape `(rows,)`, or `None`.
         owned: For each query index whether it belongs to this replica, bool, shape
             `(num_queries,)`, or `None` where there is one replica.
+
+    Example:
+
+    >>> rows = ranking_rows([1.0, 0.0], [0.3, 0.7], query_ids=["a", "b"])
+    >>> rows.query.numpy().tolist(), int(rows.num_queries)
+    ([0, 1], 2)
     """
 
     y_true: tf.Tensor
@@ -139,6 +145,12 @@ def ranks(key: tf.Tensor, rows: RankingRows) -> tf.Tensor:
     """The position, from 0, of each row among those of its query by descending `key`.
 
     Ties keep the order of the rows. Rows of no query get meaningless positions.
+
+    Example:
+
+    >>> rows = ranking_rows([0.0, 0.0, 0.0], [0.3, 0.7, 0.5], query_ids=[7, 7, 8])
+    >>> ranks(rows.y_pred, rows).numpy().tolist()
+    [1, 0, 0]
     """
     count = tf.shape(key)[0]
     by_key = tf.argsort(key, direction="DESCENDING", stable=True)

@@ -6,8 +6,10 @@ identity, so one code path serves a single device and several.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
+import keras
 import tensorflow as tf
 
 
@@ -37,6 +39,17 @@ def sum_each_over_replicas(values: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         tf.reshape(tf.cast(part, value.dtype), value.shape)
         for part, value in zip(parts, values, strict=True)
     ]
+
+
+@contextlib.contextmanager
+def summed(variables: Sequence[keras.Variable]) -> Iterator[None]:
+    """Inside a replica, lets these variables read as their sums over all replicas."""
+    if num_replicas() == 1:
+        yield
+        return
+    sums = sum_each_over_replicas([tf.convert_to_tensor(variable) for variable in variables])
+    with keras.StatelessScope(state_mapping=list(zip(variables, sums, strict=True))):
+        yield
 
 
 def gather_rows(value: tf.Tensor) -> tf.Tensor:

@@ -1,5 +1,6 @@
 """Settings of every test process."""
 
+import gc
 import itertools
 import os
 
@@ -25,6 +26,16 @@ _tests = itertools.count(1)
 @pytest.fixture(autouse=True)
 def seeded():
     """Every test starts from the same random state and without earlier models."""
-    # Collecting garbage after every test would take as long as the tests.
-    keras.backend.clear_session(free_memory=next(_tests) % 25 == 0)
+    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(7)
+    yield
+    # Collecting garbage after every test would take as long as the tests.
+    if next(_tests) % 25 == 0:
+        gc.collect()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def collected():
+    """What a file leaves open fails that file, and not the test that happens to come next."""
+    yield
+    gc.collect()

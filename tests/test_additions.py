@@ -91,7 +91,7 @@ def with_coefficient(policy="float32"):
         keras.config.set_dtype_policy("float32")
     penalty = WeightPenalty(
         penalties.sum_of_norms,
-        of=["first/kernel", "last/kernel"],
+        weights=["first/kernel", "last/kernel"],
         coefficient=TrainableCoefficient(0.7, bounds=(0.1, 2.0)),
     )
     model.add_loss(penalty, name="norms")
@@ -269,7 +269,7 @@ def test_outputs_pass_through_with_their_names_structure_and_masks():
 
 def test_sequential_models_take_functions_and_penalties():
     model = LossAwareSequential([keras.Input((3,)), keras.layers.Dense(1)])
-    model.add_loss(WeightPenalty(penalties.sum_of_norms, of=["*/kernel"]), name="norm")
+    model.add_loss(WeightPenalty(penalties.sum_of_norms, weights=["*/kernel"]), name="norm")
     model.compile(keras.optimizers.SGD(0.0), loss="mse")
     norm = float(np.linalg.norm(model.get_weights()[0]))
     assert model.fit(X, Y, verbose=0).history["norm"][0] == pytest.approx(norm, rel=1e-6)
@@ -305,7 +305,9 @@ BAD = {
     ),
     "unnamed coefficient": (
         lambda m: m.add_loss(
-            WeightPenalty(penalties.sum_of_norms, of=["*"], coefficient=TrainableCoefficient(1.0))
+            WeightPenalty(
+                penalties.sum_of_norms, weights=["*"], coefficient=TrainableCoefficient(1.0)
+            )
         ),
         ValueError,
         "`name` is needed for a loss with trainable coefficients",
@@ -353,7 +355,7 @@ def test_new_weights_after_the_optimizer_has_seen_the_others_are_refused():
     model.fit(X, Y, verbose=0)
     head = keras.ops.mean(keras.layers.Dense(1, name="head")(hidden))
     penalty = WeightPenalty(
-        penalties.sum_of_norms, of=["*/kernel"], coefficient=TrainableCoefficient(1.0)
+        penalties.sum_of_norms, weights=["*/kernel"], coefficient=TrainableCoefficient(1.0)
     )
     for loss in (head, penalty):
         with pytest.raises(ValueError, match="must be added or removed before the optimizer"):

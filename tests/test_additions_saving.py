@@ -24,7 +24,7 @@ def registered_norm():
 
 def penalty(coefficient=0.5):
     bounded = TrainableCoefficient(coefficient, bounds=(0.1, 2.0))
-    return WeightPenalty(penalties.group_lasso, of="*kernel", coefficient=bounded)
+    return WeightPenalty(penalties.group_lasso, weights="*kernel", coefficient=bounded)
 
 
 @keras.saving.register_keras_serializable("tests")
@@ -210,7 +210,7 @@ def test_the_summary_lists_coefficients():
 def test_the_anchor_of_l2_sp_is_in_no_file(tmp_path):
     model = functional()
     plain = model.count_params()
-    model.add_loss(L2SP(of="*kernel", coefficient=0.1), name="l2_sp")
+    model.add_loss(L2SP(weights="*kernel", coefficient=0.1), name="l2_sp")
     model.compile("sgd", loss="mse")
     assert model.fit(X, Y, epochs=2, verbose=0).history["l2_sp"][1] > 0
     assert model.count_params() == plain
@@ -250,7 +250,7 @@ class TwoAlike(LossAwareModel):
 def test_a_loaded_penalty_reads_the_weights_of_the_same_attributes(tmp_path, monkeypatch):
     model = TwoAlike()
     model.build((None, 3))
-    model.add_loss(WeightPenalty(penalties.sum_of_norms, of=[model.a]), name="norm")
+    model.add_loss(WeightPenalty(penalties.sum_of_norms, weights=[model.a]), name="norm")
     model.save(tmp_path / "model.keras")
     monkeypatch.setattr(TwoAlike, "order", ("b", "a"))
     loaded = keras.models.load_model(tmp_path / "model.keras")

@@ -187,3 +187,94 @@ def test_keras_ignores_a_tf_variable():
     weight = compat.as_weight(variable, "scale")
     weight.assign(3.0)
     assert float(variable) == 3.0
+
+
+# What models and callbacks keep, by name
+
+
+def test_keras_does_not_say_which_layer_gives_the_outputs():
+    inputs = keras.Input((3,))
+    last = keras.layers.Dense(1)
+    one = keras.Model(inputs, last(inputs))
+    assert compat.node_of_outputs(one).operation is last
+    assert not hasattr(one.output, "operation")
+    two = keras.Model(inputs, [last(inputs), keras.layers.Dense(1)(inputs)])
+    assert compat.node_of_outputs(two) is None
+
+
+def test_keras_lists_the_layers_of_a_layer_nowhere_public():
+    class Outer(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.inner = keras.layers.Dense(1)
+
+    outer = Outer()
+    assert compat.tracked_layers(outer) == [outer.inner]
+    assert not hasattr(outer, "layers")
+    assert compat.tracked_layers(keras.layers.Dense(1)) == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: keras.callbacks.EarlyStopping(patience=1, restore_best_weights=True),
+        lambda path: keras.callbacks.ReduceLROnPlateau(patience=1, cooldown=2),
+        lambda path: keras.callbacks.ModelCheckpoint(
+            path / "m.weights.h5", save_freq=2, save_weights_only=True
+        ),
+        lambda path: keras.callbacks.ModelCheckpoint(path / "m.keras", save_best_only=True),
+    ],
+    ids=["early stopping", "plateau", "checkpoint by steps", "checkpoint by epochs"],
+)
+def test_keras_saves_no_state_of_callbacks(make, tmp_path):
+    # Whatever a callback changes while it trains is known to be part of its state.
+    callback, model = make(tmp_path), linear(keras.Model)
+    assert not hasattr(callback, "get_state")
+    model.compile("sgd", loss="mse")
+    callback.set_model(model)
+    callback.set_params({"epochs": 9, "steps": 3, "verbose": 0})
+    callback.on_train_begin()
+    states = []
+    for epoch, value in enumerate([1.0, 2.0, 2.0, 0.5]):
+        callback.on_epoch_begin(epoch)
+        for batch in range(3):
+            callback.on_train_batch_begin(batch)
+            callback.on_train_batch_end(batch, {"loss": value})
+            states.append(dict(vars(callback)))
+        callback.on_epoch_end(epoch, {"loss": value, "val_loss": value})
+        states.append(dict(vars(callback)))
+    later = states[3:]  # what is set once, at the first epoch's end, is no state
+    changed = {name for name in later[0] for state in later if state[name] is not later[0][name]}
+    assert changed - {"best_weights"} <= set(compat.remembered_by(callback))
+    assert changed
+
+
+def test_a_callback_of_ones_own_is_not_known():
+    assert compat.remembered_by(keras.callbacks.Callback()) is None
+
+
+def test_the_plateau_negates_its_min_delta_once_more_each_time():
+    callback = keras.callbacks.ReduceLROnPlateau(monitor="loss", min_delta=0.1)
+    model = linear(keras.Model)
+    model.compile("sgd", loss="mse")
+    callback.set_model(model)
+    callback.on_train_begin()
+    callback.on_epoch_end(0, {"loss": 1.0})
+    assert callback.min_delta == -0.1
+
+
+def test_keras_has_no_public_way_to_say_which_values_are_better():
+    class Bias(keras.metrics.Mean):
+        def update_state(self, y_true, y_pred, sample_weight=None):
+            super().update_state(y_pred - y_true, sample_weight)
+
+    model = linear(keras.Model)
+    told, untold = Bias("told"), Bias("untold")
+    compat.set_direction(told, "up")
+    model.compile("sgd", loss="mse", metrics=[told, untold])
+    watched = keras.callbacks.EarlyStopping("told"), keras.callbacks.EarlyStopping("untold")
+    data = np.ones((2, 3)), np.ones((2, 1))
+    model.fit(*data, callbacks=[watched[0]], verbose=0)
+    assert watched[0].monitor_op(2.0, 1.0)
+    with pytest.raises(ValueError, match="isn't able to automatically determine"):
+        model.fit(*data, callbacks=[watched[1]], verbose=0)

@@ -416,20 +416,20 @@ def test_another_loss_in_validation_is_refused():
         fit(cls, validation=True)
 
 
+@pytest.mark.parametrize("missing", ["loss", "compile_metrics"])
 @pytest.mark.parametrize("step", ["train_step", "test_step"])
-def test_2_7_2_12_metrics_without_those_of_the_model_are_refused(step):
-    tracker = keras.metrics.Mean(name="loss")
-
-    def own(self, data):
-        return {"loss": tracker.result()}
+def test_2_7_2_12_metrics_without_those_of_the_model_are_refused(step, missing):
+    tracker = keras.metrics.Mean(name="own")
 
     def listed(self):
-        return [tracker]
+        kept = [each for each in super(cls, self).metrics if each.name != missing]
+        return [tracker, *kept]
 
     cls = type("Listed", (LossAwareModel,), {"metrics": property(listed)})
     model = linear(cls)
-    model.compile("sgd", loss="mse")
-    with pytest.raises(ValueError, match=r"without 'loss'. Return `\[\*super\(\).metrics"):
+    model.compile("sgd", loss="mse", metrics=["mae"])
+    match = rf"without '{missing}'. Return `\[\*super\(\).metrics"
+    with pytest.raises(ValueError, match=match):
         model.fit(X, Y, verbose=0) if step == "train_step" else model.evaluate(X, Y, verbose=0)
 
 

@@ -154,6 +154,10 @@ def test_a_single_input_takes_the_only_entry_left():
     x, y = ranking_batch()
     model.compile("sgd")
     model.fit({"any_name": x["features"], "query_id": x["query_id"]}, y, verbose=0)
+    named = {"any_name": x["features"], "query_id": x["query_id"]}
+    np.testing.assert_allclose(
+        model.predict(named, verbose=0), numpy_prediction(model, x), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_a_sequential_model_may_begin_with_a_layer_that_takes_a_dict():
@@ -173,7 +177,8 @@ def test_a_sequential_model_may_begin_with_a_layer_that_takes_a_dict():
 
 def test_an_entry_can_be_an_input_and_a_side_input():
     inputs = {name: keras.Input((1,), name=name) for name in ("features", "mask")}
-    output = keras.layers.Dense(1)(keras.layers.Multiply()(list(inputs.values())))
+    output = keras.layers.Multiply()(list(inputs.values()))
+    output = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")(output)
 
     class Masked(LossAwareModel):
         side_inputs = ("mask",)
@@ -182,8 +187,12 @@ def test_an_entry_can_be_an_input_and_a_side_input():
             return {"t": LossTerm(tf.reduce_sum(x["mask"] * y_pred), tf.reduce_sum(x["mask"]))}
 
     model = Masked(inputs, output)
-    model.compile("sgd")
-    model.fit({"features": np.ones((4, 1)), "mask": np.ones((4, 1))}, np.ones((4, 1)), verbose=0)
+    model.compile(keras.optimizers.SGD(0.0))
+    features, mask = np.arange(1.0, 5.0)[:, None], np.array([[1.0], [0.0], [1.0], [2.0]])
+    x = {"features": features, "mask": mask}
+    history = model.fit(x, np.ones((4, 1)), verbose=0).history
+    assert history["t"] == [np.sum(mask * (features * mask)) / np.sum(mask)]
+    np.testing.assert_array_equal(model.predict(x, verbose=0), features * mask)
 
 
 # Logs

@@ -59,7 +59,7 @@ def with_additions():
     model = Ranker(inputs, keras.layers.Dense(1, name="last")(hidden))
     penalty = penalties.WeightPenalty(
         penalties.sum_of_norms,
-        of=["first/kernel", "last/kernel"],
+        weights=["first/kernel", "last/kernel"],
         coefficient=penalties.TrainableCoefficient(0.5, bounds=(0.1, 2.0)),
     )
     model.add_loss(penalty, name="norms")
@@ -87,9 +87,11 @@ BUILDS = [
 
 
 def fit(model, epochs):
-    return model.fit(
+    history = model.fit(
         X, Y, epochs=epochs, batch_size=24, shuffle=False, verbose=0, validation_data=(X, Y)
     ).history
+    # A weight that is a variable is saved as the number it holds, which does not vary.
+    return {name: values for name, values in history.items() if not name.endswith("_weighted")}
 
 
 @pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.__name__)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_trainsteps.step import side_inputs
+from keras_trainsteps.step.running import Running
 
 
 def inputs_of(*names):
@@ -46,10 +47,10 @@ def test_an_optional_input_may_be_missing():
     assert found == [1, None]
 
 
-def test_current_is_known_inside_visible_only():
-    with side_inputs.visible({"q": 5}):
+def test_current_is_known_while_a_step_runs_only():
+    with Running({"q": 5}):
         assert side_inputs.current("q") == 5
-        with side_inputs.visible({"q": 6}):
+        with Running({"q": 6}):
             assert side_inputs.current("q") == 6
         assert side_inputs.current("q") == 5
         with pytest.raises(ValueError, match=r"side input 'mask'.*Received: keys \['q'\]"):

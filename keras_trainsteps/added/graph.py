@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import keras
 
+from keras_trainsteps import compat
 from keras_trainsteps.added.layer import AddedTerms
-
-
-def network_output(model: keras.Model) -> Any:
-    """The outputs of a Functional model, before the layer of added terms."""
-    node = _node_of_terms(model)
-    return model.output if node is None else node.arguments.args[0]
+from keras_trainsteps.structure.network import network_output, training_node
 
 
 def added(model: keras.Model) -> tuple[AddedTerms | None, dict[str, keras.KerasTensor]]:
     """The layer of added terms, if there is one, and the tensors that it takes, by name."""
-    node = _node_of_terms(model)
+    node = training_node(model)
     if node is None:
         return None, {}
     taken = [node.arguments.kwargs.get(kind) or {} for kind in ("losses", "metrics")]
     return node.operation, {**taken[0], **taken[1]}
 
 
-def grown(
+def extended(
     model: keras.Model, layer: AddedTerms, symbolic: dict[str, keras.KerasTensor]
 ) -> keras.Model:
     """A model of the same graph with `layer` as its last, which takes these tensors."""
@@ -43,15 +37,6 @@ def grown(
         ) from error
 
 
-def _node_of_terms(model: keras.Model) -> Any:
-    """The call of the layer of added terms that gives the outputs of a Functional model."""
-    histories = [tensor._keras_history for tensor in keras.tree.flatten(model.output)]
-    layer, index = histories[0].operation, histories[0].node_index
-    if isinstance(layer, AddedTerms) and all(h.operation is layer for h in histories):
-        return layer._inbound_nodes[index]
-    return None
-
-
 def _origins(symbolic: dict[str, keras.KerasTensor], model: keras.Model) -> str:
     """Which of these tensors do not come from the inputs of `model`, and where from."""
     foreign = []
@@ -59,6 +44,6 @@ def _origins(symbolic: dict[str, keras.KerasTensor], model: keras.Model) -> str:
         try:
             keras.Model(model.input, tensor)
         except ValueError:
-            operation = tensor._keras_history.operation
+            operation = compat.layer_of(tensor)
             foreign.append(f"{name!r}, an output of {operation.name!r} in another graph")
     return "; ".join(foreign)

@@ -21,16 +21,20 @@ from keras_trainsteps.penalties.coefficients import TrainableCoefficient
 from keras_trainsteps.penalties.not_saved import NotSaved
 from keras_trainsteps.penalties.targets import locate, located, resolve
 from keras_trainsteps.step.terms import as_loss, named_loss, over_size
+from keras_trainsteps.structure.network import is_graph
+from keras_trainsteps.structure.structure import structure_of
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class AddedTerms(keras.layers.Layer):
+class AddedTerms(compat.LossLayer):
     """The added losses and metrics of one model.
 
     Args:
         terms: Configurations of terms, as `get_config` gives them.
         **kwargs: As in `keras.layers.Layer`.
     """
+
+    part_of_network = False  # what `structure` asks
 
     def __init__(self, terms: Iterable[Mapping[str, Any]] = (), **kwargs: Any) -> None:
         # Outputs pass through in the dtype they have.
@@ -114,7 +118,7 @@ class AddedTerms(keras.layers.Layer):
         """Refuses to go on without a value for each tensor of the graph."""
         symbolic = [term for term in self.terms if term.is_symbolic]
         losses = [term for term in symbolic if term.kind == "loss"]
-        seen = len(losses) <= len(super()._get_own_losses())
+        seen = len(losses) <= len(compat.own_losses(self))
         if not seen or any(
             term.name not in self._metric_values for term in symbolic if term.kind == "metric"
         ):
@@ -127,7 +131,9 @@ class AddedTerms(keras.layers.Layer):
     def metric_values(self) -> dict[str, Any]:
         """The values of the added metrics, of any shape, after a forward pass."""
         return {
-            term.name: self._metric_values[term.name] if term.is_symbolic else self._value(term)
+            term.name: self._metric_values[term.name]
+            if term.is_symbolic
+            else self._value_of(term)
             for term in self.terms
             if term.kind == "metric"
         }
@@ -150,17 +156,16 @@ class AddedTerms(keras.layers.Layer):
             for name, value in term.source.logs(term.name, self.coefficients(term)).items()
         }
 
-    def _get_own_losses(self) -> list[Any]:
-        # From here Keras collects `losses`, also of a model inside another one. A function
-        # is evaluated here and not in `call`, to see the weights as they are now.
-        losses = list(super()._get_own_losses())
+    def current_losses(self) -> list[Any]:
+        # A function is evaluated here and not in `call`, to see the weights as they are now.
+        losses = compat.own_losses(self)
         for term in self.terms:
             if term.kind == "loss" and not term.is_symbolic:
-                value = as_loss(_scalar(term.name, self._value(term)))
+                value = as_loss(_scalar(term.name, self._value_of(term)))
                 losses.append(named_loss(value, term.name) if term.is_named else value)
         return losses
 
-    def _value(self, term: AddedTerm) -> tf.Tensor:
+    def _value_of(self, term: AddedTerm) -> tf.Tensor:
         if term.function is None:
             term.function = self.function(term)
         return tf.convert_to_tensor(term.function())
@@ -184,7 +189,7 @@ class AddedTerms(keras.layers.Layer):
     # Where the weights are
 
     def _targets(self, term: AddedTerm) -> list[keras.Variable]:
-        if not (term.source.of or term.places):
+        if not (term.source.weights or term.places):
             return []
         model = self._model()
         if model is None:
@@ -196,7 +201,7 @@ class AddedTerms(keras.layers.Layer):
         weights = self._network_weights(model)
         if term.places is not None:
             return located(term.places, _named(model), model.name)
-        targets = resolve(term.source.of, weights, model.name)
+        targets = resolve(term.source.weights, weights, model.name)
         if targets:
             term.places = locate(targets, _named(model))
         return targets
@@ -247,14 +252,12 @@ def _named(model: keras.Model) -> dict[str, keras.Variable]:
     The layers of a graph keep their names. Those of another model are numbered anew, in the
     order of its constructor: there a weight is called by the attributes that hold it.
     """
-    if isinstance(model, (compat.functional_class(), keras.Sequential)):
+    if is_graph(model):
         return {
             f"{layer.name}/{index}": weight
             for layer in model.layers
             for index, weight in enumerate(layer.weights)
         }
-    from keras_trainsteps.structure.structure import structure_of  # which knows this module
-
     return structure_of(model).weights
 
 

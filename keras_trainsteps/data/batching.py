@@ -8,9 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import tensorflow as tf
 
 from keras_trainsteps.data.rows import (
+    Arrays,
     as_array,
     as_element,
     checked_ids,
@@ -22,9 +24,9 @@ from keras_trainsteps.data.rows import (
 
 
 def query_batches(
-    x: Mapping[str, Any],
-    y: Any = None,
-    sample_weight: Any = None,
+    x: Mapping[str, npt.ArrayLike],
+    y: Arrays | None = None,
+    sample_weight: Arrays | None = None,
     *,
     query_ids: str,
     batch_size: int = 1024,
@@ -35,13 +37,13 @@ def query_batches(
 
     `fit(shuffle=True)` on arrays draws rows, which scatters a query over batches: most of
     its pairs are never seen, and metrics by query are wrong. Here every epoch has the same
-    number of batches, `ceil(rows / batch_size)` (or one a query, if these are fewer),
+    number of batches, `ceil(rows / batch_size)` (or one per query, if these are fewer),
     and each ends with the query that comes nearest to its share of the rows.
 
     Args:
-        x: A dict of arrays of one entry a row, the query ids among them.
-        y: Targets: an array, or a dict, list or tuple of arrays, of one entry a row.
-        sample_weight: Weights, one a row.
+        x: A dict of arrays of one entry per row, the query ids among them.
+        y: Targets: an array, or a dict, list or tuple of arrays, of one entry per row.
+        sample_weight: Weights, one per row.
         query_ids: The name of the entry of `x` with the ids, integers or strings, in any
             order, not necessarily contiguous.
         batch_size: Rows of a batch, on average at most: whole queries make batches differ.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+Arrays: TypeAlias = npt.ArrayLike | Mapping[str, npt.ArrayLike] | Sequence[npt.ArrayLike]
+"""An array, or those of several outputs in a dict, list or tuple."""
 
 
 def cut_points(sizes: npt.NDArray[np.int_], batch_size: int) -> npt.NDArray[np.int_]:
@@ -31,11 +35,11 @@ def rows_of_queries(ids: npt.NDArray[Any]) -> list[npt.NDArray[np.int_]]:
 
 
 def checked_ids(ids: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """The ids as one a row; refuses what cannot be an id."""
+    """The ids as one per row; refuses what cannot be an id."""
     if ids.ndim == 2 and ids.shape[1] == 1:
         ids = ids[:, 0]
     if ids.ndim != 1:
-        raise ValueError(f"`x[{name!r}]` must have one id a row. Received: shape {ids.shape}.")
+        raise ValueError(f"`x[{name!r}]` must have one id per row. Received: shape {ids.shape}.")
     if ids.dtype.kind not in "iuOSU":
         raise TypeError(
             f"`x[{name!r}]` must be integers or strings: floats cannot hold ids exactly. "
@@ -68,6 +72,6 @@ def require_one_length(data: Any) -> None:
     lengths = {len(array) if array.ndim else 0 for array in keras.tree.flatten(data)}
     if len(lengths) > 1 or 0 in lengths:
         raise ValueError(
-            "All arrays must have one entry a row, and at least one row. "
+            "All arrays must have one entry per row, and at least one row. "
             f"Received: arrays of {sorted(lengths)} rows."
         )

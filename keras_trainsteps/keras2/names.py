@@ -12,13 +12,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.fitting import EntryPoints
-from keras_trainsteps.keras2 import own_steps
-from keras_trainsteps.keras2 import record as step_record
-from keras_trainsteps.step import batch as batches
-from keras_trainsteps.step import side_inputs
-from keras_trainsteps.step.batch import Batch
-from keras_trainsteps.step.total import LossParts
+from keras_trainsteps import compat
+from keras_trainsteps.step import checks, running
+from keras_trainsteps.step.batch import Batch, tensors
 
 
 class Removed:
@@ -83,29 +79,29 @@ class CompiledLoss:
                 "`regularization_losses=self.losses` and add nothing by hand; pass `[]` to "
                 "leave them out."
             )
-        if model._fills_hook:
+        plan = model._plan
+        if plan.hook is not None:
             raise ValueError(
                 "`compiled_loss` has the losses of `compile` only. Received: a model that fills "
                 "`compute_losses`, which would be left out. Call `self.compute_loss(x, y, "
                 "y_pred, sample_weight)`, or delete the step."
             )
-        weighed = [name for layer in model._all_added_terms() for name in layer.term_weights()]
+        y_true, y_pred, sample_weight = tensors((y_true, y_pred, sample_weight))
+        step = running.current()
+        batch = Batch(None if step is None else step.x, y_true, sample_weight)
+        weighed = list(plan.added(batch.rows(y_pred)).weights)
         if weighed:
             raise ValueError(
                 "`compiled_loss` has no trained weights. Received: a model whose terms "
                 f"{weighed} have some. Call `self.compute_loss(x, y, y_pred, sample_weight)`, "
                 "or delete the step."
             )
-        own_steps.require_listed(model, model._loss_tracker)
-        y_true, y_pred, sample_weight = batches.tensors((y_true, y_pred, sample_weight))
-        batch = Batch(side_inputs.visible_x(), y_true, sample_weight)
-        terms = model._compiled_terms(batch, y_pred)
-        parts = LossParts.of(terms, regularization_losses or (), batch.rows(y_pred), {})
-        log = model._term_log
-        parts.declare(log, log.training)
-        parts.track(log, model._loss_tracker)
-        step_record.note_use(model, "loss")
-        return parts.loss
+        checks.require_listed(model.metrics, plan.log.loss)
+        losses = plan.compiled_losses(batch, y_pred, regularization_losses or ())
+        plan.log.track(losses, plan.log.training)
+        if step is not None:
+            step.called.add("loss")
+        return losses.loss
 
 
 class CompiledMetrics:
@@ -117,46 +113,24 @@ class CompiledMetrics:
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """The metrics of `compile`."""
-        compiled = self._model._compile_metrics
+        compiled = compat.compile_metrics(self._model)
         return [] if compiled is None else compiled.metrics
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Updates the compiled metrics; `sample_weight` is for the weighted ones."""
-        compiled = self._model._compile_metrics
+        compiled = compat.compile_metrics(self._model)
         if compiled is not None:
-            own_steps.require_listed(self._model, compiled)
-            batches.require_one_target(y_true, y_pred)
+            checks.require_listed(self._model.metrics, compiled)
+            checks.require_one_target(y_true, y_pred)
             compiled.update_state(y_true, y_pred, sample_weight=sample_weight)
 
 
-class Migration(EntryPoints):
-    """The names of Keras 2 on a model."""
+def reset_states(metrics: Iterable[keras.metrics.Metric]) -> None:
+    """Resets metrics that have `reset_states`, its name in Keras 2, by that.
 
-    metrics_tensors = Removed(
-        "`model.add_metric(tensor, name=...)`, or a metric that reads side inputs"
-    )
-    total_loss = Removed("`model.compute_loss(x, y, y_pred, sample_weight)`")
-    fit_generator = Removed("`model.fit(generator)`")
-    evaluate_generator = Removed("`model.evaluate(generator)`")
-    predict_generator = Removed("`model.predict(generator)`")
-
-    def reset_metrics(self) -> None:
-        """As in Keras; metrics with `reset_states`, its name in Keras 2, are reset by that.
-
-        Keras 3 sets their variables to 0, whatever `reset_states` would.
-        """
-        super().reset_metrics()
-        for metric in (*self.metrics, *self.compiled_metrics.metrics):
-            by_default = type(metric).reset_state is keras.metrics.Metric.reset_state
-            if by_default and hasattr(metric, "reset_states"):
-                metric.reset_states()
-
-    @property
-    def compiled_loss(self) -> CompiledLoss:
-        """Keras 2's `compiled_loss(y, y_pred, sample_weight, regularization_losses)`."""
-        return CompiledLoss(self)
-
-    @property
-    def compiled_metrics(self) -> CompiledMetrics:
-        """Keras 2's `compiled_metrics`, with its `update_state(y, y_pred, sample_weight)`."""
-        return CompiledMetrics(self)
+    Keras 3 sets their variables to 0, whatever `reset_states` would.
+    """
+    for metric in metrics:
+        by_default = type(metric).reset_state is keras.metrics.Metric.reset_state
+        if by_default and hasattr(metric, "reset_states"):
+            metric.reset_states()

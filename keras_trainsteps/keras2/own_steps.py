@@ -2,23 +2,31 @@
 
 Keras logs, for an epoch, the results of `model.metrics` where the keys match, and else what
 the last batch returned. A step that returns `{"loss": loss}` is so logged as 0, or as its
-last batch. Here every returned value must be the result of a metric that the step updated.
-A number given to a `Mean` of the model weighs as the rows of its batch, as Keras weighs its own
-loss: a mean over batches would count the rows of a short last batch too much.
+last batch. Here the metric of a returned name must have been updated by the step, and what
+has no metric must not be a value of the batch alone.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 
-from keras_trainsteps import replicas
-from keras_trainsteps.keras2.record import REPLACEMENT, StepRecord, as_running, replaced, running
-from keras_trainsteps.step import side_inputs
+from keras_trainsteps import compat, replicas
+from keras_trainsteps.keras2.state import StateBefore, is_of_batch_alone
+from keras_trainsteps.step import checks, running
 from keras_trainsteps.step.batch import Batch
+from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.plan import Plan
+
+REPLACEMENT = """Delete `{step}` and return the loss from the hook, which is trained on, logged and evaluated:
+
+    def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+        return {{"my_loss": ...}}
+"""  # noqa: E501
 
 OF_KERAS_2 = {
     "minimize": "`optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights))`",
@@ -31,53 +39,89 @@ OF_KERAS_2 = {
 
 
 @contextlib.contextmanager
-def in_place(model: Any, name: str, of_library: Any) -> Iterator[None]:
-    """While Keras takes the step `name` of `model`: checked, where a subclass overrides it."""
+def guarded(model: Any, name: str, of_library: Any) -> Iterator[None]:
+    """While Keras takes the step `name` of `model`: one that a subclass wrote is guarded."""
     step = getattr(model, name)
     if getattr(step, "__func__", None) is of_library:
+        checks.require_listed(model.metrics, model._plan.log.loss)
+        checks.require_listed(model.metrics, compat.compile_metrics(model))
         yield
         return
-    with replaced(model, name, checked(model, name, step)):
+    with _replaced(model, name, _guarded_step(model, name, step)):
         yield
 
 
-def checked(model: Any, name: str, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _guarded_step(model: Any, name: str, step: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """`step`, a subclass's own, with its batch guarded and what it logs checked."""
     training = name == "train_step"
 
-    def run(data: Any) -> dict[str, Any]:
+    def run(data: Any) -> Any:
+        plan: Plan = model._plan
         parts = data if isinstance(data, tuple) else (data,)
         while len(parts) > 1 and parts[-1] is None:  # of `train_on_batch`
             parts = parts[:-1]
         batch = Batch.of(parts) if len(parts) <= 3 else Batch(parts, None, None)
-        with model._step(batch, training=training), side_inputs.visible(batch.x):
-            own = StepRecord(model, batch.rows(None))
-            with as_running(own), own.recorded(), _explained(name):
-                returned = step(parts if isinstance(data, tuple) else data)
-            if training:
-                _require_scaled(model.optimizer, own.used)
-                own.log.trains_own_loss = not own.used & {"step", "loss"}
-            _require_one_replica(name, own.used)
-            return own.require_results(name, returned)
+        before = StateBefore(model.metrics)
+        with (
+            plan.running(batch, training=training, by_hand=True) as own,
+            _calls_noted(model, own.called),
+            _explained(name),
+        ):
+            returned = step(parts if isinstance(data, tuple) else data)
+        if training:
+            _require_scaled(model.optimizer, own.called)
+            plan.log.trains_own_loss = not own.called & {"step", "loss"}
+        if "step" in own.called:
+            checks.require_listed(model.metrics, plan.log.loss)
+        _require_one_replica(name, own.called)
+        return _require_kept(name, returned, model, before, batch, plan.log)
 
     return run
 
 
-def require_listed(model: Any, metric: keras.metrics.Metric) -> None:
-    """Refuses `metrics` of a subclass without one that is updated: it is never reset."""
-    if all(metric is not listed for listed in model.metrics):
-        raise ValueError(
-            "`metrics` must hold those of the model: what is not listed is not reset, and "
-            f"logged as 0 or over all epochs. Received: {[m.name for m in model.metrics]}, "
-            f"without {metric.name!r}. Return `[*super().metrics, ...]`, or delete it: "
-            "metrics that are attributes are found."
+def _require_kept(
+    step: str, returned: Any, model: Any, before: StateBefore, batch: Batch, log: Log
+) -> dict[str, Any]:
+    """What the step returned, flat, without what it does not log.
+
+    Raises:
+        TypeError: For values that are kept in no metric over an epoch.
+    """
+    if not isinstance(returned, Mapping):
+        raise TypeError(
+            f"`{step}` must return a dict of results of metrics. Received: "
+            f"{type(returned).__name__}. {REPLACEMENT.format(step=step)}"
         )
+    flat: dict[str, Any] = {}
+    for name, value in returned.items():
+        flat.update(value if isinstance(value, Mapping) else {name: value})
+    flat = {name: value for name, value in flat.items() if name not in log.unlogged}
+    if replicas.num_replicas() > 1:  # only a step that calls that of the library is allowed
+        return flat
+    untouched = before.untouched(model.metrics)
+    for name, value in flat.items():
+        if is_of_batch_alone(value, batch, any_updated=before.any_updated(model.metrics)):
+            raise TypeError(
+                f"`{step}` must return results of the metrics in `metrics`, which are kept "
+                f"over an epoch. Received: under {name!r} a value of one batch, for which "
+                "Keras would log 0 or the last batch. "
+                f"{REPLACEMENT.format(step=step)}\n"
+                "Or update a metric in `metrics` and return its `result()`."
+            )
+        if name in untouched:
+            raise TypeError(
+                f"`{step}` must update every metric whose result it returns. Received: "
+                f"{name!r}, not updated, which would be logged as 0. "
+                f"{REPLACEMENT.format(step=step)}\n"
+                f"Or call `update_state`, or leave {name!r} out of what `{step}` returns."
+            )
+    return flat
 
 
-def require_loss_of_training(model: Any) -> None:
+def require_loss_of_training(log: Log) -> None:
     """Refuses to evaluate another loss than that of a `train_step` written by hand."""
-    log = model._term_log
-    if log.trains_own_loss and running(log) is None:
+    step = running.current(log)
+    if log.trains_own_loss and (step is None or not step.by_hand):
         raise ValueError(
             "`test_step` must be overridden together with `train_step`. Received: a "
             "`train_step` with a loss of its own, beside which `val_loss` would be another "
@@ -107,9 +151,9 @@ def _explained(step: str) -> Iterator[None]:
         ) from error
 
 
-def _require_scaled(optimizer: Any, used: set[str]) -> None:
+def _require_scaled(optimizer: Any, called: set[str]) -> None:
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if scales and "apply" in used and "scale_loss" not in used:
+    if scales and "apply" in called and "scale_loss" not in called:
         raise ValueError(
             "`train_step` must scale the loss for a float16 policy: the optimizer divides "
             "gradients by that scale. Received: no call of `scale_loss`. Put "
@@ -118,10 +162,47 @@ def _require_scaled(optimizer: Any, used: set[str]) -> None:
         )
 
 
-def _require_one_replica(step: str, used: set[str]) -> None:
-    if replicas.num_replicas() > 1 and "step" not in used:
+def _require_one_replica(step: str, called: set[str]) -> None:
+    if replicas.num_replicas() > 1 and "step" not in called:
         raise ValueError(
             f"`{step}` must call `super().{step}(data)` on several replicas, whose gradients "
             f"and logs are those of one device. Received: {replicas.num_replicas()} "
             f"replicas. {REPLACEMENT.format(step=step)}"
         )
+
+
+@contextlib.contextmanager
+def _calls_noted(model: Any, called: set[str]) -> Iterator[None]:
+    """Notes whether the step computes the model's loss, scales it and applies gradients."""
+    noted = [
+        (model, "compute_loss", "loss"),
+        (model.optimizer, "scale_loss", "scale_loss"),
+        (model.optimizer, "apply", "apply"),
+    ]
+    with contextlib.ExitStack() as stack:
+        for owner, name, what in noted:
+            method = getattr(owner, name, None)
+            if method is not None:
+                follow = functools.partial(_noted, method, what, called)
+                stack.enter_context(_replaced(owner, name, follow))
+        yield
+
+
+def _noted(
+    method: Callable[..., Any], what: str, called: set[str], *args: Any, **kwargs: Any
+) -> Any:
+    called.add(what)
+    return method(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, name: str, function: Any) -> Iterator[None]:
+    """Puts `function` in the place of a method of this one object."""
+    before = owner.__dict__.get(name)
+    owner.__dict__[name] = function
+    try:
+        yield
+    finally:
+        del owner.__dict__[name]
+        if before is not None:
+            owner.__dict__[name] = before

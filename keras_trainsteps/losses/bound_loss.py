@@ -2,54 +2,42 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.step.side_input_loss import SideInputLoss
+from keras_trainsteps.step.side_input_loss import SideInputLoss, Tensors
 from keras_trainsteps.step.side_inputs import pick
 from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.validation import repr_of
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class BoundLoss(SideInputLoss):
     """A function that returns a `LossTerm`, as an object for `compile(loss=...)`.
 
-    A subclass sets `function`, and its constructor says which arguments of the function are
-    read from side inputs. What is left of the function's arguments are options, which are
-    checked when the object is made.
+    A subclass sets `function` and is a dataclass, whose fields are the arguments of its
+    constructor. They are checked when an object is made, and saved with it.
 
-    Args:
-        reads: For each argument that may come from a side input, the name of that side
-            input, or `None` where it does not.
-        options: The options of the function, by name.
-        name: The name of the loss. Default: that of the function.
-
-    Raises:
-        TypeError: For an option that the function does not have, or that is a variable or
-            a tensor.
-        ValueError: For an option that the function refuses.
+    Attributes:
+        function: The function.
+        reads: The fields that name side inputs, each for the argument of that name.
+        not_options: Further fields that the function does not take.
     """
 
     function: ClassVar[Callable[..., LossTerm]]
+    reads: ClassVar[tuple[str, ...]] = ()
+    not_options: ClassVar[tuple[str, ...]] = ("name",)
 
-    def __init__(
-        self, reads: Mapping[str, str | None], options: dict[str, Any], *, name: str | None
-    ) -> None:
+    name: str | None = None
+
+    def __post_init__(self) -> None:
         function = type(self).function
-        super().__init__(name=name or function.__name__)
-        self.reads, self.options = dict(reads), options
-        example = self.example()
-        given = {*example, *reads, "sample_weight"}
-        known = [name for name in inspect.signature(function).parameters if name not in given]
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise TypeError(
-                f"`{type(self).__name__}` has the options {known}. Received: {unknown}."
-            )
-        for option, value in options.items():
+        super().__init__(name=self.name or function.__name__)
+        for option, value in self.options.items():
             if isinstance(value, keras.Variable) or tf.is_tensor(value):
                 raise TypeError(
                     f"`{option}` must be a plain value: Keras trains no weight inside of a "
@@ -58,53 +46,63 @@ class BoundLoss(SideInputLoss):
                     f"`losses.{function.__name__}` in `compute_losses`."
                 )
         # A batch without a row shows whether the options are right, before any training.
-        function(**example, **options)
+        function(**self.example(), **self.options)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that are passed on to the function as they are."""
+        other = {*self.reads, *self.not_options}
+        return {name: value for name, value in self.given.items() if name not in other}
+
+    @property
+    def side_inputs(self) -> tuple[str, ...]:
+        return tuple(self.given[field] for field in self.reads if self.given[field] is not None)
 
     def example(self) -> dict[str, tf.Tensor]:
         """What the function takes of targets and outputs, for a batch without a row."""
         return {"y_true": tf.zeros((0, 1)), "y_pred": tf.zeros((0, 1))}
 
-    def arguments(self, y_true: Any, y_pred: Any) -> dict[str, Any]:
+    def arguments(self, y_true: Tensors | None, y_pred: Tensors) -> dict[str, Any]:
         """What the function takes of the targets and outputs of a batch."""
-        if y_true is None and self.reads.get("y_true") is None:
+        if y_true is None and self.given.get("y_true") is None:
             raise ValueError(
                 f"`y` must be given: `{type(self).__name__}` compares the outputs with "
                 "targets. Received: a batch without targets. Pass `y` to `fit`."
             )
         return {"y_true": y_true, "y_pred": y_pred}
 
-    @property
-    def side_inputs(self) -> tuple[str, ...]:
-        return tuple(name for name in self.reads.values() if name is not None)
-
-    def term(self, y_true: Any, y_pred: Any, x: Any, sample_weight: Any) -> LossTerm:
-        """The loss of a batch whose `x` dict is `x`."""
-        read = {
-            argument: pick(x, name) for argument, name in self.reads.items() if name is not None
-        }
+    def term(
+        self,
+        y_true: Tensors | None,
+        y_pred: Tensors,
+        x: Mapping[str, tf.Tensor],
+        sample_weight: Tensors | None,
+    ) -> LossTerm:
+        names = {field: self.given[field] for field in self.reads}
+        read = {field: pick(x, name) for field, name in names.items() if name is not None}
         if sample_weight is not None and "sample_weight" in read:
             raise ValueError(
-                "`sample_weight` must be given once. Received: weights beside the targets, "
-                f"and the side input {self.reads['sample_weight']!r}."
+                "`sample_weight` must be given once. Received: weights together with targets, "
+                f"and the side input {names['sample_weight']!r}."
             )
-        given = {"sample_weight": sample_weight, **self.arguments(y_true, y_pred), **read}
-        return type(self).function(**given, **self.options)
+        taken = {"sample_weight": sample_weight, **self.arguments(y_true, y_pred), **read}
+        return type(self).function(**taken, **self.options)
+
+    def __repr__(self) -> str:
+        named = self.name != type(self).function.__name__
+        return repr_of(self, {**self.given, "name": self.name if named else None})
 
     def get_config(self) -> dict[str, Any]:
-        options = {
-            name: keras.saving.serialize_keras_object(value)
-            for name, value in self.options.items()
-        }
-        return {**self.reads, "name": self.name, **options}
+        write = keras.saving.serialize_keras_object
+        return {name: write(value) for name, value in self.given.items()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> BoundLoss:
         """The loss with these arguments."""
-        return cls(
-            **{
-                name: keras.saving.deserialize_keras_object(value)
-                if isinstance(value, dict)
-                else value
-                for name, value in config.items()
-            }
-        )
+        read = keras.saving.deserialize_keras_object
+        return cls(**{n: read(v) if isinstance(v, dict) else v for n, v in config.items()})

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps.metrics.query_metric import NoRelevant
-from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at
+from keras_trainsteps.metrics.ranked_metric import RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.metrics.tie_runs import tie_runs
@@ -30,10 +30,11 @@ class MAP(RankedMetric):
     `P@r` is the share of relevant rows among the first `r`, `R` their number in the query.
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Default `None`: all.
-        mask: The name of the side input with the mask. Default: none.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         normalize: What the sum is divided by: `"relevant"` (default, as in Keras-RS), all
             relevant rows, or `"reachable"` (as in LightGBM), at most `k`, so that a best
             possible ranking has the value 1.
@@ -61,12 +62,17 @@ class MAP(RankedMetric):
     >>> metric.update_state([1, 0, 0, 1], [4.0, 3.0, 2.0, 1.0], query_ids=[5, 5, 5, 5])
     >>> float(metric.result())  # (1 / 1 + 2 / 4) / 2
     0.75
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[MAP(normalize="reachable", k=10)])
 
     Reference:
         Manning, Raghavan and Schuetze, "Introduction to Information Retrieval", 2008,
         section 8.4; ties: McSherry and Najork, "Computing information retrieval
         performance measures efficiently in the presence of tied scores", 2008.
     """
+
+    default_name = "map"
 
     def __init__(
         self,
@@ -89,7 +95,7 @@ class MAP(RankedMetric):
             seed=seed,
             no_relevant=no_relevant,
             split_queries=split_queries,
-            name=name or name_at("map", k),
+            name=name,
         )
         require_choice("normalize", normalize, MAPNormalize)
         self.normalize = normalize

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 import keras
@@ -10,13 +9,12 @@ import tensorflow as tf
 
 from keras_trainsteps.metrics import gains
 from keras_trainsteps.metrics.query_metric import NoRelevant
-from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at
+from keras_trainsteps.metrics.ranked_metric import RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
 from keras_trainsteps.metrics.split_queries import SplitQueries
-from keras_trainsteps.validation import require_choice
 
-Gain = Literal["exponential", "linear"] | Callable[[Any], Any]
-Discount = Literal["log2"] | Callable[[Any], Any]
+Gain = Literal["exponential", "linear"] | gains.Function
+Discount = Literal["log2"] | gains.Function
 
 
 class GainMetric(RankedMetric):
@@ -29,17 +27,17 @@ class GainMetric(RankedMetric):
 
     def __init__(
         self,
-        query_ids: str | None,
+        query_ids: str | None = "query_id",
         *,
-        k: int | None,
-        mask: str | None,
-        gain: Gain,
-        discount: Discount,
-        ties: Ties,
-        seed: int,
-        no_relevant: NoRelevant,
-        split_queries: SplitQueries,
-        name: str,
+        k: int | None = None,
+        mask: str | None = None,
+        gain: Gain = "exponential",
+        discount: Discount = "log2",
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "error",
+        name: str | None = None,
     ) -> None:
         super().__init__(
             query_ids,
@@ -93,10 +91,11 @@ class DCG(GainMetric):
     ```
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Default `None`: all.
-        mask: The name of the side input with the mask. Default: none.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         gain: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; or a function of the
             labels, a float64 tensor, with results that are not negative. A function is
             saved with the model if it is registered
@@ -127,6 +126,9 @@ class DCG(GainMetric):
     >>> metric.update_state([0.0, 3.0, 1.0], [2.0, 1.0, 3.0], query_ids=[5, 5, 6])
     >>> float(metric.result())
     0.5
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[DCG(k=10)])
 
     Reference:
         Jaervelin and Kekaelaeinen, "Cumulated gain-based evaluation of IR techniques",
@@ -135,33 +137,8 @@ class DCG(GainMetric):
         measures efficiently in the presence of tied scores", 2008.
     """
 
-    def __init__(
-        self,
-        query_ids: str | None = "query_id",
-        *,
-        k: int | None = None,
-        mask: str | None = None,
-        gain: Gain = "exponential",
-        discount: Discount = "log2",
-        ties: Ties = "stable",
-        seed: int = 0,
-        no_relevant: Literal["zero", "skip"] = "zero",
-        split_queries: SplitQueries = "error",
-        name: str | None = None,
-    ) -> None:
-        require_choice("no_relevant", no_relevant, Literal["zero", "skip"])
-        super().__init__(
-            query_ids,
-            k=k,
-            mask=mask,
-            gain=gain,
-            discount=discount,
-            ties=ties,
-            seed=seed,
-            no_relevant=no_relevant,
-            split_queries=split_queries,
-            name=name or name_at("dcg", k),
-        )
+    default_name = "dcg"
+    no_relevant_choices = Literal["zero", "skip"]
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         return self.dcg(ranked), ranked.sum(self.gains_of(ranked.y_true)) > 0
@@ -179,10 +156,11 @@ class NDCG(GainMetric):
     `IDCG@k` is the DCG@k of the rows in descending order of their gains.
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Default `None`: all.
-        mask: The name of the side input with the mask. Default: none.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         gain: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; or a function of the
             labels, a float64 tensor, with results that are not negative. A function is
             saved with the model if it is registered
@@ -214,6 +192,9 @@ class NDCG(GainMetric):
     >>> metric.update_state([0.0, 1.0, 1.0], [2.0, 1.0, 3.0], query_ids=[5, 5, 6])
     >>> float(metric.result())
     0.5
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[NDCG(query_ids="user", k=10)])
 
     Reference:
         Jaervelin and Kekaelaeinen, "Cumulated gain-based evaluation of IR techniques",
@@ -222,32 +203,7 @@ class NDCG(GainMetric):
         measures efficiently in the presence of tied scores", 2008.
     """
 
-    def __init__(
-        self,
-        query_ids: str | None = "query_id",
-        *,
-        k: int | None = None,
-        mask: str | None = None,
-        gain: Gain = "exponential",
-        discount: Discount = "log2",
-        ties: Ties = "stable",
-        seed: int = 0,
-        no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "error",
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            query_ids,
-            k=k,
-            mask=mask,
-            gain=gain,
-            discount=discount,
-            ties=ties,
-            seed=seed,
-            no_relevant=no_relevant,
-            split_queries=split_queries,
-            name=name or name_at("ndcg", k),
-        )
+    default_name = "ndcg"
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         best = self.dcg(rank_rows(ranked, self.gains_of(ranked.y_true)))

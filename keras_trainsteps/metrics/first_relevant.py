@@ -5,10 +5,8 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.metrics.query_metric import NoRelevant
-from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at, required_k
-from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
-from keras_trainsteps.metrics.split_queries import SplitQueries
+from keras_trainsteps.metrics.ranked_metric import AtK, RankedMetric
+from keras_trainsteps.metrics.ranked_rows import RankedRows
 from keras_trainsteps.metrics.tie_runs import first_relevant
 
 
@@ -23,10 +21,11 @@ class MRR(RankedMetric):
     ```
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Default `None`: all.
-        mask: The name of the side input with the mask. Default: none.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
             `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
@@ -51,6 +50,9 @@ class MRR(RankedMetric):
     >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 5])
     >>> float(metric.result())
     0.5
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[MRR(k=10)])
 
     Reference:
         Voorhees, "The TREC-8 question answering track report", 1999; ties: McSherry and
@@ -58,28 +60,7 @@ class MRR(RankedMetric):
         presence of tied scores", 2008.
     """
 
-    def __init__(
-        self,
-        query_ids: str | None = "query_id",
-        *,
-        k: int | None = None,
-        mask: str | None = None,
-        ties: Ties = "stable",
-        seed: int = 0,
-        no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "error",
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            query_ids,
-            k=k,
-            mask=mask,
-            ties=ties,
-            seed=seed,
-            no_relevant=no_relevant,
-            split_queries=split_queries,
-            name=name or name_at("mrr", k),
-        )
+    default_name = "mrr"
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         chance = first_relevant(ranked) * ranked.within(self.k)
@@ -87,7 +68,7 @@ class MRR(RankedMetric):
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class HitRateAtK(RankedMetric):
+class HitRateAtK(AtK):
     """The share of queries with a relevant row among the first `k`.
 
     Also called hits@k, or success@k. A row is relevant if its label is above 0.
@@ -97,10 +78,11 @@ class HitRateAtK(RankedMetric):
     ```
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Required.
-        mask: The name of the side input with the mask. Default: none.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
             `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
@@ -125,33 +107,15 @@ class HitRateAtK(RankedMetric):
     >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 6])
     >>> float(metric.result())
     0.5
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[HitRateAtK(k=10)])
 
     Reference:
         Deshpande and Karypis, "Item-based top-N recommendation algorithms", 2004.
     """
 
-    def __init__(
-        self,
-        query_ids: str | None = "query_id",
-        *,
-        k: int,
-        mask: str | None = None,
-        ties: Ties = "stable",
-        seed: int = 0,
-        no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "error",
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            query_ids,
-            k=required_k(k),
-            mask=mask,
-            ties=ties,
-            seed=seed,
-            no_relevant=no_relevant,
-            split_queries=split_queries,
-            name=name or name_at("hit_rate", k),
-        )
+    default_name = "hit_rate"
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         chance = first_relevant(ranked) * ranked.within(self.k)

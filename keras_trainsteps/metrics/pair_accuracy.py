@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from keras_trainsteps.metrics.query_metric import QueryMetric
 from keras_trainsteps.metrics.ranked_rows import rank_rows
-from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.pairs import PairKernel, pair_sums
 from keras_trainsteps.queries import RankingRows
 
@@ -33,9 +32,10 @@ class PairAccuracy(QueryMetric):
     ```
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
-        mask: The name of the side input with the mask. Default: none.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"pair_accuracy"`.
@@ -54,21 +54,16 @@ class PairAccuracy(QueryMetric):
     >>> metric.update_state([0, 1, 2], [1.0, 1.0, 3.0], query_ids=[5, 5, 5])
     >>> round(float(metric.result()), 4)
     0.8333
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[PairAccuracy(mask="kept")])
 
     Reference:
         Herbrich, Graepel and Obermayer, "Large margin rank boundaries for ordinal
         regression", 2000.
     """
 
-    def __init__(
-        self,
-        query_ids: str | None = "query_id",
-        *,
-        mask: str | None = None,
-        split_queries: SplitQueries = "error",
-        name: str = "pair_accuracy",
-    ) -> None:
-        super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)
+    default_name = "pair_accuracy"
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         wrong, pairs = pair_sums(
@@ -98,9 +93,10 @@ class QueryAUC(QueryMetric):
     It is computed from ranks, in `rows * log(rows)` time.
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
-        mask: The name of the side input with the mask. Default: none.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"query_auc"`.
@@ -119,21 +115,16 @@ class QueryAUC(QueryMetric):
     >>> metric.update_state([0, 0, 1], [1.0, 2.0, 2.0], query_ids=[5, 5, 5])
     >>> float(metric.result())
     0.75
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[QueryAUC(query_ids="user")])
 
     Reference:
         Hanley and McNeil, "The meaning and use of the area under a receiver operating
         characteristic (ROC) curve", 1982.
     """
 
-    def __init__(
-        self,
-        query_ids: str | None = "query_id",
-        *,
-        mask: str | None = None,
-        split_queries: SplitQueries = "error",
-        name: str = "query_auc",
-    ) -> None:
-        super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)
+    default_name = "query_auc"
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         ranked = rank_rows(rows, rows.y_pred, "average")

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps.metrics.query_metric import NoRelevant
-from keras_trainsteps.metrics.ranked_metric import RankedMetric, name_at, required_k
+from keras_trainsteps.metrics.ranked_metric import AtK
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.validation import require_choice
@@ -17,7 +17,7 @@ PrecisionNormalize = Literal["k", "rows"]
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class PrecisionAtK(RankedMetric):
+class PrecisionAtK(AtK):
     """The share of relevant rows among the first `k` of a query, averaged over queries.
 
     A row is relevant if its label is above 0.
@@ -27,10 +27,11 @@ class PrecisionAtK(RankedMetric):
     ```
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Required.
-        mask: The name of the side input with the mask. Default: none.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         normalize: What a query of fewer than `k` rows is divided by: `"k"` (default, the
             published definition), or `"rows"`, their number (as in Keras-RS).
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
@@ -57,12 +58,17 @@ class PrecisionAtK(RankedMetric):
     >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 5])
     >>> float(metric.result())
     0.5
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[PrecisionAtK(k=10)])
 
     Reference:
         Manning, Raghavan and Schuetze, "Introduction to Information Retrieval", 2008,
         section 8.4; ties: McSherry and Najork, "Computing information retrieval
         performance measures efficiently in the presence of tied scores", 2008.
     """
+
+    default_name = "precision"
 
     def __init__(
         self,
@@ -79,13 +85,13 @@ class PrecisionAtK(RankedMetric):
     ) -> None:
         super().__init__(
             query_ids,
-            k=required_k(k),
+            k=k,
             mask=mask,
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
             split_queries=split_queries,
-            name=name or name_at("precision", k),
+            name=name,
         )
         require_choice("normalize", normalize, PrecisionNormalize)
         self.normalize = normalize
@@ -101,7 +107,7 @@ class PrecisionAtK(RankedMetric):
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class RecallAtK(RankedMetric):
+class RecallAtK(AtK):
     """The share of a query's relevant rows that are among its first `k`, over queries.
 
     A row is relevant if its label is above 0.
@@ -111,10 +117,11 @@ class RecallAtK(RankedMetric):
     ```
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Required.
-        mask: The name of the side input with the mask. Default: none.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
             `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
@@ -139,6 +146,9 @@ class RecallAtK(RankedMetric):
     >>> metric.update_state([0, 1, 1], [1.0, 2.0, 3.0], query_ids=[5, 5, 5])
     >>> float(metric.result())
     0.5
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[RecallAtK(k=10)])
 
     Reference:
         Manning, Raghavan and Schuetze, "Introduction to Information Retrieval", 2008,
@@ -146,28 +156,7 @@ class RecallAtK(RankedMetric):
         performance measures efficiently in the presence of tied scores", 2008.
     """
 
-    def __init__(
-        self,
-        query_ids: str | None = "query_id",
-        *,
-        k: int,
-        mask: str | None = None,
-        ties: Ties = "stable",
-        seed: int = 0,
-        no_relevant: NoRelevant = "zero",
-        split_queries: SplitQueries = "error",
-        name: str | None = None,
-    ) -> None:
-        super().__init__(
-            query_ids,
-            k=required_k(k),
-            mask=mask,
-            ties=ties,
-            seed=seed,
-            no_relevant=no_relevant,
-            split_queries=split_queries,
-            name=name or name_at("recall", k),
-        )
+    default_name = "recall"
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         found = ranked.sum(ranked.relevant * ranked.expected(ranked.within(self.k)))

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.metrics.split_queries import QueryWatch, SplitQueries
+from keras_trainsteps import compat
+from keras_trainsteps.metrics.split_queries import QueryWatch, SplitQueries, refuse_split
 from keras_trainsteps.queries import RankingRows, ranking_rows
 from keras_trainsteps.step import side_inputs
-from keras_trainsteps.validation import refuse, require_choice
+from keras_trainsteps.validation import TensorLike, refuse, repr_of, require_choice
 
 NoRelevant = Literal["zero", "one", "skip"]
 
 
 class QueryMetric(keras.metrics.Metric):
-    """A mean over the queries of an epoch. A subclass fills `query_values`.
+    """A mean over the queries of an epoch: the base of ranking metrics.
+
+    A subclass fills `query_values`, and may say its `default_name`, its `label_rule` and,
+    where smaller is `better`, that. `v_q` is the value of query `q`; `w_q` is 1, or 0 for
+    a query that does not count:
+
+    ```
+    metric = sum over queries of w_q * v_q / sum over queries of w_q
+    ```
 
     The state is a sum and a count, over queries and not over batches, in float64. A query
     must come whole in one batch (`data.query_batches`): a value of its parts would be
@@ -30,38 +39,67 @@ class QueryMetric(keras.metrics.Metric):
     they make the metric NaN.
 
     Args:
-        query_ids: The name of the side input with the query ids; `None` for padded lists.
-        mask: The name of the side input with the mask. Default: none.
-        name: Name of the metric.
+        query_ids: The name of the side input with the query ids, integers or strings, shape
+            `(rows,)` or `(rows, 1)`. Default `"query_id"`. `None` for padded lists, shape
+            `(queries, list_size)`.
+        mask: The name of the side input with the mask, bool, of the shape of the labels:
+            rows where it is `False` are ignored. Default: none.
         split_queries: What a query is whose rows are in two batches of an epoch. `"error"`
             (default) refuses it; under XLA, which cannot raise, the metric is NaN. The
-            state of this check is of fixed size: a query that goes on in the next batch is
-            always found, others with a probability of `exp(-n / 16384)`, where `n` other
-            queries came in between. `"count_parts"` counts each part as a query: for data
-            in which a query comes several times an epoch, each time whole.
+            check remembers the 16 queries that were seen last: it finds every query that a
+            batch border cuts in rows that are sorted by query, and practically every epoch
+            of shuffled rows. It does not see one query that is cut in two parts with 16
+            others or more in between, in an epoch that is whole otherwise. `"count_parts"`
+            counts each part as a query: for data in which a query comes several times per
+            epoch, each time whole.
+        name: Default: the class's.
+
+    Raises:
+        ValueError: For an unknown option; from `update_state`, see there.
+
+    Example:
+
+    >>> class BestScore(QueryMetric):
+    ...     def query_values(self, rows):
+    ...         best = tf.math.unsorted_segment_max(rows.y_pred, rows.query, rows.num_queries)
+    ...         return best, tf.ones_like(best)
+    >>> metric = BestScore()
+    >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 6])
+    >>> float(metric.result())
+    2.0
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[BestScore(query_ids="user", mask="kept")])
     """
 
-    label_rule = (
+    default_name: ClassVar[str | None] = None
+    better: ClassVar[Literal["up", "down"]] = "up"
+    label_rule: ClassVar[tuple[str, str]] = (
         "`y_true` must hold numbers in every row that is not masked",
         "Leave unlabelled rows out with the mask.",
     )
 
     def __init__(
         self,
-        query_ids: str | None,
+        query_ids: str | None = "query_id",
         *,
-        mask: str | None,
-        name: str,
+        mask: str | None = None,
         split_queries: SplitQueries = "error",
+        name: str | None = None,
     ) -> None:
-        super().__init__(name=name, dtype="float64")
+        super().__init__(name=name or self.default_name, dtype="float64")
         require_choice("split_queries", split_queries, SplitQueries)
-        self.split_queries = split_queries
-        self.query_ids, self.mask = query_ids, mask
-        self._direction = "up"  # what callbacks that monitor it take for better
+        self.query_ids, self.mask, self.split_queries = query_ids, mask, split_queries
+        compat.set_direction(self, self.better)
         self.total = self.add_variable((), "zeros", dtype="float64", name="total")
         self.count = self.add_variable((), "zeros", dtype="float64", name="count")
-        self._watch = QueryWatch(self) if split_queries == "error" else None
+        self._watch = QueryWatch(self.add_variable) if split_queries == "error" else None
+
+    def __repr__(self) -> str:
+        """The call that makes the metric."""
+        standard = name_at(self.default_name, vars(self).get("k"))
+        name = None if self.name == standard else self.name
+        return repr_of(self, {**vars(self), "name": name})
 
     @property
     def side_inputs(self) -> tuple[str, ...]:
@@ -78,21 +116,21 @@ class QueryMetric(keras.metrics.Metric):
 
     def update_state(
         self,
-        y_true: Any,
-        y_pred: Any,
-        sample_weight: Any = None,
+        y_true: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike | None = None,
         *,
-        query_ids: Any = None,
-        mask: Any = None,
+        query_ids: TensorLike | None = None,
+        mask: TensorLike | None = None,
     ) -> None:
         """Adds the queries of a batch.
 
         Args:
             y_true: Labels, shape `(rows,)` or `(rows, 1)`, or padded lists.
             y_pred: Scores, same number of entries.
-            sample_weight: Weights, one a row.
-            query_ids: Ids, one a row. Default: the side input that the metric names.
-            mask: Bool, one a row. Default: the side input that the metric names.
+            sample_weight: Weights, one per row.
+            query_ids: Ids, one per row. Default: the side input that the metric names.
+            mask: Bool, one per row. Default: the side input that the metric names.
 
         Raises:
             TypeError: For ids that are neither integers nor strings.
@@ -109,9 +147,7 @@ class QueryMetric(keras.metrics.Metric):
             y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
         )
         rows = self._with_checked_labels(rows)
-        split = tf.constant(False)
-        if self._watch is not None and query_ids is not None:
-            split = self._watch.found(query_ids, rows.query)
+        split = self._refused_split(query_ids, rows)
         values, counts = self.query_values(rows)
         # A query with an unknown label counts: whether it has a relevant row is unknown.
         unlabelled = _any(tf.math.is_nan(rows.y_true), rows)
@@ -145,6 +181,15 @@ class QueryMetric(keras.metrics.Metric):
             "name": self.name,
         }
 
+    def _refused_split(self, query_ids: Any, rows: RankingRows) -> tf.Tensor:
+        """Whether a query of an earlier batch is in this one, if that could not be refused."""
+        if self._watch is None or query_ids is None:
+            return tf.constant(False)
+        again = self._watch.found(query_ids, rows.query)
+        with tf.control_dependencies(refuse_split(again)):
+            self._watch.remember(query_ids, rows.query, rows.num_queries)
+            return tf.identity(again)
+
     def _with_checked_labels(self, rows: RankingRows) -> RankingRows:
         labels = rows.y_true
         broken = (rows.query >= 0) & ~(self.valid_labels(labels) & ~tf.math.is_nan(labels))
@@ -152,6 +197,11 @@ class QueryMetric(keras.metrics.Metric):
         # Nothing that follows, state of the metric included, runs before the check.
         with tf.control_dependencies([labels]):
             return rows._replace(y_true=labels, query=tf.identity(rows.query))
+
+
+def name_at(name: str | None, k: int | None) -> str | None:
+    """The default name of a metric: `name`, or `name@k`."""
+    return name if k is None else f"{name}@{k}"
 
 
 def has_rows(rows: RankingRows) -> tf.Tensor:

@@ -2,52 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 
 from keras_trainsteps import replicas
-from keras_trainsteps.metrics.query_metric import NoRelevant, QueryMetric, has_rows
+from keras_trainsteps.metrics.query_metric import NoRelevant, QueryMetric, has_rows, name_at
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.queries import RankingRows
-from keras_trainsteps.validation import require_choice
+from keras_trainsteps.validation import as_integer, require_choice
 
 
 class RankedMetric(QueryMetric):
     """A mean over queries of a function of ranks. A subclass fills `ranked_values`.
 
     Args:
-        query_ids: The name of the side input with the query ids; `None` for padded lists.
+        query_ids: As in `QueryMetric`.
         k: Ranks that count, at least 1; `None` for all.
-        mask: The name of the side input with the mask; `None` for none.
+        mask: As in `QueryMetric`.
         ties: The rule for equal scores: `"stable"`, `"average"` or `"random"`.
         seed: An integer, for random ties. The orders differ from batch to batch, and are
             the same each time that an epoch starts from a reset state.
         no_relevant: What a query without a relevant row counts.
         split_queries: As in `QueryMetric`.
-        name: Name of the metric.
+        name: Name of the metric. Default: that of the class, with `@k`.
     """
+
+    no_relevant_choices: ClassVar[Any] = NoRelevant
 
     def __init__(
         self,
-        query_ids: str | None,
+        query_ids: str | None = "query_id",
         *,
-        k: int | None,
-        mask: str | None,
-        ties: Ties,
-        seed: int,
-        no_relevant: NoRelevant,
-        split_queries: SplitQueries,
-        name: str,
+        k: int | None = None,
+        mask: str | None = None,
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "error",
+        name: str | None = None,
     ) -> None:
+        k = None if k is None else as_k(k)
+        name = name or name_at(self.default_name, k)
         super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)
-        require_k(k)
         require_choice("ties", ties, Ties)
-        require_choice("no_relevant", no_relevant, NoRelevant)
-        if not isinstance(seed, int) or isinstance(seed, bool):
-            raise TypeError(f"`seed` must be an integer. Received: {seed!r}.")
-        self.k, self.ties, self.seed, self.no_relevant = k, ties, seed, no_relevant
+        require_choice("no_relevant", no_relevant, self.no_relevant_choices)
+        self.k, self.ties, self.no_relevant = k, ties, no_relevant
+        self.seed = as_integer("seed", seed)
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         """The value of each query, and whether the query has a relevant row."""
@@ -77,19 +79,50 @@ class RankedMetric(QueryMetric):
         return replicas.gather_rows(seed)[:2]  # the same on every replica
 
 
-def require_k(k: int | None) -> None:
-    """Refuses a number of ranks below 1."""
-    if k is not None and (not isinstance(k, int) or isinstance(k, bool) or k < 1):
-        raise ValueError(f"`k` must be an integer of at least 1, or `None`. Received: {k!r}.")
+class AtK(RankedMetric):
+    """A metric of the first `k` ranks, which means nothing without a `k`.
+
+    Args:
+        query_ids: As in `QueryMetric`.
+        k: Ranks that count, at least 1. Required.
+        mask: As in `QueryMetric`.
+        ties: As in `RankedMetric`.
+        seed: As in `RankedMetric`.
+        no_relevant: As in `RankedMetric`.
+        split_queries: As in `QueryMetric`.
+        name: As in `RankedMetric`.
+    """
+
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        k: int,
+        mask: str | None = None,
+        ties: Ties = "stable",
+        seed: int = 0,
+        no_relevant: NoRelevant = "zero",
+        split_queries: SplitQueries = "error",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(
+            query_ids,
+            k=as_k(k),
+            mask=mask,
+            ties=ties,
+            seed=seed,
+            no_relevant=no_relevant,
+            split_queries=split_queries,
+            name=name,
+        )
 
 
-def name_at(name: str, k: int | None) -> str:
-    """The default name of a metric: `name`, or `name@k`."""
-    return name if k is None else f"{name}@{k}"
-
-
-def required_k(k: int) -> int:
-    """A number of ranks that may not be left open."""
-    if k is None:
-        raise ValueError("`k` must be an integer of at least 1. Received: None.")
-    return k
+def as_k(k: Any) -> int:
+    """A number of ranks, of NumPy or not, as an `int`; refused below 1."""
+    try:
+        number = as_integer("k", k)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"`k` must be an integer of at least 1. Received: {k!r}.")
+    return number

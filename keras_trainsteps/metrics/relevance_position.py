@@ -24,9 +24,10 @@ class ARP(RankedMetric):
     ```
 
     Args:
-        query_ids: The name of the side input with the query ids. Default `"query_id"`.
-            `None` for padded lists.
-        mask: The name of the side input with the mask. Default: none.
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none.
         ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
             `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
@@ -49,12 +50,17 @@ class ARP(RankedMetric):
     >>> metric.update_state([0, 1, 1], [3.0, 2.0, 1.0], query_ids=[5, 5, 5])
     >>> float(metric.result())
     2.5
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[ARP(ties="average")])
 
     Reference:
         Joachims, Swaminathan and Schnabel, "Unbiased learning-to-rank with biased
         feedback", 2017: ranks of the relevant rows; the mean weighted by label is TF-Ranking's.
     """
 
+    default_name = "arp"
+    better = "down"
     label_rule = (
         "`y_true` must not be negative or NaN: labels weigh positions here",
         "Mark padding with the mask, not with a label of -1.",
@@ -68,11 +74,10 @@ class ARP(RankedMetric):
         ties: Ties = "stable",
         seed: int = 0,
         split_queries: SplitQueries = "error",
-        name: str = "arp",
+        name: str | None = None,
     ) -> None:
         super().__init__(
             query_ids,
-            k=None,
             mask=mask,
             ties=ties,
             seed=seed,
@@ -80,7 +85,6 @@ class ARP(RankedMetric):
             split_queries=split_queries,
             name=name,
         )
-        self._direction = "down"
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
         return y_true >= 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_trainsteps.losses.sequences.crossentropy import token_losses, token_sums
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
 from keras_trainsteps.step import side_inputs
+from keras_trainsteps.validation import TensorLike, as_integer, repr_of
 
 
 class TokenMetric(keras.metrics.Metric):
@@ -25,11 +26,25 @@ class TokenMetric(keras.metrics.Metric):
         name: Name of the metric.
     """
 
-    def __init__(self, mask: str | None, pad_id: int | None, name: str) -> None:
-        super().__init__(name=name, dtype="float64")
-        self.mask, self.pad_id = mask, pad_id
+    default_name: ClassVar[str]
+
+    def __init__(
+        self,
+        *,
+        mask: str | None = None,
+        pad_id: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(name=name or self.default_name, dtype="float64")
+        self.mask = mask
+        self.pad_id = None if pad_id is None else as_integer("pad_id", pad_id)
         self.total = self.add_variable((), "zeros", dtype="float64", name="total")
         self.count = self.add_variable((), "zeros", dtype="float64", name="count")
+
+    def __repr__(self) -> str:
+        """The call that makes the metric."""
+        name = None if self.name == self.default_name else self.name
+        return repr_of(self, {**vars(self), "name": name})
 
     @property
     def side_inputs(self) -> tuple[str, ...]:
@@ -41,15 +56,26 @@ class TokenMetric(keras.metrics.Metric):
         raise NotImplementedError(f"{type(self).__name__} must define `sums`.")
 
     def update_state(
-        self, y_true: Any, y_pred: Any, sample_weight: Any = None, *, mask: Any = None
+        self,
+        y_true: TensorLike,
+        y_pred: TensorLike,
+        sample_weight: TensorLike | None = None,
+        *,
+        mask: TensorLike | None = None,
     ) -> None:
         """Adds a batch.
 
         Args:
             y_true: Integer targets, shape `(B, T)`.
             y_pred: Logits or probabilities, shape `(B, T, V)`.
-            sample_weight: One weight a token, `(B, T)`, or a sequence, `(B,)`.
+            sample_weight: One weight per token, `(B, T)`, or per sequence, `(B,)`.
             mask: Bool, shape `(B, T)`. Default: the side input that the metric names.
+
+        Raises:
+            TypeError: For targets that are no class numbers.
+            ValueError: For shapes that do not fit each other, classes that are not there,
+                a side input that is not there and, except under XLA, for weights that are
+                negative or not numbers.
         """
         if mask is None and self.mask is not None:
             mask = side_inputs.current(self.mask)
@@ -83,7 +109,8 @@ class Perplexity(TokenMetric):
     ```
 
     Args:
-        mask: The name of the side input with the mask, bool, `(B, T)`.
+        mask: The name of the side input with the mask, bool, shape `(B, T)`: tokens where
+            it is `False` are ignored.
         pad_id: Targets of this value do not count; with `mask` too, a token needs both.
             With neither, the mask is used that Keras put on `y_pred`; without that,
             every token counts.
@@ -94,6 +121,7 @@ class Perplexity(TokenMetric):
         From `result()` a float64 scalar; 1 before any token.
 
     Raises:
+        TypeError: For a `pad_id` that is no integer.
         ValueError: From `update_state`, as `losses.masked_crossentropy`, and where the
             side input `mask` is not there.
 
@@ -103,7 +131,17 @@ class Perplexity(TokenMetric):
     >>> metric.update_state([[1, 1, 0]], [[[0.0, 0.0], [0.0, 0.0], [5.0, 0.0]]])
     >>> round(float(metric.result()), 6)  # two classes, equally likely
     2.0
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> from keras_trainsteps.losses import MaskedCrossentropy
+    >>> model = LossAwareSequential([keras.layers.Dense(20)])
+    >>> model.compile("adam", MaskedCrossentropy(pad_id=0), metrics=[Perplexity(pad_id=0)])
+
+    Reference:
+        Jelinek, Mercer, Bahl and Baker, "Perplexity, a measure of the difficulty of speech
+        recognition tasks", 1977.
     """
+
+    default_name = "perplexity"
 
     def __init__(
         self,
@@ -111,9 +149,9 @@ class Perplexity(TokenMetric):
         mask: str | None = None,
         pad_id: int | None = None,
         from_logits: bool = True,
-        name: str = "perplexity",
+        name: str | None = None,
     ) -> None:
-        super().__init__(mask, pad_id, name)
+        super().__init__(mask=mask, pad_id=pad_id, name=name)
         self.from_logits = from_logits
 
     def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
@@ -140,7 +178,8 @@ class TokenAccuracy(TokenMetric):
     ```
 
     Args:
-        mask: The name of the side input with the mask, bool, `(B, T)`.
+        mask: The name of the side input with the mask, bool, shape `(B, T)`: tokens where
+            it is `False` are ignored.
         pad_id: Targets of this value do not count; with `mask` too, a token needs both.
             With neither, the mask is used that Keras put on `y_pred`; without that,
             every token counts.
@@ -159,16 +198,16 @@ class TokenAccuracy(TokenMetric):
     >>> metric.update_state([[1, 1, 0]], [[[0.0, 1.0], [1.0, 0.0], [5.0, 0.0]]])
     >>> float(metric.result())
     0.5
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> from keras_trainsteps.losses import MaskedCrossentropy
+    >>> model = LossAwareSequential([keras.layers.Dense(20)])
+    >>> model.compile("adam", MaskedCrossentropy(pad_id=0), metrics=[TokenAccuracy(pad_id=0)])
+
+    Reference:
+        `keras.metrics.SparseCategoricalAccuracy`, over the tokens that count.
     """
 
-    def __init__(
-        self,
-        *,
-        mask: str | None = None,
-        pad_id: int | None = None,
-        name: str = "token_accuracy",
-    ) -> None:
-        super().__init__(mask, pad_id, name)
+    default_name = "token_accuracy"
 
     def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
         """The weight of the right tokens and of all."""
@@ -187,7 +226,8 @@ class SequenceAccuracy(TokenMetric):
     looked at. Weights of tokens do not weigh the sequence, weights of sequences do.
 
     Args:
-        mask: The name of the side input with the mask, bool, `(B, T)`.
+        mask: The name of the side input with the mask, bool, shape `(B, T)`: tokens where
+            it is `False` are ignored.
         pad_id: Targets of this value do not count; with `mask` too, a token needs both.
             With neither, the mask is used that Keras put on `y_pred`; without that,
             every token counts.
@@ -205,16 +245,17 @@ class SequenceAccuracy(TokenMetric):
     >>> metric.update_state([[1, 0], [1, 1]], [[[0.0, 1.0], [0.0, 1.0]]] * 2)
     >>> float(metric.result())
     1.0
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> from keras_trainsteps.losses import MaskedCrossentropy
+    >>> model = LossAwareSequential([keras.layers.Dense(20)])
+    >>> model.compile("adam", MaskedCrossentropy(pad_id=0), metrics=[SequenceAccuracy()])
+
+    Reference:
+        The share of exact matches, as in Rajpurkar et al., "SQuAD: 100,000+ questions for
+        machine comprehension of text", 2016, section 6.1, of whole sequences of tokens.
     """
 
-    def __init__(
-        self,
-        *,
-        mask: str | None = None,
-        pad_id: int | None = None,
-        name: str = "sequence_accuracy",
-    ) -> None:
-        super().__init__(mask, pad_id, name)
+    default_name = "sequence_accuracy"
 
     def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
         """The weight of the right sequences and of all."""

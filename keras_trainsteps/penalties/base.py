@@ -9,20 +9,38 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
+from keras_trainsteps.validation import repr_of
 
 
 class Penalty:
-    """Base of what `LossAwareModel.add_loss` takes beside functions and tensors.
+    """Base of what `LossAwareModel.add_loss` takes besides functions and tensors.
 
     A penalty holds options alone. The model that it is added to finds the weights and
     creates the coefficients, so one penalty may be added to several models.
 
     Attributes:
-        of: The weights that it reads: layers, variables or paths, as in `WeightPenalty`.
+        weights: What it reads: layers, variables or paths, as in `WeightPenalty`.
         coefficients: The trainable coefficients that the model creates for it, by name.
+
+    Example:
+
+    >>> from keras_trainsteps import LossAwareModel
+    >>> @keras.saving.register_keras_serializable("mine")
+    ... class Largest(Penalty):
+    ...     weights = ("*kernel",)
+    ...     def bind(self, weights, coefficients):
+    ...         return lambda: tf.reduce_max(tf.abs(weights[0].value))
+    ...     def get_config(self):
+    ...         return {}
+    >>> inputs = keras.Input((3,))
+    >>> ones = keras.layers.Dense(1, kernel_initializer="ones")
+    >>> model = LossAwareModel(inputs, ones(inputs))
+    >>> model.add_loss(Largest(), name="largest")
+    >>> [float(loss) for loss in model.losses]
+    [1.0]
     """
 
-    of: Sequence[Any] = ()
+    weights: Sequence[Any] = ()
     coefficients: Mapping[str, TrainableCoefficient] = {}
 
     def bind(
@@ -42,8 +60,11 @@ class Penalty:
             for key, variable in coefficients.items()
         }
 
+    def __repr__(self) -> str:
+        return repr_of(self, vars(self))
+
     def get_config(self) -> dict[str, Any]:
-        """The options, without `of`: the model saves where the weights are."""
+        """The options, without `weights`: the model saves where the weights are."""
         raise NotImplementedError(f"{type(self).__name__} must define `get_config`.")
 
     @classmethod

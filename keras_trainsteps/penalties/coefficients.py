@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_trainsteps.validation import repr_of
+
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
 class Bounds(keras.constraints.Constraint):
@@ -46,8 +48,17 @@ class TrainableCoefficient:
 
     Example:
 
-    >>> TrainableCoefficient(0.5, bounds=(0.1, 1.0))
-    TrainableCoefficient(0.5, bounds=(0.1, 1.0))
+    >>> from keras_trainsteps import LossAwareModel
+    >>> from keras_trainsteps.penalties import WeightPenalty, sum_of_norms
+    >>> inputs = keras.Input((3,))
+    >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
+    >>> coefficient = TrainableCoefficient(0.5, bounds=(0.1, 1.0))
+    >>> penalty = WeightPenalty(sum_of_norms, weights="*kernel", coefficient=coefficient)
+    >>> model.add_loss(penalty, name="norm")
+    >>> model.compile("sgd", loss="mse")
+    >>> history = model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0).history
+    >>> sorted(history)
+    ['loss', 'mse_loss', 'norm', 'norm_coefficient']
     """
 
     def __init__(self, initial: float, *, bounds: tuple[float, float] | None = None) -> None:
@@ -79,7 +90,7 @@ class TrainableCoefficient:
         )
 
     def __repr__(self) -> str:
-        return f"TrainableCoefficient({self.initial!r}, bounds={self.bounds!r})"
+        return repr_of(self, self.get_config())
 
     def get_config(self) -> dict[str, Any]:
         """The arguments of the constructor."""

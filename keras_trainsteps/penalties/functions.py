@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import ops
 
 _register = keras.saving.register_keras_serializable("keras_trainsteps.penalties")
 
 
 @_register
-def sum_of_norms(*weights: Any) -> Any:
+def sum_of_norms(*weights: tf.Tensor) -> tf.Tensor:
     """The sum of the Euclidean norms of whole weights: `sum_w sqrt(sum_i w_i ** 2)`.
 
     Its gradient at a weight of zeros is 0.
@@ -25,7 +26,7 @@ def sum_of_norms(*weights: Any) -> Any:
 
 
 @_register
-def group_lasso(*weights: Any) -> Any:
+def group_lasso(*weights: tf.Tensor) -> tf.Tensor:
     """The sum of the norms of the rows of weights: all that leaves one input is a group.
 
     ```
@@ -50,7 +51,7 @@ def group_lasso(*weights: Any) -> Any:
 
 
 @_register
-def orthogonality(*weights: Any) -> Any:
+def orthogonality(*weights: tf.Tensor) -> tf.Tensor:
     """How far the columns of weights are from orthonormal: `sum_w |w^T w - I| ** 2`.
 
     The norm is Frobenius's. For weights with more columns than rows `w w^T` is taken. Axes
@@ -77,7 +78,7 @@ def orthogonality(*weights: Any) -> Any:
 
 
 @_register
-def tying(first: Any, *others: Any) -> Any:
+def tying(first: tf.Tensor, *others: tf.Tensor) -> tf.Tensor:
     """How far weights of one shape are from the first: `sum_w sum_i (w_i - first_i) ** 2`.
 
     Example:

@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
 from keras_trainsteps.penalties.weights import (
-    Of,
-    checked_of,
+    Weights,
+    as_weights,
     coefficients_of,
     factor_of,
 )
@@ -35,14 +35,14 @@ class L2SP(Penalty):
     penalty by `remove_term` and add it again.
 
     Args:
-        of: What is held: layers (their trainable weights of two or more axes), variables,
+        weights: What is held: layers (their trainable weights of two or more axes), variables,
             or paths, where `*` stands for any characters. Default `("*",)`: all weights.
         coefficient: A number or a `TrainableCoefficient`. Default 0.01, the paper's `alpha`
             at the middle of the range it searched.
 
     Raises:
-        TypeError: When `of` holds something else.
-        ValueError: When `of` is empty or the coefficient is not finite; when the model is
+        TypeError: When `weights` holds something else.
+        ValueError: When `weights` is empty or the coefficient is not finite; when the model is
             trained: for weights that it does not have, or a model that is not built before.
 
     Example:
@@ -50,9 +50,12 @@ class L2SP(Penalty):
     >>> from keras_trainsteps import LossAwareModel
     >>> inputs = keras.Input((3,))
     >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
-    >>> model.add_loss(L2SP(coefficient=0.1), name="l2sp")
+    >>> model.add_loss(L2SP(weights=["*kernel"], coefficient=0.1), name="l2sp")
     >>> [float(loss) for loss in model.losses]
     [0.0]
+    >>> model.compile("sgd", loss="mse")
+    >>> sorted(model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0).history)
+    ['l2sp', 'loss', 'mse_loss']
 
     Reference:
         Li, Grandvalet and Davoine, "Explicit Inductive Bias for Transfer Learning with
@@ -60,9 +63,9 @@ class L2SP(Penalty):
     """
 
     def __init__(
-        self, *, of: Of = ("*",), coefficient: float | TrainableCoefficient = 0.01
+        self, *, weights: Weights = ("*",), coefficient: float | TrainableCoefficient = 0.01
     ) -> None:
-        self.of, self.coefficient = checked_of(of), coefficient
+        self.weights, self.coefficient = as_weights(weights), coefficient
         self.coefficients = coefficients_of(coefficient)
 
     def bind(

@@ -11,15 +11,15 @@ import keras
 
 
 def resolve(
-    of: Sequence[Any], weights: Sequence[keras.Variable], model_name: str
+    asked: Sequence[Any], weights: Sequence[keras.Variable], model_name: str
 ) -> list[keras.Variable]:
     """Those of `weights` that layers, variables and paths stand for, in their order."""
-    found = [weight for item in of for weight in _of_item(item, weights)]
+    found = [weight for item in asked for weight in _of_item(item, weights)]
     known = {id(weight) for weight in weights}
     foreign = [weight.path for weight in found if id(weight) not in known]
     if foreign:
         raise ValueError(
-            f"`of` must name weights of the model {model_name!r}. Received: {foreign}, "
+            f"`weights` must name weights of the model {model_name!r}. Received: {foreign}, "
             "which are not among them. Pass layers of this model."
         )
     return found
@@ -57,7 +57,7 @@ def _of_item(item: Any, weights: Sequence[keras.Variable]) -> list[keras.Variabl
         matrices = [weight for weight in item.trainable_weights if len(weight.shape) > 1]
         if not matrices:
             raise ValueError(
-                "A layer in `of` stands for its trainable weights of two or more axes. "
+                "A layer in `weights` stands for its trainable weights of two or more axes. "
                 f"Received: layer {item.name!r}, which has none. Pass the variable itself."
             )
         return matrices
@@ -67,10 +67,11 @@ def _of_item(item: Any, weights: Sequence[keras.Variable]) -> list[keras.Variabl
             paths = [weight.path for weight in weights]
             near = difflib.get_close_matches(item, paths, n=3, cutoff=0.3) or paths[:10]
             raise ValueError(
-                f"`of` names {item!r}, which matches no weight. Near names: {near}. "
+                f"`weights` names {item!r}, which matches no weight. Near names: {near}. "
                 "`*` stands for any characters."
             )
         return matched
     raise TypeError(
-        f"`of` must hold layers, variables or paths of weights. Received: {type(item).__name__}."
+        "`weights` must hold layers, variables or paths of weights. "
+        f"Received: {type(item).__name__}."
     )

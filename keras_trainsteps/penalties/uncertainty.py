@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
 from keras_trainsteps.step.terms import as_loss
+from keras_trainsteps.validation import repr_of
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -23,7 +24,7 @@ class UncertaintyWeighting(Penalty):
     loss = sum_k exp(-s_k) * term_k + s_k
     ```
 
-    with one trained `s_k` a term. Where a term cannot fall further, `s_k` settles at
+    with one trained `s_k` per term. Where a term cannot fall further, `s_k` settles at
     `log(term_k)` and its weight at `1 / term_k`. A term that can reach 0 drives its weight
     up without end: bound it. The terms are logged as they are, their weights
     `exp(-s_k)` as `<term>_weight`, and `sum_k s_k` under the name of the added loss.
@@ -86,6 +87,9 @@ class UncertaintyWeighting(Penalty):
     def logs(self, name: str, coefficients: Mapping[str, keras.Variable]) -> dict[str, tf.Tensor]:
         weights = self.term_weights(coefficients)
         return {f"{term}_weight": weight for term, weight in weights.items()}
+
+    def __repr__(self) -> str:
+        return repr_of(self, self.get_config())
 
     def get_config(self) -> dict[str, Any]:
         return {"terms": list(self.terms), **self.each.get_config()}

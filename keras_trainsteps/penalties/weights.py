@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -14,7 +14,9 @@ from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
 from keras_trainsteps.step.terms import as_loss
 
-Of = Sequence[keras.layers.Layer | keras.Variable | str]
+Weight: TypeAlias = keras.layers.Layer | keras.Variable | str
+Weights: TypeAlias = Weight | Sequence[Weight]
+"""Layers (their trainable weights of two or more axes), variables, or paths of weights."""
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -32,15 +34,15 @@ class WeightPenalty(Penalty):
     `keras_trainsteps.penalties` are.
 
     Args:
-        fn: A function of the weights, in the order of `of`, that returns a scalar.
-        of: What it reads: layers (their trainable weights of two or more axes: kernels,
+        fn: A function of the weights, in the order of `weights`, that returns a scalar.
+        weights: What it reads: layers (their trainable weights of two or more axes: kernels,
             embeddings), variables, or paths as in `weight.path`, where `*` stands for any
             characters.
         coefficient: A number or a `TrainableCoefficient`. Default 1.
 
     Raises:
-        TypeError: When `fn` cannot be called or `of` holds something else.
-        ValueError: When `of` is empty or the coefficient is not finite; when the model is
+        TypeError: When `fn` cannot be called or `weights` holds something else.
+        ValueError: When `weights` is empty or the coefficient is not finite; when the model is
             trained: for weights that it does not have, a value that is no scalar, or
             weights that get no gradient.
 
@@ -51,12 +53,9 @@ class WeightPenalty(Penalty):
     >>> inputs = keras.Input((3,))
     >>> hidden = keras.layers.Dense(2, name="hidden")(inputs)
     >>> model = LossAwareModel(inputs, keras.layers.Dense(1, name="scores")(hidden))
-    >>> model.add_loss(
-    ...     penalties.WeightPenalty(
-    ...         penalties.sum_of_norms, of=["hidden/kernel", "scores/kernel"], coefficient=0.1
-    ...     ),
-    ...     name="norms",
-    ... )
+    >>> kernels = ["hidden/kernel", "scores/kernel"]
+    >>> penalty = WeightPenalty(penalties.sum_of_norms, weights=kernels, coefficient=0.1)
+    >>> model.add_loss(penalty, name="norms")
     >>> model.compile("sgd", loss="mse")
     >>> history = model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
     >>> sorted(history.history)
@@ -67,7 +66,7 @@ class WeightPenalty(Penalty):
         self,
         fn: Callable[..., Any],
         *,
-        of: Of = (),
+        weights: Weights,
         coefficient: float | TrainableCoefficient = 1.0,
     ) -> None:
         if not callable(fn):
@@ -75,7 +74,7 @@ class WeightPenalty(Penalty):
                 f"`fn` must be a function of the weights. Received: {type(fn).__name__}."
             )
         self.fn, self.coefficient = fn, coefficient
-        self.of = checked_of(of)
+        self.weights = as_weights(weights)
         self.coefficients = coefficients_of(coefficient)
 
     def bind(
@@ -106,20 +105,19 @@ class WeightPenalty(Penalty):
         return penalty
 
 
-def checked_of(of: Any) -> tuple[Any, ...]:
-    """`of` as a tuple of layers, variables and paths."""
-    if isinstance(of, (str, keras.layers.Layer, keras.Variable)):
-        of = (of,)
-    of = tuple(of)
-    if not of:
-        raise ValueError("`of` must name the weights that the penalty reads. Received: none.")
-    for item in of:
+def as_weights(weights: Weights) -> tuple[Weight, ...]:
+    """Layers, variables and paths as a tuple."""
+    single = isinstance(weights, (str, keras.layers.Layer, keras.Variable))
+    found = (weights,) if single else tuple(weights)
+    if not found:
+        raise ValueError("`weights` must name what the penalty reads. Received: none.")
+    for item in found:
         if not isinstance(item, (str, keras.layers.Layer, keras.Variable)):
             raise TypeError(
-                "`of` must hold layers, variables or paths of weights. "
+                "`weights` must hold layers, variables or paths of weights. "
                 f"Received: {type(item).__name__}."
             )
-    return of
+    return found
 
 
 def coefficients_of(coefficient: Any) -> dict[str, TrainableCoefficient]:
@@ -145,7 +143,7 @@ def _require_arguments(fn: Callable[..., Any], weights: list[keras.Variable]) ->
         inspect.signature(fn).bind(*weights)
     except TypeError as error:
         raise ValueError(
-            f"`fn` must take the {len(weights)} weights that `of` stands for. Received: "
+            f"`fn` must take the {len(weights)} weights that `weights` stands for. Received: "
             f"`{getattr(fn, '__name__', fn)}{inspect.signature(fn)}` for "
             f"{[weight.path for weight in weights]}."
         ) from error

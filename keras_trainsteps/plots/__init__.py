@@ -1,3 +1,5 @@
 """Pictures of what `fit` logged."""
 
-from keras_trainsteps.plots.history import plot_history as plot_history
+from keras_trainsteps.plots.history import plot_history
+
+__all__ = ["plot_history"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
-from keras_trainsteps.plots.histories import Array, Curve, Curves, read
+from keras_trainsteps.plots.curves import Array, Curve, Curves, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +23,7 @@ SHARES = "share of loss"
 def plot_history(
     history: keras.callbacks.History | Mapping[str, Any],
     *,
-    loss_weights: Mapping[str, Any] | None = None,
+    weights: Mapping[str, float] | None = None,
     validation_freq: int | Sequence[int] = 1,
 ) -> Figure:
     """Draws the loss, each of its terms, their shares of it, and the metrics, by epoch.
@@ -32,15 +31,14 @@ def plot_history(
     One panel each: training as a solid line, validation dashed. The shares are
 
     ```
-    share[k] = weight[k] * term[k] / sum_k |weight[k] * term[k]|
+    share[k] = part[k] / sum_k |part[k]|,  part[k] = weight[k] * term[k]
     ```
 
-    stacked, negative ones below zero; `regularization` weighs 1. What `fit` of a
-    `LossAwareModel` returns knows its terms and weights. If one weight is a variable, its
-    term's part is what the others leave of `loss`, so that annealing is drawn as it was. A
-    trained weight is taken from its log, `<term>_weight`, as it was at the end of the epoch.
-    Where terms are not known, as in a dict or the history of another model, there are no
-    shares, unless `loss_weights` names the terms.
+    stacked, negative ones below zero; `regularization` weighs 1. Where the weight of a term
+    varies, its part is taken from the history, as `<term>_weighted`. What `fit` of a
+    `LossAwareModel` returns knows the terms and the other weights. Where terms are not known,
+    as in a dict or the history of another model, there are no shares, unless `weights` names
+    the terms.
 
     Needs matplotlib, from the extra `plot`. The figure is one of `matplotlib.pyplot`: a
     notebook shows it at the end of the cell. End the line with `;`, or the notebook
@@ -49,8 +47,8 @@ def plot_history(
     Args:
         history: What `fit` returned, its `history` dict, or the columns of a `CSVLogger`
             file as a dict of lists.
-        loss_weights: Weight of each term by name, or a list with one an epoch. Default:
-            those that the model was compiled with.
+        weights: Weight of each term, a number, by the name of the term, or of the output
+            as in `compile`. Default: those that the model was compiled with.
         validation_freq: As given to `fit`, where not every epoch was validated.
 
     Returns:
@@ -66,17 +64,15 @@ def plot_history(
     Example:
 
     >>> logs = {"loss": [3.0, 2.0], "fit": [2.0, 1.0], "prior": [0.5, 0.5], "val_fit": [2, 2]}
-    >>> figure = plot_history(logs, loss_weights={"fit": 1.0, "prior": 2.0})
+    >>> figure = plot_history(logs, weights={"fit": 1.0, "prior": 2.0})
     >>> [axes.get_title() for axes in figure.axes]
     ['loss', 'fit', 'prior (weight 2)', 'share of loss']
     """
     plt = _pyplot()
-    curves = read(history, loss_weights, validation_freq)
-    shares = _shares(curves, given=loss_weights is not None)
-    panels = [n for n in curves.terms if not _is_the_loss(curves, n)]
-    metrics = [n for n in curves.training if n not in curves.weights and n != "loss"]
-    metrics += [n for n in curves.validation if n not in curves.training]
-    titles = ["loss", *panels, *([SHARES] if shares else []), *metrics]
+    curves = read(history, weights, validation_freq)
+    shares = curves.shares() if len(curves.parts) > 1 else {}
+    panels = [name for name in curves.weights if not _is_the_loss(curves, name)]
+    titles = ["loss", *panels, *([SHARES] if shares else []), *curves.metrics]
 
     columns = min(COLUMNS, len(titles))
     rows = math.ceil(len(titles) / columns)
@@ -107,29 +103,17 @@ def _pyplot() -> Any:
     return plt
 
 
-def _shares(curves: Curves, given: bool) -> dict[str, Array]:
-    """The shares to draw: none of a loss that has a single part."""
-    try:
-        shares = curves.shares()
-        return shares if len(shares) > 1 else {}
-    except ValueError as error:
-        if given:
-            raise
-        warnings.warn(f"The shares of the loss are not drawn. {error}", stacklevel=3)
-        return {}
-
-
 def _is_the_loss(curves: Curves, name: str) -> bool:
     """Whether a term is all of the loss, which one panel then shows."""
-    return list(curves.weights) == [name] and curves.weights[name] == 1.0
+    return list(curves.parts) == [name] and curves.weights[name] == 1.0
 
 
 def _title(curves: Curves, name: str) -> str:
-    alone = [term for term in curves.terms if _is_the_loss(curves, term)]
-    if name == "loss" and alone:
-        return f"loss = {alone[0]}"
+    alone = next(iter(curves.parts), "")
+    if name == "loss" and _is_the_loss(curves, alone):
+        return f"loss = {alone}"
     weight = curves.weights.get(name, 1.0)
-    if weight is None or np.ndim(weight):
+    if weight is None:
         return f"{name} (weight varies)"
     return name if weight == 1.0 else f"{name} (weight {weight:.3g})"
 
@@ -161,7 +145,7 @@ def _mark_not_finite(axes: Axes, curve: Curve | None) -> None:
 def _draw_shares(
     axes: Axes, epochs: Array, shares: Mapping[str, Array], colors: Mapping[str, str]
 ) -> None:
-    """One step an epoch for each part; positive parts upwards, negative ones downwards."""
+    """One step per epoch for each part; positive parts upwards, negative ones downwards."""
     edges = np.append(epochs - 0.5, epochs[-1] + 0.5)
     up, down = np.zeros_like(epochs), np.zeros_like(epochs)
     for name, share in shares.items():

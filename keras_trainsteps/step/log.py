@@ -1,183 +1,103 @@
-"""What is logged: one tracker a term, and a total that is their weighted sum."""
+"""From the losses of batches to what is logged for an epoch."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping, Set
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from keras_trainsteps.keras2 import record as step_record
+from keras_trainsteps.step import names, running
+from keras_trainsteps.step.total import Losses
+from keras_trainsteps.step.trackers import TermTracker, TotalLoss, new_trackers, track
 
 
-class TermTracker(keras.metrics.Mean):
-    """The value of one term over an epoch: the sum of its totals over that of its counts.
-
-    Sums are kept in float64, where 2**53 pairs can be counted.
-    """
-
-    def __init__(self, name: str, *, own: bool) -> None:
-        super().__init__(name=name, dtype="float64")
-        self._direction = "down"  # what callbacks that monitor it take for better
-        self.weighted = None
-        if own:  # a denominator of its own: `TotalLoss` asks for the weighted value
-            self.weighted = self.add_variable((), "zeros", "float64", name="weighted")
-            self.query_sizes = self.add_variable((2,), "zeros", "float64", name="query_sizes")
-
-    def track(self, total: Any, count: Any, weight: Any = None) -> None:
-        """Adds a batch's total and count; `weight` is the term's loss weight."""
-        total, count = tf.cast(total, tf.float64), tf.cast(count, tf.float64)
-        self.total.assign_add(total)
-        self.count.assign_add(count)
-        if self.weighted is not None:
-            if weight is not None:
-                total = total * keras.ops.convert_to_tensor(weight, dtype="float64")
-            self.weighted.assign_add(total)
-
-    def track_queries(self, sizes: tf.Tensor | None) -> None:
-        """Adds how many queries of a batch have one row, and how many more."""
-        if sizes is not None and self.weighted is not None:
-            self.query_sizes.assign_add(sizes)
-
-    @property
-    def has_lone_rows_only(self) -> bool:
-        """Whether there were queries, all of one row, of a loss that compares rows."""
-        if self.weighted is None:
-            return False
-        lone, more = self.query_sizes.numpy()
-        return bool(lone > 0 and more == 0)
-
-    def update_state(self, *args: Any, **kwargs: Any) -> None:
-        raise TypeError(
-            f"The tracker of the loss term {self.name!r} must be left to the model. Received: "
-            "a call of `update_state`, as of a loop over `self.metrics`. Call "
-            "`self.compute_metrics(x, y, y_pred, sample_weight)` for the metrics alone."
-        )
-
-    def weighted_result(self) -> tf.Tensor:
-        """The term's part of the loss, with the weights that were in force."""
-        return tf.math.divide_no_nan(
-            tf.convert_to_tensor(self.weighted), tf.convert_to_tensor(self.count)
-        )
-
-    def reset_state(self) -> None:
-        super().reset_state()
-        if self.weighted is not None:
-            self.weighted.assign(0)
-            self.query_sizes.assign([0, 0])
-
-
-class TotalLoss(keras.metrics.Mean):
-    """The logged `loss`: the weighted sum of the logged terms and the regularization.
-
-    What is averaged by rows is one running mean, as in `keras.Model`. Terms with a
-    denominator of their own add their weighted values.
-    """
-
-    def __init__(self, log: TermLog) -> None:
-        super().__init__(name="loss")
-        self._direction = "down"
-        # Functions: the terms and the step are not state of this metric.
-        self._own_terms: Callable[[], list[TermTracker]] = lambda: log.own
-        self._own_step: Callable[[], step_record.StepRecord | None] = lambda: step_record.running(
-            log
-        )
-
-    def track(self, loss: Any, rows: Any) -> None:
-        """Adds a batch's loss, of what is averaged by rows."""
-        super().update_state(loss, sample_weight=rows)
-
-    def update_state(self, values: Any, sample_weight: Any = None) -> None:
-        """Adds the loss of a batch in a step written by hand; it weighs as its rows."""
-        values = tf.convert_to_tensor(values)
-        weights = None if sample_weight is None else tf.convert_to_tensor(sample_weight)
-        if weights is not None and weights.shape.rank != 0:
-            raise TypeError(
-                "The tracker of `loss` takes the loss of a batch. Received: values of shape "
-                f"{tuple(values.shape)} with `sample_weight` of shape {tuple(weights.shape)}, "
-                "as of `metric.update_state(y, y_pred)` in a loop over `self.metrics`. Call "
-                "`update_state(loss)`, and `self.compute_metrics(x, y, y_pred, sample_weight)` "
-                "for the metrics."
-            )
-        step = self._own_step()
-        if step is not None and step.counted:
-            raise TypeError(
-                "The loss of a batch cannot be averaged over an epoch by rows where terms "
-                f"have counts of their own. Received: terms {step.counted}. Call "
-                "`super().train_step(data)`, which adds up totals and counts."
-            )
-        if step is not None and weights is None and values.shape.rank == 0:
-            weights = step.rows
-        super().update_state(values, sample_weight=weights)
-
-    def result(self) -> tf.Tensor:
-        loss = super().result()
-        own = [tracker.weighted_result() for tracker in self._own_terms()]
-        return tf.add_n([tf.cast(loss, tf.float64), *own]) if own else loss
-
-
-class TermLog:
+class Log:
     """The trackers of one `compile`, and which names each kind of step logs.
 
     A plain object: Keras neither saves it nor takes its trackers for model state.
+
+    Args:
+        taken: The names that no term may have.
+
+    Attributes:
+        loss: The tracker of the loss.
+        trackers: The other trackers, by name.
+        weights: The loss weight of each term, by name.
+        training: Whether the step that ran last trains.
+        epoch_runs: Whether a step has run since the last look at the end of an epoch.
+        fitting: Whether `fit` runs.
+        trains_own_loss: Whether a `train_step` of a subclass trains on a loss of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, taken: Set[str] = names.RESERVED) -> None:
+        self.taken = taken
         self.trackers: dict[str, TermTracker] = {}
         self.own: list[TermTracker] = []
-        self.hidden: set[str] = set()
+        self.loss = TotalLoss(self.own, self)
         self.weights: dict[str, Any] = {}
         self.training = True
-        self.in_step = False
         self.epoch_runs = False
         self.fitting = False
-        self.trains_own_loss = False  # in a `train_step` of a subclass
+        self.trains_own_loss = False
+        self._hidden: set[str] = set()
         self._names: dict[bool, tuple[str, ...]] = {}
         self._warned: set[str] = set()
 
-    @contextmanager
-    def step(self, training: bool) -> Iterator[None]:
-        """Marks that a step is being traced or run."""
-        self.training, before, self.in_step = training, self.in_step, True
-        try:
-            yield
-        finally:
-            self.in_step = before
+    def track(self, losses: Losses, training: bool) -> None:
+        """Enters the losses of a batch."""
+        self.declare(losses, training)
+        track(losses, self.loss, self.trackers)
 
-    def declare(
-        self,
-        names: Iterable[str],
-        own: Iterable[str],
-        training: bool,
-        *,
-        hidden: Iterable[str],
-    ) -> None:
-        """Creates the trackers of a step's terms; the names must stay the same."""
-        names = tuple(names)
+    def declare(self, losses: Losses, training: bool) -> None:
+        """Creates the trackers of a step's terms; the names must stay the same.
+
+        Raises:
+            ValueError: For names that are taken, or that an earlier step did not have.
+        """
+        names.require_distinct(losses, self.taken)
+        logged = [term.name for term in losses.tracked]
+        logged += ["regularization"] if losses.regularization else []
+        logged += losses.metrics
         known = self._names.get(training)
-        if known is not None and set(known) != set(names):
+        if known is not None and set(known) != set(logged):
             raise ValueError(
                 "`compute_losses` must return the same names in every step. Received: "
-                f"{sorted(names)} after {sorted(known)}. Return a term that does not "
+                f"{sorted(logged)} after {sorted(known)}. Return a term that does not "
                 "apply as `LossTerm(0.0, 0.0)`, or compile again."
             )
-        own = set(own)
-        for name in names:
-            if name not in self.trackers:
-                with tf.init_scope():
-                    self.trackers[name] = TermTracker(name, own=name in own)
-                if name in own:
-                    self.own.append(self.trackers[name])
-        self._names[training] = names
-        self.hidden |= set(hidden)
+        self._names[training] = tuple(logged)
+        terms = {term.name: term for term in losses.tracked}
+        new = {name: terms.get(name) for name in logged if name not in self.trackers}
+        if new:
+            self.trackers |= new_trackers(new)
+            self.own += [self.trackers[name] for name in new if self.trackers[name].is_own]
+        if losses.is_single:
+            self._hidden |= set(terms)
+        self.weights.update({name: term.weight for name, term in terms.items()})
+
+    def logged(self, results: Mapping[str, Any]) -> dict[str, Any]:
+        """What of the results of metrics is logged, and the weighted parts of the loss."""
+        if running.current(self) is None and tf.executing_eagerly():
+            self.end_epoch()
+        unlogged = self.unlogged
+        parts = {
+            names.weighted(name): tracker.weighted_result()
+            for name, tracker in self.trackers.items()
+            if tracker.varies and name not in unlogged
+        }
+        return {n: value for n, value in {**results, **parts}.items() if n not in unlogged}
 
     @property
     def unlogged(self) -> set[str]:
         """Names that this kind of step does not log: hidden, or of the other kind only."""
-        return self.hidden | (set(self.trackers) - set(self._names.get(self.training, ())))
+        return self._hidden | (set(self.trackers) - set(self._names.get(self.training, ())))
+
+    @property
+    def logged_weights(self) -> dict[str, Any]:
+        """The loss weights of the terms that are logged by name."""
+        return {name: each for name, each in self.weights.items() if name not in self._hidden}
 
     def end_epoch(self) -> None:
         """Warns once of each term that had nothing to count in the epoch that ends.
@@ -198,9 +118,7 @@ class TermLog:
                     "epoch in which every query had one row, so that nothing was learned. "
                     "`query_ids` must be the same for the rows of a query."
                 )
-            if tracker.name in self._warned:
-                continue
-            if float(tracker.count.numpy()) == 0.0:
+            if tracker.name not in self._warned and float(tracker.count.numpy()) == 0.0:
                 self._warned.add(tracker.name)
                 warnings.warn(
                     f"Loss term {tracker.name!r} had nothing to count in the whole "

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any
 
+from keras_trainsteps.step.total import Losses
+
+SOURCES = ("compile", "hook", "added")
 RESERVED = frozenset(["loss", "regularization"])  # what every model logs itself
 
 
@@ -13,7 +17,12 @@ def of_metric(metric: Any) -> str:
     return str(name)
 
 
-def require_metrics(names: set[str]) -> None:
+def weighted(name: str) -> str:
+    """What a term whose weight varies logs its part of the loss under."""
+    return f"{name}_weighted"
+
+
+def require_metrics(names: Set[str]) -> None:
     """Refuses metrics that have the name of what the model logs itself."""
     clashing = sorted(names & RESERVED)
     if clashing:
@@ -23,17 +32,33 @@ def require_metrics(names: set[str]) -> None:
         )
 
 
-def require_free(name: Any, taken: set[str]) -> None:
-    """Refuses a name of a term of the hook that something else is logged under."""
-    if not isinstance(name, str) or name in taken or name.startswith("val_"):
+def require_distinct(losses: Losses, taken: Set[str]) -> None:
+    """Refuses terms and added metrics that would be logged under a name that is taken.
+
+    Args:
+        losses: The losses of a batch.
+        taken: The names of what the model logs beside them.
+    """
+    of = {source: [t.name for t in losses.terms if t.source == source] for source in SOURCES}
+    taken = taken | set(of["compile"])
+    added = [*of["added"], *losses.metrics, *losses.also_logged]
+    clashing = sorted({name for name in added if name in taken or added.count(name) > 1})
+    if clashing:
         raise ValueError(
-            "A term of `compute_losses` needs a name of its own: a string that does not start "
-            "with 'val_' and is neither 'loss', 'regularization', the name of a metric nor "
-            f"that of a compiled loss. Received: {name!r}. Rename the term."
+            "An added loss or metric needs a name of its own: neither 'loss', "
+            "'regularization', the name of a metric nor that of a compiled loss. "
+            f"Received: {clashing}. Add it under another `name`."
         )
+    for name in of["hook"]:
+        if not isinstance(name, str) or name in taken | set(added) or name.startswith("val_"):
+            raise ValueError(
+                "A term of `compute_losses` needs a name of its own: a string that does not "
+                "start with 'val_' and is neither 'loss', 'regularization', the name of a "
+                f"metric nor that of a compiled loss. Received: {name!r}. Rename the term."
+            )
 
 
-def added(name: str | None, others: set[str]) -> str:
+def for_added(name: str | None, others: Set[str]) -> str:
     """The name of what `add_loss` or `add_metric` adds to `others`; one is made for `None`."""
     taken = RESERVED | others
     if name is None:

@@ -1,30 +1,191 @@
-"""Which loss, target and sample weight belongs to which output of the network."""
+"""Which loss, target and sample weight belongs to which output of the network.
+
+One rule for all of them: by name, or by place where there is no name; everything that is given
+is used, and nothing is left over. Nothing here reads a value: the leaves of each structure are
+their places among the flat ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
 
+Places = Any  # a structure of places; `None` where there is nothing
+
 
 class Output(NamedTuple):
-    """One output of the network and where it stands in the structure of outputs."""
+    """One output of the network, or a group of them.
+
+    Attributes:
+        path: The keys that lead to it.
+        name: What it is called by; `None` for the only one.
+        places: Where it, or each of the group, stands among the flat outputs.
+    """
 
     path: tuple[Any, ...]
     name: str | None
-    y_pred: Any
+    places: Places
 
 
-def outputs_of(y_pred: Any, output_names: Sequence[str] | None) -> list[Output]:
-    """The outputs of a network, named as the model or the structure names them."""
-    flat = keras.tree.flatten_with_path(y_pred)
-    names: list[str | None] = [None] * len(flat)
-    if not isinstance(y_pred, Mapping) and output_names and len(output_names) == len(flat):
-        names = list(output_names)
-    elif keras.tree.is_nested(y_pred):
-        names = ["/".join(map(str, path)) for path, _ in flat]
-    return [Output(path, name, value) for (path, value), name in zip(flat, names, strict=True)]
+class Read(NamedTuple):
+    """A loss, and what it reads."""
+
+    loss: Any
+    output: Output
+
+
+class Outputs:
+    """The outputs of a network.
+
+    Args:
+        places: The structure of outputs.
+        layer_names: What the model calls them, or `None`.
+    """
+
+    def __init__(self, places: Places, layer_names: Sequence[str] | None) -> None:
+        self.places = places
+        flat = keras.tree.flatten_with_path(places)
+        names: list[str | None] = [None] * len(flat)
+        if not isinstance(places, Mapping) and layer_names and len(layer_names) == len(flat):
+            names = list(layer_names)
+        elif keras.tree.is_nested(places):
+            names = ["/".join(map(str, path)) for path, _ in flat]
+        self.each = [
+            Output(path, name, place) for (path, place), name in zip(flat, names, strict=True)
+        ]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the outputs, as far as they have some."""
+        return [output.name for output in self.each if output.name is not None]
+
+    @property
+    def groups(self) -> set[str]:
+        """The names of groups of outputs."""
+        return {str(output.path[0]) for output in self.each if len(output.path) > 1}
+
+    def reads(self, loss: Any) -> list[Read]:
+        """Every loss of the structure that `compile` was given, with its output.
+
+        Raises:
+            ValueError: For losses of outputs that the model does not have, or of another
+                number than there are outputs.
+        """
+        whole = Output((), None, self.places)
+        if not keras.tree.is_nested(loss) and not takes_all_outputs(loss):
+            return [Read(loss, output) for output in self.each if loss is not None]
+        if len(self.each) == 1 and not isinstance(loss, Mapping):
+            whole = self.each[0]
+        return list(self._reads(loss, whole))
+
+    def _reads(self, loss: Any, at: Output) -> Iterator[Read]:
+        if loss is None:
+            return
+        if not keras.tree.is_nested(loss):
+            yield Read(loss, at)
+        elif isinstance(loss, Mapping):
+            for key, each in loss.items():
+                yield from self._reads(each, self._inside(at, key, loss))
+        elif any(takes_all_outputs(each) for each in keras.tree.flatten(loss)):
+            yield from (Read(each, at) for each in loss)
+        elif _is_one_per_leaf(loss, at.places):
+            leaves = [o for o in self.each if o.path[: len(at.path)] == at.path]
+            for each, output in zip(loss, leaves, strict=True):
+                yield from self._reads(each, output)
+        elif isinstance(at.places, type(loss)) and len(at.places) == len(loss):
+            for key, each in enumerate(loss):
+                yield from self._reads(each, self._inside(at, key, loss))
+        elif isinstance(at.places, type(loss)):
+            raise ValueError(
+                "`loss` must be one loss, or one (or `None`) for each output. "
+                f"Received: {len(loss)} for {len(at.places)} outputs."
+            )
+        else:  # several losses of one output, or of a group as a whole, as in Keras
+            for each in loss:
+                yield from self._reads(each, at)
+
+    def _inside(self, at: Output, key: Any, loss: Any) -> Output:
+        """The output `key` of a group, by its key there or by the name of its layer."""
+        is_key = isinstance(at.places, Mapping) and key in at.places
+        if is_key or (isinstance(at.places, (list, tuple)) and isinstance(key, int)):
+            path, places = (*at.path, key), at.places[key]
+            known = next((output for output in self.each if output.path == path), None)
+            return known or Output(path, "/".join(map(str, path)), places)
+        found = next((o for o in self.each if not at.path and o.name == key), None)
+        if found is None:
+            raise ValueError(
+                "`loss` names outputs that the model does not have: "
+                f"{[k for k in loss if k not in self.names]}. The outputs are {self.names}."
+            )
+        return found
+
+    def aligned(self, given: Places, what: str, reads: Sequence[Read]) -> list[int | None]:
+        """For each output its target or weight: a place among the flat ones, or `None`.
+
+        Args:
+            given: The structure of targets or weights.
+            what: What it is called in errors.
+            reads: The losses: where fewer are given than there are outputs, they are of
+                the outputs with a loss.
+
+        Raises:
+            ValueError: For names that no output has, or another number.
+        """
+        outputs = self.each
+        if not keras.tree.is_nested(given) and what == "`sample_weight`":
+            return [given] * len(outputs)
+        if given is None:
+            return [None] * len(outputs)
+        flat = keras.tree.flatten(given)
+        paths = [path for path, _ in keras.tree.flatten_with_path(given)]
+        if paths == [output.path for output in outputs]:
+            return flat
+        if isinstance(given, Mapping) and not (len(flat) == len(outputs) == 1):
+            return self._by_name(given, what)
+        if len(flat) == len(outputs):
+            return flat
+        read = {place for each in reads for place in keras.tree.flatten(each.output.places)}
+        with_loss = [k for k, output in enumerate(outputs) if output.places in read]
+        if len(flat) != len(with_loss):
+            raise ValueError(
+                f"{what} must have one entry for each output that has a loss. "
+                f"Received: {len(flat)} for {len(with_loss)} outputs with a loss."
+            )
+        found: list[int | None] = [None] * len(outputs)
+        for index, place in zip(with_loss, flat, strict=True):
+            found[index] = place
+        return found
+
+    def _by_name(self, given: Mapping[str, Places], what: str) -> list[int | None]:
+        """The entries of a dict by the outputs' names, all of them used."""
+        used: set[int] = set()
+        found: list[int | None] = []
+        for output in self.each:
+            entry = entry_of(given, output)
+            if keras.tree.is_nested(entry):
+                entry = None
+            found.append(entry)
+            used |= set() if entry is None else {entry}
+        left = [
+            "/".join(map(str, path))
+            for path, place in keras.tree.flatten_with_path(given)
+            if place is not None and place not in used
+        ]
+        if left:
+            alone = len(self.each) == 1
+            raise ValueError(
+                f"{what} must name outputs of the model. Received: {left}, where "
+                + ("the model has one output" if alone else f"the outputs are {self.names}")
+                + ". Rename the entries"
+                + (
+                    ", or pass the target alone and the others as entries of `x`."
+                    if alone
+                    else "."
+                )
+            )
+        return found
 
 
 def takes_all_outputs(loss: Any) -> bool:
@@ -46,88 +207,19 @@ def require_one_view(loss: Any) -> None:
     )
 
 
-def losses_by_output(loss: Any, outputs: list[Output]) -> list[list[Any]]:
-    """For each output the losses on it: `loss` is one for all, or a list or dict of them."""
-    if not keras.tree.is_nested(loss):
-        return [[loss] for _ in outputs]
-    if isinstance(loss, Mapping):
-        _require_known(loss, outputs)
-        chosen = [entry_of(loss, output) for output in outputs]
-    elif len(outputs) == 1:
-        chosen = [loss]
-    elif len(loss) == len(outputs):
-        chosen = list(loss)
-    else:
-        raise ValueError(
-            "`loss` must be one loss, or one (or `None`) for each output. "
-            f"Received: {len(loss)} for {len(outputs)} outputs."
-        )
-    return [[leaf for leaf in keras.tree.flatten(entry) if leaf is not None] for entry in chosen]
-
-
-def targets_by_output(y: Any, outputs: list[Output], losses: list[list[Any]]) -> list[Any]:
-    """For each output its target; `None` where it has no loss and none is given."""
-    if y is None:
-        return [None] * len(outputs)
-    if isinstance(y, Mapping):
-        found = [entry_of(y, output) for output in outputs]
-        pairs = zip(found, losses, strict=True)
-        if all(target is not None or not on_output for target, on_output in pairs):
-            return found
-        if len(outputs) == 1 and len(y) > 1:
-            raise ValueError(
-                f"`y` has the entries {sorted(map(str, y))}, but the model has one output: "
-                "which one the compiled loss should read is not said. Pass the target "
-                "alone and the others as entries of `x`, or fill `compute_losses`."
-            )
-    flat = keras.tree.flatten(y)
-    if len(flat) == len(outputs):
-        return flat
-    with_loss = [index for index, on_output in enumerate(losses) if on_output]
-    if len(flat) != len(with_loss):
-        raise ValueError(
-            "`y` must have one target for each output that has a loss. "
-            f"Received: {len(flat)} targets for {len(with_loss)} outputs with a loss."
-        )
-    targets: list[Any] = [None] * len(outputs)
-    for index, target in zip(with_loss, flat, strict=True):
-        targets[index] = target
-    return targets
-
-
-def sample_weights_by_output(
-    sample_weight: Any, outputs: list[Output], targets: list[Any]
-) -> list[Any]:
-    """For each output its sample weight: one for all, or in the structure of the targets."""
-    if not keras.tree.is_nested(sample_weight):
-        return [sample_weight] * len(outputs)
-    if isinstance(sample_weight, Mapping) and len(outputs) > 1:
-        return [entry_of(sample_weight, output) for output in outputs]
-    flat = keras.tree.flatten(sample_weight)
-    if len(flat) == len(outputs):
-        return flat
-    given = [index for index, target in enumerate(targets) if target is not None]
-    if len(flat) != len(given):
-        return [flat[0]] * len(outputs)
-    weights: list[Any] = [None] * len(outputs)
-    for index, weight in zip(given, flat, strict=True):
-        weights[index] = weight
-    return weights
-
-
-def term_names(outputs: list[Output], losses: list[list[keras.losses.Loss]]) -> list[str]:
+def term_names(reads: Sequence[Read], num_outputs: int) -> list[str]:
     """A name of its own for each loss: by its output where there are several, and itself."""
     names: list[str] = []
-    for output, on_output in zip(outputs, losses, strict=True):
-        for loss in on_output:
-            parts = [output.name] if len(outputs) > 1 else []
-            if len(on_output) > 1 or len(outputs) == 1:
-                parts.append(loss.name)
-            base = "_".join(part for part in parts if part)
-            name, number = f"{base}_loss", 1
-            while name in names:
-                name, number = f"{base}_{number}_loss", number + 1
-            names.append(name)
+    for loss, output in reads:
+        alone = sum(each.output.path == output.path for each in reads) == 1
+        parts = [output.name] if num_outputs > 1 else []
+        if not alone or num_outputs == 1 or not output.name:
+            parts.append(loss.name)
+        base = "_".join(part for part in parts if part)
+        name, number = f"{base}_loss", 1
+        while name in names:
+            name, number = f"{base}_{number}_loss", number + 1
+        names.append(name)
     return names
 
 
@@ -145,11 +237,7 @@ def entry_of(structure: Any, output: Output) -> Any:
     return structure if output.path else None
 
 
-def _require_known(loss: Mapping[str, Any], outputs: list[Output]) -> None:
-    known = {name for output in outputs for name in (output.name, *output.path[:1])}
-    unknown = [key for key in loss if key not in known]
-    if unknown:
-        raise ValueError(
-            f"`loss` names outputs that the model does not have: {unknown}. "
-            f"The outputs are {[output.name for output in outputs]}."
-        )
+def _is_one_per_leaf(loss: Sequence[Any], places: Places) -> bool:
+    """Whether a flat list has one loss for each output of a group, whatever its structure."""
+    flat = not any(keras.tree.is_nested(each) for each in loss)
+    return keras.tree.is_nested(places) and flat and len(loss) == len(keras.tree.flatten(places))

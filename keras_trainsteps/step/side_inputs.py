@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-_step = threading.local()  # replicas run in threads of their own
-
-
-@contextlib.contextmanager
-def visible(x: Any) -> Iterator[None]:
-    """Makes the entries of `x` readable by `current` while metrics are updated."""
-    before = getattr(_step, "x", None)
-    _step.x = x
-    try:
-        yield
-    finally:
-        _step.x = before
-
-
-def visible_x() -> Any:
-    """The `x` of the batch whose step is running; `None` outside of one."""
-    return getattr(_step, "x", None)
+from keras_trainsteps import compat
+from keras_trainsteps.step import running
 
 
 def current(name: str) -> tf.Tensor:
     """The side input `name` of the batch whose metrics are being updated."""
-    x = getattr(_step, "x", None)
-    if x is None:
+    step = running.current()
+    if step is None:
         raise ValueError(
             f"Side input `{name}` is only known while a `LossAwareModel` updates its "
             f"metrics. Received: no batch. Pass `{name}` to `update_state` yourself."
         )
-    return pick(x, name)
+    return pick(step.x, name)
 
 
 def pick(x: Any, name: str) -> Any:
@@ -48,7 +31,7 @@ def pick(x: Any, name: str) -> Any:
     received = f"keys {sorted(map(str, x))}" if isinstance(x, Mapping) else "no dict"
     raise ValueError(
         f"`x` must have the side input {name!r}, which a loss or metric reads. "
-        f"Received: {received}. Pass `x` as a dict with that entry, of one row a row "
+        f"Received: {received}. Pass `x` as a dict with that entry, of one entry per row "
         "of the batch."
     )
 
@@ -93,7 +76,7 @@ def _declared_inputs(x: Mapping[str, Any], rest: dict[str, Any], declared: Any) 
         if key in x:
             nested = path[1:] if path and path[0] == key else ()
             return functools.reduce(lambda value, step: value[step], nested, x[key])
-        if getattr(tensor._keras_history.operation, "optional", False):
+        if getattr(compat.layer_of(tensor), "optional", False):
             return None
         raise ValueError(
             f"`x` must have an entry for the input {key!r} of the network. "

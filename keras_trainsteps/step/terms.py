@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -99,7 +99,7 @@ class StepTerm(NamedTuple):
         value: Its value on this replica.
         by_rows: Whether epochs average it by rows, as Keras does, and not by its count.
         weight: Its loss weight: a number, a variable, or `None` for 1.
-        compiled: Whether it comes from `compile`.
+        source: Where it comes from.
     """
 
     name: str
@@ -107,13 +107,7 @@ class StepTerm(NamedTuple):
     value: tf.Tensor
     by_rows: bool
     weight: Any = None
-    compiled: bool = False
-
-    def weigh(self, value: tf.Tensor) -> tf.Tensor:
-        """`value` times the loss weight."""
-        if self.weight is None:
-            return value
-        return value * keras.ops.convert_to_tensor(self.weight, dtype=value.dtype)
+    source: Literal["compile", "hook", "added"] = "hook"
 
 
 def reduce_returned(
@@ -122,7 +116,6 @@ def reduce_returned(
     *,
     rows: tf.Tensor,
     sample_weight: tf.Tensor | None,
-    weight: Any = None,
 ) -> StepTerm:
     """Reduces what `compute_losses` returned under `name`.
 
@@ -142,17 +135,17 @@ def reduce_returned(
                 f"Received: shapes {tuple(term.total.shape)} and {tuple(term.count.shape)}, "
                 f"total of dtype {term.total.dtype.name}. Sum both over the batch."
             )
-        return StepTerm(name, term, as_loss(term.value), False, weight)
+        return StepTerm(name, term, as_loss(term.value), False)
     values = _as_tensor(name, returned)
     if values.shape.rank == 0:
         value = as_loss(values)
         counted = tf.cast(rows, value.dtype)
-        return StepTerm(name, LossTerm(value * counted, counted), value, True, weight)
+        return StepTerm(name, LossTerm(value * counted, counted), value, True)
     values = as_loss(values)
     if sample_weight is not None:
         values = values * _row_weights(name, values, as_loss(sample_weight))
     term = over_size(values)
-    return StepTerm(name, term, term.value, True, weight)
+    return StepTerm(name, term, term.value, True)
 
 
 def over_size(values: tf.Tensor) -> LossTerm:

@@ -1,4 +1,4 @@
-"""From the terms of a batch to the loss that is trained on, and to what is logged."""
+"""From the terms of a batch to the loss that is trained on."""
 
 from __future__ import annotations
 
@@ -9,120 +9,109 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import replicas
-from keras_trainsteps.step.log import TermLog, TotalLoss
-from keras_trainsteps.step.terms import LossTerm, QueryTerm, StepTerm, as_loss
+from keras_trainsteps.step.terms import LossTerm, StepTerm, as_loss
 
 
-class LossParts(NamedTuple):
-    """The terms and added losses of one batch on one replica.
+class Losses(NamedTuple):
+    """The losses of one batch on one replica.
 
     Attributes:
-        terms: The terms of the hook and of `compile`.
-        added: What `model.losses` holds: regularization and `add_loss` of layers.
-        rows: The number of rows of the batch.
         loss: The loss to train on. On one of several replicas its share, with the
             denominators of all replicas: the shares add up to the loss of the whole batch.
-        metrics: What is logged beside the loss.
+        by_rows: The part of the loss that epochs average by rows.
+        rows: The number of rows of the batch.
+        terms: The named terms, each with its weight.
+        regularization: What has no name in `model.losses`: regularizers and `add_loss`.
+        metrics: What is logged but not trained on.
+        is_single: Whether one compiled loss is all there is: it is logged as `loss`.
+        tracked: The terms with a tracker: all but a single one that `loss` itself tracks.
+        also_logged: The names of what else is logged with these.
     """
 
-    terms: list[StepTerm]
-    added: list[tf.Tensor]
-    rows: tf.Tensor
     loss: tf.Tensor
-    metrics: Mapping[str, LossTerm] = {}
-
-    @classmethod
-    def of(
-        cls,
-        terms: list[StepTerm],
-        added: Iterable[Any],
-        rows: tf.Tensor,
-        metrics: Mapping[str, LossTerm],
-    ) -> LossParts:
-        """Adds up the loss of a batch.
-
-        Raises:
-            ValueError: When there is nothing to add up.
-        """
-        sums = [keras.ops.sum(as_loss(loss)) for loss in added]
-        if not terms and not sums:
-            raise ValueError(
-                "There is no loss to compute. Received: no `loss` in `compile()`, nothing "
-                "from `compute_losses`, no `add_loss`. Provide one of them."
-            )
-        if replicas.num_replicas() > 1:
-            return cls._of_replica(terms, sums, rows)._replace(metrics=metrics)
-        loss = _sum([term.weigh(term.value) for term in terms], sums)
-        return cls(terms, sums, rows, loss, metrics)
-
-    @classmethod
-    def _of_replica(
-        cls, terms: list[StepTerm], added: list[tf.Tensor], rows: tf.Tensor
-    ) -> LossParts:
-        """On one of several replicas: each term over its count on all of them.
-
-        What is averaged by rows is logged as this replica's share in the value of the
-        whole batch, and added losses weigh as this replica's rows.
-        """
-        counts = [as_loss(rows), *(as_loss(term.term.count) for term in terms)]
-        every = tf.unstack(replicas.sum_over_replicas(tf.stack(counts)), num=len(counts))
-        shares = [
-            as_loss(LossTerm(term.term.total, count).value)
-            for term, count in zip(terms, every[1:], strict=True)
-        ]
-        of_rows = tf.math.divide_no_nan(counts[0], every[0])
-        logged = [
-            term._replace(value=tf.math.divide_no_nan(share, of_rows)) if term.by_rows else term
-            for term, share in zip(terms, shares, strict=True)
-        ]
-        weighed = [term.weigh(share) for term, share in zip(terms, shares, strict=True)]
-        return cls(logged, added, rows, _sum(weighed, [loss * of_rows for loss in added]))
-
-    @property
-    def tracked(self) -> list[StepTerm]:
-        """The terms with a tracker: not a single loss of Keras, which `loss` itself tracks."""
-        single = len(self.terms) == 1 and self.terms[0].compiled
-        return [term for term in self.terms if not (single and term.by_rows)]
-
-    def declare(self, log: TermLog, training: bool) -> None:
-        """Creates the trackers that these parts are logged in."""
-        names = [term.name for term in self.tracked]
-        own = [term.name for term in self.tracked if not term.by_rows]
-        single = len(self.terms) == 1 and self.terms[0].compiled
-        if self.added:
-            names.append("regularization")
-        names += self.metrics
-        log.declare(names, own, training, hidden=own if single else ())
-        log.weights.update({term.name: term.weight for term in self.tracked})
-
-    def track(self, log: TermLog, loss_tracker: TotalLoss) -> None:
-        """Enters the values of this batch into the trackers.
-
-        What is averaged by rows is one running mean, updated as Keras updates its own.
-        """
-        by_rows = [term for term in self.terms if term.by_rows]
-        if replicas.num_replicas() == 1 and len(by_rows) == len(self.terms):
-            local = self.loss
-        else:
-            local = _sum([term.weigh(term.value) for term in by_rows], self.added)
-        loss_tracker.track(local, self.rows)
-        for term in self.tracked:
-            value = tf.reduce_mean(term.value)  # a loss with `reduction=None` has many
-            counted = (value * tf.cast(self.rows, value.dtype), self.rows)
-            tracker = log.trackers[term.name]
-            tracker.track(*(counted if term.by_rows else term.term), term.weight)
-            if isinstance(term.term, QueryTerm):
-                tracker.track_queries(term.term.query_sizes)
-        if self.added:
-            total = tf.add_n(self.added) * tf.cast(self.rows, self.added[0].dtype)
-            log.trackers["regularization"].track(total, self.rows)
-        for name, metric in self.metrics.items():
-            log.trackers[name].track(*metric)
+    by_rows: tf.Tensor
+    rows: tf.Tensor
+    terms: list[StepTerm]
+    regularization: list[tf.Tensor]
+    metrics: Mapping[str, LossTerm]
+    is_single: bool
+    tracked: list[StepTerm]
+    also_logged: frozenset[str] = frozenset()
 
 
-def _sum(values: list[tf.Tensor], added: list[tf.Tensor]) -> tf.Tensor:
+def total(
+    terms: list[StepTerm],
+    regularization: Iterable[Any],
+    metrics: Mapping[str, LossTerm],
+    *,
+    rows: tf.Tensor,
+    num_replicas: int,
+    also_logged: frozenset[str] = frozenset(),
+) -> Losses:
+    """Adds up the loss of a batch.
+
+    Raises:
+        ValueError: When there is nothing to add up.
+    """
+    sums = [keras.ops.sum(as_loss(loss)) for loss in regularization]
+    if not terms and not sums:
+        raise ValueError(
+            "There is no loss to compute. Received: no `loss` in `compile()`, nothing "
+            "from `compute_losses`, no `add_loss`. Provide one of them."
+        )
+    if num_replicas > 1:
+        loss, terms = _share_of_replica(terms, sums, rows)
+    else:
+        loss = _sum([_weighed(term, term.value) for term in terms], sums)
+    by_rows = [term for term in terms if term.by_rows]
+    if num_replicas > 1 or len(by_rows) < len(terms):
+        local = _sum([_weighed(term, term.value) for term in by_rows], sums)
+    else:
+        local = loss
+    is_single = len(terms) == 1 and terms[0].source == "compile"
+    tracked = [] if is_single and terms[0].by_rows else terms
+    return Losses(loss, local, rows, terms, sums, metrics, is_single, tracked, also_logged)
+
+
+def of_own(loss: tf.Tensor, *, rows: tf.Tensor, num_replicas: int) -> Losses:
+    """What a subclass's own `compute_loss` gives: nothing but the loss."""
+    local = loss * tf.cast(num_replicas, loss.dtype)
+    return Losses(loss, local, rows, [], [], {}, is_single=True, tracked=[])
+
+
+def _share_of_replica(
+    terms: list[StepTerm], regularization: list[tf.Tensor], rows: tf.Tensor
+) -> tuple[tf.Tensor, list[StepTerm]]:
+    """On one of several replicas: each term over its count on all of them.
+
+    What is averaged by rows is logged as this replica's share in the value of the
+    whole batch, and regularization weighs as this replica's rows.
+    """
+    counts = [as_loss(rows), *(as_loss(term.term.count) for term in terms)]
+    every = tf.unstack(replicas.sum_over_replicas(tf.stack(counts)), num=len(counts))
+    shares = [
+        as_loss(LossTerm(term.term.total, count).value)
+        for term, count in zip(terms, every[1:], strict=True)
+    ]
+    of_rows = tf.math.divide_no_nan(counts[0], every[0])
+    logged = [
+        term._replace(value=tf.math.divide_no_nan(share, of_rows)) if term.by_rows else term
+        for term, share in zip(terms, shares, strict=True)
+    ]
+    weighed = [_weighed(term, share) for term, share in zip(terms, shares, strict=True)]
+    return _sum(weighed, [loss * of_rows for loss in regularization]), logged
+
+
+def _weighed(term: StepTerm, value: tf.Tensor) -> tf.Tensor:
+    """`value` times the loss weight of `term`."""
+    if term.weight is None:
+        return value
+    return value * keras.ops.convert_to_tensor(term.weight, dtype=value.dtype)
+
+
+def _sum(values: list[tf.Tensor], regularization: list[tf.Tensor]) -> tf.Tensor:
     """The sum in Keras's own order of operations, which fixes its last bit."""
-    parts = [sum(values), *added] if values else added
+    parts = [sum(values), *regularization] if values else regularization
     if not parts:
         return as_loss(tf.zeros(()))
     return parts[0] if len(parts) == 1 else keras.ops.sum(parts)

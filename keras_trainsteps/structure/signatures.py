@@ -1,19 +1,16 @@
-"""What each layer of a model computes, as JSON, to compare two models by.
-
-Layers go by their names or, if Keras named them, by class and place.
-"""
+"""What each layer of a model computes, as JSON, to compare two models by."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from keras_trainsteps import compat
-from keras_trainsteps.rolling.artifacts.scorer import network_layers, scorer_of
+from keras_trainsteps.structure.names import layer_names, names_of_classes
+from keras_trainsteps.structure.network import is_graph, network_layers, network_of
 
 # What of a layer's config has no part in what it computes from its weights.
 _TRAINING_ONLY = re.compile(
@@ -24,7 +21,9 @@ _TRAINING_ONLY = re.compile(
 _NOISE_LAYERS = re.compile(r".*(Dropout|GaussianNoise)\w*")
 
 
-def graph_signatures(model: Any) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+def graph_signatures(
+    model: keras.Model,
+) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """What each node of a Functional or Sequential model computes, and its name here."""
     nested = {layer.name for layer in model.layers if is_graph(layer)}
     if isinstance(model, keras.Sequential):
@@ -35,10 +34,11 @@ def graph_signatures(model: Any) -> tuple[dict[str, dict[str, Any]], dict[str, s
             signatures[names[layer.name]] = {**layer_signature(layer), "called_on": before}
             before = names[layer.name]
         return {**signatures, "(outputs)": {"called_on": before}}, names
-    config = scorer_of(model).get_config()
-    names = _names([(entry["name"], entry["class_name"]) for entry in config["layers"]])
+    config = network_of(model).get_config()
+    entries = config["layers"]
+    names = names_of_classes([(entry["name"], entry["class_name"]) for entry in entries])
     signatures = {}
-    for entry in config["layers"]:
+    for entry in entries:
         inner = {} if entry["name"] in nested else entry["config"]
         signatures[names[entry["name"]]] = {
             "class": entry.get("registered_name") or entry["class_name"],
@@ -53,7 +53,7 @@ def graph_signatures(model: Any) -> tuple[dict[str, dict[str, Any]], dict[str, s
     return signatures, names
 
 
-def layer_signature(layer: Any) -> dict[str, Any]:
+def layer_signature(layer: keras.layers.Layer) -> dict[str, Any]:
     """The class and config of a layer, without what only training or naming needs."""
     kind = keras.saving.get_registered_name(type(layer))
     if is_graph(layer):
@@ -63,11 +63,6 @@ def layer_signature(layer: Any) -> dict[str, Any]:
     except (NotImplementedError, ValueError, TypeError):
         config = {}  # a layer without a config: its weights and children are compared
     return {"class": kind, "config": _computing(config, type(layer).__name__)}
-
-
-def is_graph(layer: Any) -> bool:
-    """Whether a layer is a model whose graph Keras knows."""
-    return isinstance(layer, keras.Sequential | compat.functional_class())
 
 
 def _computing(config: Any, kind: str) -> Any:
@@ -104,32 +99,6 @@ def _renamed(value: Any, names: Mapping[str, str]) -> Any:
     if isinstance(value, list | tuple):
         return [_renamed(item, names) for item in value]
     return names.get(value, value) if isinstance(value, str) else value
-
-
-def layer_names(layers: Sequence[keras.layers.Layer]) -> dict[str, str]:
-    """As `_names`, of layers."""
-    return _names([(layer.name, type(layer).__name__) for layer in layers])
-
-
-def _names(layers: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """The names used here: given ones as they are, Keras's own counted from the start."""
-    counts: dict[str, int] = {}
-    names = {}
-    for name, kind in layers:
-        base = _snake_case(kind)
-        if re.fullmatch(rf"{re.escape(base)}(_\d+)?", name):
-            number = counts.get(base, 0)
-            counts[base] = number + 1
-            names[name] = f"{base}_{number}" if number else base
-        else:
-            names[name] = name
-    return names
-
-
-def _snake_case(name: str) -> str:
-    """As Keras names a layer by its class."""
-    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
-    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _plain(value: Any) -> Any:

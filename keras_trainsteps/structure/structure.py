@@ -8,7 +8,7 @@ by its class and place; in a class of one's own by the attribute that holds it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -16,49 +16,15 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from keras_trainsteps.added.layer import AddedTerms
-from keras_trainsteps.structure.signatures import (
-    graph_signatures,
-    is_graph,
-    layer_names,
-    layer_signature,
-)
+from keras_trainsteps import compat
+from keras_trainsteps.structure.attributes import held_by
+from keras_trainsteps.structure.names import layer_names
+from keras_trainsteps.structure.network import is_graph, is_network
+from keras_trainsteps.structure.signatures import graph_signatures, layer_signature
 
 Variables = dict[str, keras.Variable]
 
-_ADDED = "added_terms"  # what `add_loss` and `add_metric` gave the model
-# Where Keras keeps its own lists of what other attributes hold (seen in 3.15.1).
-_INTERNAL = frozenset(
-    [
-        "_tracker",
-        "_tracked",
-        "_layers",
-        "_operations",
-        "_operations_by_depth",
-        "_nodes",
-        "_nodes_by_depth",
-        "_inbound_nodes",
-        "_outbound_nodes",
-        "_functional",
-        "_metrics",
-        "_loss_tracker",
-        "_seed_generators",
-        "_trainable_variables",
-        "_non_trainable_variables",
-        "_inputs",
-        "_outputs",
-        "_inputs_struct",
-        "_outputs_struct",
-        "_losses",
-        "optimizer",
-        "history",
-        "_compile_metrics",
-        "_compile_loss",
-        "_compiled_trainable_state",
-        "_term_log",
-        "_compiled_losses",
-    ]
-)
+_TRAINING = "added_terms"  # what is no part of the network goes by this name
 
 
 class Structure(NamedTuple):
@@ -113,13 +79,13 @@ def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
     for key, child in children:
         if id(child) not in seen:
             here = f"{path}/{key}" if path else key
-            if key.split("/")[0] != _ADDED:  # of a loss, which a new job may change
+            if key.split("/")[0] != _TRAINING:  # of a loss, which a new job may change
                 found.layers.setdefault(here, layer_signature(child))
             _visit(child, here, found, seen)
     below = {id(weight) for _, child in children for weight in child.weights}
     own = {id(weight) for weight in layer.weights} - below
     named: dict[int, str] = {}
-    for key, value in _held(layer, keras.Variable | keras.random.SeedGenerator | tf.Variable):
+    for key, value in held_by(layer, (keras.Variable, keras.random.SeedGenerator, tf.Variable)):
         if isinstance(value, tf.Variable):
             raise ValueError(
                 f"`{key}` must be a weight, so that it is trained and saved. Received: a "
@@ -141,7 +107,7 @@ def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
 def _require_plain_losses(model: keras.Model) -> None:
     """Refuses a coefficient in a loss object: it is not trained and not saved."""
     for loss in keras.tree.flatten(getattr(model, "loss", None)):
-        held = _held(loss, keras.Variable | tf.Variable) if hasattr(loss, "__dict__") else ()
+        held = held_by(loss, (keras.Variable, tf.Variable)) if hasattr(loss, "__dict__") else ()
         for key, _ in held:
             raise ValueError(
                 f"`loss` must hold no variables. Received: {key!r} of "
@@ -162,38 +128,19 @@ def _children(layer: Any, path: str, found: Structure) -> Iterator[tuple[str, An
             if child.name in names:
                 yield names[child.name], child
         yield from _only_trained([child for child in layer.layers if child.name not in names])
-    for key, child in _held(layer, keras.layers.Layer):
-        yield _ADDED if isinstance(child, AddedTerms) else key, child
+    for key, child in held_by(layer, keras.layers.Layer):
+        yield key if is_network(child) else _TRAINING, child
     if not isinstance(layer, keras.Model):
-        for index, child in enumerate(getattr(layer, "_layers", ())):
+        for index, child in enumerate(compat.tracked_layers(layer)):
             yield f"layer_{index}", child
 
 
 def _only_trained(layers: list[keras.layers.Layer]) -> Iterator[tuple[str, Any]]:
     """The layers of a graph that only added losses use, by name."""
-    yield from ((_ADDED, layer) for layer in layers if isinstance(layer, AddedTerms))
-    others = [layer for layer in layers if not isinstance(layer, AddedTerms)]
+    yield from ((_TRAINING, layer) for layer in layers if not is_network(layer))
+    others = [layer for layer in layers if is_network(layer)]
     names = layer_names(others)
-    yield from ((f"{_ADDED}/{names[layer.name]}", layer) for layer in others)
-
-
-def _held(owner: Any, kind: Any) -> Iterator[tuple[str, Any]]:
-    """The objects of a kind that attributes hold, also in lists and dicts, by name."""
-    attributes = sorted(vars(owner).items(), key=lambda item: item[0].lstrip("_"))
-    for attribute, value in attributes:
-        if attribute not in _INTERNAL and not attribute.startswith("_self_"):
-            yield from _within(attribute.lstrip("_"), value, kind, depth=4)
-
-
-def _within(key: str, value: Any, kind: Any, depth: int) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, kind):
-        yield key, value
-    elif depth and isinstance(value, Mapping):
-        for name in sorted(value, key=str):
-            yield from _within(f"{key}/{name}", value[name], kind, depth - 1)
-    elif depth and isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            yield from _within(f"{key}/{index}", item, kind, depth - 1)
+    yield from ((f"{_TRAINING}/{names[layer.name]}", layer) for layer in others)
 
 
 def _add(variables: Variables, path: str, variable: keras.Variable) -> None:

@@ -31,9 +31,33 @@ def test_every_query_is_whole_and_every_row_comes_once(ids, batch_size, shuffle)
         assert (batch["query_id"].numpy() == ids[batch["row"].numpy()]).all()
 
 
-def test_without_shuffling_rows_keep_their_order():
-    found = batches_of(np.array([7, 8, 7, 9, 8]), batch_size=3, shuffle=False)
+def test_without_shuffling_queries_come_in_the_order_of_their_first_rows():
+    found = batches_of(np.array([9, 7, 9, 8, 7]), batch_size=3, shuffle=False)
     assert [batch["row"].numpy().tolist() for batch in found] == [[0, 2], [1, 4, 3]]
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_rows_keep_their_order_within_a_query(shuffle):
+    ids = np.random.default_rng(0).integers(0, 20, 1000)
+    for batch in batches_of(ids, batch_size=300, shuffle=shuffle, seed=1):
+        rows, queries = batch["row"].numpy(), batch["query_id"].numpy()
+        for query in set(queries.tolist()):
+            assert rows[queries == query].tolist() == np.flatnonzero(ids == query).tolist()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "batch_size", "expected"),
+    [
+        ([1, 1, 10], 4, [1, 1, 10]),  # cuts by rows would leave the last batch empty
+        ([10, 1, 1], 4, [10, 1, 1]),
+        ([4, 3, 4, 1], 6, [7, 5]),  # 6 rows lie in the second query, nearer to its end
+        ([4, 4, 3, 1], 6, [8, 4]),  # a query cut in half goes to the earlier batch
+    ],
+)
+def test_a_batch_ends_with_the_query_nearest_to_its_share(sizes, batch_size, expected):
+    ids = np.repeat(np.arange(len(sizes)), sizes)
+    found = batches_of(ids, batch_size=batch_size, shuffle=False)
+    assert [len(batch["row"]) for batch in found] == expected
 
 
 def test_epochs_differ_and_a_seed_repeats_them():
@@ -80,10 +104,10 @@ X = {"f": np.ones(4), "query_id": np.arange(4)}
             r"must name an entry of `x`.*\['f', 'query_id'\]",
         ),
         ((np.ones(4),), {}, TypeError, "`x` must be a dict"),
-        ((X, np.ones(3)), {}, ValueError, r"one entry a row.*arrays of \[3, 4\] rows"),
+        ((X, np.ones(3)), {}, ValueError, r"one entry per row.*arrays of \[3, 4\] rows"),
         (({"query_id": np.zeros(0, int)},), {}, ValueError, "at least one row"),
         (({"query_id": np.ones(3)},), {}, TypeError, "must be integers or strings"),
-        (({"query_id": np.ones((3, 2), int)},), {}, ValueError, "must have one id a row"),
+        (({"query_id": np.ones((3, 2), int)},), {}, ValueError, "must have one id per row"),
         ((X, None, np.ones(4)), {}, ValueError, "weights without `y`"),
     ],
 )

@@ -15,7 +15,7 @@ import tensorflow as tf
 from hypothesis import strategies as st
 
 from keras_trainsteps import losses
-from keras_trainsteps.losses.ranking import lambda_weights
+from keras_trainsteps.losses import lambda_weights
 from tests.losses.labelled import embedding_batches
 from tests.losses.rows import row_batches
 
@@ -138,7 +138,7 @@ pairwise = functools.partial(by_query, ulps=20.0)
 lambda_rank = pairwise(
     losses.pairwise_logistic,
     losses.PairwiseLogistic,
-    lambda_weight=lambda_weights.NDCG(topn=3),
+    lambda_weight=lambda_weights.NDCG(k=3),
 )
 CASES = {
     "pairwise_logistic": pairwise(

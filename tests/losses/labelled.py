@@ -5,6 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
+DISTANCES = ["cosine", "euclidean", "squared_euclidean"]
+
 
 class Batch(NamedTuple):
     """Labelled embeddings."""
@@ -32,3 +34,8 @@ def embedding_batches(draw, copies=1):
         column(st.sampled_from([True, True, True, False])),
         column(st.sampled_from([0.0, 0.5, 1.0, 2.5])),
     )
+
+
+def margins(margin):
+    """The options of a margin, or of the soft one for `None`."""
+    return {"soft_margin": True} if margin is None else {"margin": margin}

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_trainsteps import LossAwareModel, losses
+from keras_trainsteps.losses import lambda_weights
 from tests.losses.every_loss import CASES, CLASSES, every, example, one_of_each
 
 READS = {
@@ -87,8 +88,41 @@ def test_configurations_round_trip(case):
 
 
 @every()
+def test_an_object_takes_the_options_of_its_function(case):
+    of_function = inspect.signature(case.function).parameters
+    of_object = inspect.signature(case.cls).parameters
+    not_options = {"sample_weight", "name", "outputs", "y_true", *case.takes, *case.cls.reads}
+    expected = {n: p.default for n, p in of_function.items() if n not in not_options}
+    assert {n: p.default for n, p in of_object.items() if n not in not_options} == expected
+
+
+@every()
+def test_the_repr_makes_the_object_again(case):
+    loss = object_of(case)
+    again = eval(repr(loss), {**vars(losses), **vars(lambda_weights)})
+    assert again.get_config() == loss.get_config()
+    assert "name=" not in repr(loss)
+    assert "name='mine'" in repr(case.cls(name="mine", **case.options))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "PairwiseLogistic(query_ids='query_id', lambda_weight=NDCG(k=10))",
+        "Softmax(query_ids=None, temperature=0.5)",
+        "InfoNCE(outputs=('query', 'item'), ids='item_id')",
+        "Contrastive()",
+        "SupervisedContrastive(y_true='label', temperature=0.5)",
+        "MaskedCrossentropy(mask='is_word', label_smoothing=0.1)",
+    ],
+)
+def test_a_repr_shows_what_was_chosen(shown):
+    assert repr(eval(shown, {**vars(losses), **vars(lambda_weights)})) == shown
+
+
+@every()
 def test_options_are_checked_when_the_object_is_made(case):
-    with pytest.raises(TypeError, match=r"has the options .*Received: \['marging'\]"):
+    with pytest.raises(TypeError, match="'marging'"):
         case.cls(marging=2.0, **case.options)
     options = inspect.signature(case.function).parameters
     for name, bad in (("temperature", 0.0), ("margin", -1.0), ("normalize", "means")):
@@ -102,8 +136,20 @@ def test_options_are_checked_when_the_object_is_made(case):
                 case.cls(**case.options | {name: variable})
 
 
+@pytest.mark.parametrize("ids", ["ids", None])
+def test_pointwise_losses_by_query(ids):
+    labels, scores = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), np.eye(3, 2)
+    term = losses.mean_squared_error(labels, scores, normalize="queries")
+    loss = losses.MeanSquaredError(ids, normalize="queries")
+    shape = (3, 2) if ids is None else (6, 1)
+    x = {"ids": np.repeat([7, 9, 8], 2)}
+    found = loss.term(labels.reshape(shape), scores.reshape(shape), x, None)
+    assert float(found.value) == float(term.value)
+    assert float(found.count) == 3.0
+
+
 def test_every_public_loss_is_on_the_list():
-    public = [value for name, value in vars(losses).items() if not name.startswith("_")]
+    public = [getattr(losses, name) for name in losses.__all__]
     functions = {value for value in public if inspect.isfunction(value)}
     wrappers = {losses.gumbel, losses.with_gumbel}
     assert {case.function for case in CASES.values()} == functions - wrappers

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 
 from keras_trainsteps.losses.sequences.crossentropy import masked_crossentropy
 from keras_trainsteps.metrics.sequence import Perplexity, SequenceAccuracy, TokenAccuracy
-from tests.losses.test_sequence import sequence_batches
+from tests.losses.tokens import sequence_batches
 from tests.reference import sequence as reference
 
 METRICS = [Perplexity, TokenAccuracy, SequenceAccuracy]

@@ -181,9 +181,9 @@ def stable():
 def test_a_bounded_factor_settles():
     model = stable()
     coefficient = TrainableCoefficient(1.0, bounds=(0.01, 10.0))
-    penalty = WeightPenalty(sum_of_norms, of=["dense1/kernel"], coefficient=coefficient)
+    penalty = WeightPenalty(sum_of_norms, weights=["dense1/kernel"], coefficient=coefficient)
     model.add_loss(penalty, name="norm")
-    model.add_loss(WeightPenalty(sum_of_norms, of=["dense2/kernel"]), name="other_norm")
+    model.add_loss(WeightPenalty(sum_of_norms, weights=["dense2/kernel"]), name="other_norm")
     assert model.count_params() == 607
     model.compile(keras.optimizers.SGD(), loss="mse")
     history = model.fit(FAKE_DATA, FAKE_LABELS, epochs=60, batch_size=100, verbose=0).history
@@ -196,7 +196,7 @@ def test_a_bounded_factor_settles():
 
 def test_uncertainty_weighting_settles():
     model = stable()
-    penalty = WeightPenalty(sum_of_norms, of=["dense1/kernel", "dense2/kernel"])
+    penalty = WeightPenalty(sum_of_norms, weights=["dense1/kernel", "dense2/kernel"])
     model.add_loss(penalty, name="norms")
     model.add_loss(UncertaintyWeighting(["mse_loss", "norms"], bounds=(-3, 3)), name="weighting")
     model.compile(keras.optimizers.SGD(0.05), loss="mse")

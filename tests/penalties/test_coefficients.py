@@ -19,7 +19,7 @@ def penalized(coefficient):
     hidden = keras.layers.Dense(4, name="first")(inputs)
     model = LossAwareModel(inputs, keras.layers.Dense(1, name="last")(hidden))
     penalty = WeightPenalty(
-        penalties.sum_of_norms, of=["first/kernel", "last/kernel"], coefficient=coefficient
+        penalties.sum_of_norms, weights=["first/kernel", "last/kernel"], coefficient=coefficient
     )
     model.add_loss(penalty, name="norms")
     model.compile(keras.optimizers.SGD(0.05), loss="mse")

@@ -35,16 +35,16 @@ def test_layers_variables_and_paths_stand_for_their_weights():
     model = two_layers()
     first, last = model.get_layer("first"), model.get_layer("last")
     expected = 0.5 * reference.sum_of_norms(*kernels(model))
-    for of in ([first, last], ["*/kernel"], [first.kernel, "last/kernel"]):
-        penalty = WeightPenalty(penalties.sum_of_norms, of=of, coefficient=0.5)
+    for weights in ([first, last], ["*/kernel"], [first.kernel, "last/kernel"]):
+        penalty = WeightPenalty(penalties.sum_of_norms, weights=weights, coefficient=0.5)
         assert value_of(model, penalty) == pytest.approx(expected, rel=1e-6)
-    one = WeightPenalty(penalties.tying, of=[first.kernel, first.kernel])
+    one = WeightPenalty(penalties.tying, weights=[first.kernel, first.kernel])
     assert value_of(model, one) == 0.0
 
 
 def test_l2sp_holds_the_weights_that_training_starts_with():
     model = two_layers()
-    model.add_loss(L2SP(of=["*/kernel"], coefficient=0.3), name="l2sp")
+    model.add_loss(L2SP(weights=["*/kernel"], coefficient=0.3), name="l2sp")
     model.compile("sgd", loss="mse")
     model.set_weights([weight + 1 for weight in model.get_weights()])  # after adding it
     starts = kernels(model)
@@ -90,48 +90,52 @@ def vector(*weights):
 
 BAD = {
     "no path": (
-        lambda: WeightPenalty(penalties.sum_of_norms, of=["frist/kernel"]),
+        lambda: WeightPenalty(penalties.sum_of_norms, weights=["frist/kernel"]),
         ValueError,
-        r"`of` names 'frist/kernel', which matches no weight. Near names: \['first/kernel'",
+        r"`weights` names 'frist/kernel', which matches no weight. Near names: \['first/kernel'",
     ),
     "other model": (
-        lambda: WeightPenalty(penalties.sum_of_norms, of=[two_layers("other").layers[1]]),
+        lambda: WeightPenalty(penalties.sum_of_norms, weights=[two_layers("other").layers[1]]),
         ValueError,
         "must name weights of the model 'two_layers'",
     ),
     "no gradient": (
-        lambda: WeightPenalty(only_first, of=["first/kernel", "last/kernel"]),
+        lambda: WeightPenalty(only_first, weights=["first/kernel", "last/kernel"]),
         ValueError,
         r"must have a gradient for each of its weights. Received: none for \['last/kernel'\]",
     ),
     "no scalar": (
-        lambda: WeightPenalty(vector, of=["first/kernel"]),
+        lambda: WeightPenalty(vector, weights=["first/kernel"]),
         ValueError,
         r"must be a scalar. Received: shape \(3, 3\)",
     ),
     "arguments": (
-        lambda: WeightPenalty(only_first, of=["first/kernel"]),
+        lambda: WeightPenalty(only_first, weights=["first/kernel"]),
         ValueError,
-        "`fn` must take the 1 weights that `of` stands for",
+        "`fn` must take the 1 weights that `weights` stands for",
     ),
     "no weights": (
-        lambda: WeightPenalty(penalties.sum_of_norms, of=[keras.layers.ReLU()]),
+        lambda: WeightPenalty(penalties.sum_of_norms, weights=[keras.layers.ReLU()]),
         ValueError,
         "stands for its trainable weights of two or more axes. Received: layer",
     ),
     "nothing": (
-        lambda: WeightPenalty(penalties.sum_of_norms, of=[]),
+        lambda: WeightPenalty(penalties.sum_of_norms, weights=[]),
         ValueError,
-        "`of` must name the weights",
+        "`weights` must name what the penalty reads",
     ),
     "a number": (
-        lambda: WeightPenalty(penalties.sum_of_norms, of=[3]),
+        lambda: WeightPenalty(penalties.sum_of_norms, weights=[3]),
         TypeError,
-        "`of` must hold layers, variables or paths of weights. Received: int",
+        "`weights` must hold layers, variables or paths of weights. Received: int",
     ),
-    "no function": (lambda: WeightPenalty(3, of=["*"]), TypeError, "`fn` must be a function"),
+    "no function": (
+        lambda: WeightPenalty(3, weights=["*"]),
+        TypeError,
+        "`fn` must be a function",
+    ),
     "coefficient": (
-        lambda: WeightPenalty(penalties.sum_of_norms, of=["*"], coefficient=float("inf")),
+        lambda: WeightPenalty(penalties.sum_of_norms, weights=["*"], coefficient=float("inf")),
         ValueError,
         "`coefficient` must be a finite number or a `TrainableCoefficient`. Received: inf",
     ),

@@ -11,43 +11,43 @@ def ranks(s):
     return {row: rank + 1 for rank, row in enumerate(order)}
 
 
-def _discount(rank, topn):
-    return 1 / np.log2(1 + rank) if topn is None or rank <= topn else 0.0
+def _discount(rank, k):
+    return 1 / np.log2(1 + rank) if k is None or rank <= k else 0.0
 
 
 def _gain(y):
     return 2.0**y - 1
 
 
-def _best(y, topn):
-    return sum(_gain(v) * _discount(r + 1, topn) for r, v in enumerate(sorted(y, reverse=True)))
+def _best(y, k):
+    return sum(_gain(v) * _discount(r + 1, k) for r, v in enumerate(sorted(y, reverse=True)))
 
 
-def label_difference(y, s, i, j, topn=None):
+def label_difference(y, s, i, j, k=None):
     return abs(y[i] - y[j])
 
 
-def dcg(y, s, i, j, topn=None):
+def dcg(y, s, i, j, k=None):
     r = ranks(s)
-    return abs(_gain(y[i]) - _gain(y[j])) * abs(_discount(r[i], topn) - _discount(r[j], topn))
+    return abs(_gain(y[i]) - _gain(y[j])) * abs(_discount(r[i], k) - _discount(r[j], k))
 
 
-def ndcg(y, s, i, j, topn=None):
-    best = _best(y, topn)
-    return dcg(y, s, i, j, topn) / best if best else 0.0
+def ndcg(y, s, i, j, k=None):
+    best = _best(y, k)
+    return dcg(y, s, i, j, k) / best if best else 0.0
 
 
-def ndcg2(y, s, i, j, topn=None):
-    r, best = ranks(s), _best(y, topn)
-    if not best or (topn is not None and min(r[i], r[j]) > topn):
+def ndcg2(y, s, i, j, k=None):
+    r, best = ranks(s), _best(y, k)
+    if not best or (k is not None and min(r[i], r[j]) > k):
         return 0.0
-    k = abs(r[i] - r[j])
-    change = 1 / np.log2(1 + k) - 1 / np.log2(2 + k)
+    apart = abs(r[i] - r[j])
+    change = 1 / np.log2(1 + apart) - 1 / np.log2(2 + apart)
     return abs(_gain(y[i]) - _gain(y[j])) * change / best
 
 
-def precision(y, s, i, j, topn):
+def precision(y, s, i, j, k):
     r = ranks(s)
     one_relevant = (y[i] > 0) != (y[j] > 0)
-    one_within = (r[i] <= topn) != (r[j] <= topn)
-    return float(one_relevant and one_within) / topn
+    one_within = (r[i] <= k) != (r[j] <= k)
+    return float(one_relevant and one_within) / k

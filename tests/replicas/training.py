@@ -76,7 +76,7 @@ def added(split):
     model = Both(inputs, keras.layers.Dense(1, name="last")(hidden))
     kernels = ["first/kernel", "last/kernel"]
     factor = penalties.TrainableCoefficient(0.4, bounds=(0.3, 1.0))
-    norms = penalties.WeightPenalty(penalties.sum_of_norms, of=kernels, coefficient=factor)
+    norms = penalties.WeightPenalty(penalties.sum_of_norms, weights=kernels, coefficient=factor)
     model.add_loss(norms, name="norms")
     model.add_loss(lambda: 0.1 * keras.ops.max(model.get_layer("last").kernel))
     model.add_loss(keras.ops.square(hidden), name="activity")

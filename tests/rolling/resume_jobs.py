@@ -61,7 +61,7 @@ def added():
     """As `ranking`, with a coefficient that the library trains."""
     model = ranking()
     coefficient = TrainableCoefficient(0.5, bounds=(0.01, 2.0))
-    penalty = WeightPenalty(sum_of_norms, of=["*/kernel"], coefficient=coefficient)
+    penalty = WeightPenalty(sum_of_norms, weights=["*/kernel"], coefficient=coefficient)
     model.add_loss(penalty, name="norms")
     model.compile(keras.optimizers.Adam(0.02), metrics=[NDCG("query_id", k=3)])
     return model
@@ -70,7 +70,7 @@ def added():
 def anchored():
     """As `ranking`, held near where the job began, not where it was resumed."""
     model = ranking()
-    model.add_loss(L2SP(of=["*/kernel"], coefficient=0.5), name="anchor")
+    model.add_loss(L2SP(weights=["*/kernel"], coefficient=0.5), name="anchor")
     model.compile(keras.optimizers.Adam(0.02))
     return model
 

@@ -26,7 +26,7 @@ def penalized(name="norms", initial=0.5):
     """A ranker with a coefficient of its own and one of an added penalty."""
     model = ranker()
     coefficient = TrainableCoefficient(initial, bounds=(0.1, 2.0))
-    penalty = WeightPenalty(sum_of_norms, of=["*/kernel"], coefficient=coefficient)
+    penalty = WeightPenalty(sum_of_norms, weights=["*/kernel"], coefficient=coefficient)
     model.add_loss(penalty, name=name)
     model.compile(keras.optimizers.Adam(0.01))
     return model
@@ -90,7 +90,7 @@ def test_what_is_served_holds_no_coefficient(tmp_path, trained):
 
 def anchored():
     model = ranker()
-    model.add_loss(L2SP(of=["*/kernel"], coefficient=10.0), name="anchor")
+    model.add_loss(L2SP(weights=["*/kernel"], coefficient=10.0), name="anchor")
     model.compile(keras.optimizers.SGD(0.05))
     return model
 

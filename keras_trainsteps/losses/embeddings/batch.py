@@ -44,7 +44,7 @@ class Embeddings(NamedTuple):
         return tf.linalg.set_diag(both, tf.zeros_like(self.valid))
 
     def own_rows(self, value: Any) -> tf.Tensor:
-        """A number, or one a row of this replica, as one a row of all replicas; float64.
+        """A number, or one per row of this replica, as one per row of all replicas; float64.
 
         A trainable number reaches the loss through its replica's own rows only, so that
         the replicas' gradients add up to that of one device.
@@ -55,13 +55,13 @@ class Embeddings(NamedTuple):
         return replicas.gather_rows(tf.broadcast_to(as_float(value, tf.float64), (own,)))
 
     def temperature(self, value: Any) -> Any:
-        """A number as it is; a tensor, which may be trained, as one an anchor."""
+        """A number as it is; a tensor, which may be trained, as one per anchor."""
         if isinstance(value, (int, float)):
             return value
         return tf.cast(self.own_rows(value), self.values.dtype)[:, None]
 
     def term(self, totals: tf.Tensor, counts: tf.Tensor) -> LossTerm:
-        """The term of one total and one count an anchor."""
+        """The term of one total and one count per anchor."""
         dtype = self.values.dtype
         weight = tf.cast(self.weight, totals.dtype)
         # A minimum, a maximum or a hinge may pass over a NaN; the loss must not.
@@ -79,8 +79,8 @@ def embeddings(labels: Any, values: Any, *, mask: Any, sample_weight: Any) -> Em
     Args:
         labels: Integers, strings or floats, shape `(rows,)` or `(rows, 1)`.
         values: Embeddings, shape `(rows, dimensions)`.
-        mask: Bool, one a row, or `None`.
-        sample_weight: One weight an anchor, or `None`.
+        mask: Bool, one per row, or `None`.
+        sample_weight: One weight per anchor, or `None`.
     """
     values = matrix("y_pred", values)
     labels = one_a_row("y_true", as_labels("y_true", labels), values)
@@ -127,11 +127,11 @@ def mask_and_weight(
 
 
 def matrix(name: str, value: Any) -> tf.Tensor:
-    """Embeddings in float32 or wider, refused unless there is one vector a row."""
+    """Embeddings in float32 or wider, refused unless there is one vector per row."""
     value = widen(tf.convert_to_tensor(value))
     if value.shape.rank != 2:
         raise ValueError(
-            f"`{name}` must have one embedding a row, shape (rows, dimensions). "
+            f"`{name}` must have one embedding per row, shape (rows, dimensions). "
             f"Received: shape {tuple(value.shape)}."
         )
     return value
@@ -148,7 +148,7 @@ def require_same_form(name: str, value: tf.Tensor, like_name: str, like: tf.Tens
 
 
 def one_a_row(name: str, value: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
-    """`value` of shape `(rows,)`, refused unless it has one entry an embedding."""
+    """`value` of shape `(rows,)`, refused unless it has one entry per embedding."""
     shape = value.shape
     column = shape.rank == 2 and shape[1] == 1
     if not (shape.rank == 1 or column) or not shape[:1].is_compatible_with(embeddings.shape[:1]):

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
 
 from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
 from keras_trainsteps.losses.embeddings.geometry import Distance, count, distances, row_sum
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import as_float, require_choice, require_positive
+from keras_trainsteps.validation import TensorLike, as_float, require_choice, require_positive
 
 Normalize = Literal["pairs", "active"]
 
 
 def contrastive(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
     distance: Distance = "euclidean",
     margin: float = 1.0,
-    mask: Any = None,
-    sample_weight: Any = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
     normalize: Normalize = "pairs",
 ) -> LossTerm:
     """Contrastive loss of all pairs of a batch.
@@ -44,8 +44,8 @@ def contrastive(
             `"cosine"` (`1 - cos`).
         margin: How far apart unlike rows must be, in units of the distance, above 0.
             Default 1.
-        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
-        sample_weight: One weight a row, which its pairs `(i, j)` have as row i. Default: 1.
+        mask: Bool, shape `(rows,)`; rows where it is `False` are ignored. Default: all count.
+        sample_weight: One weight per row, which its pairs `(i, j)` have as row i. Default: 1.
         normalize: `"pairs"` (default, since its value does not jump as pairs are solved):
             the weights of the ordered pairs. `"active"`: those of a loss above 0, close
             to PyTorch Metric Learning, which averages like and unlike pairs apart.
@@ -79,14 +79,14 @@ def contrastive(
 
 
 def margin_loss(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    beta: Any,
+    beta: TensorLike,
     margin: float = 0.2,
     distance: Distance = "euclidean",
-    mask: Any = None,
-    sample_weight: Any = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
     normalize: Normalize = "active",
 ) -> LossTerm:
     """Margin loss of all pairs of a batch, with a boundary that can be trained.
@@ -108,15 +108,15 @@ def margin_loss(
             in float32 and float64 are taken too, since Keras casts targets.
         y_pred: Embeddings, shape `(rows, dimensions)`.
         beta: The boundary, a number or tensor of shape `()`, or of shape `(rows,)` one an
-            anchor: `tf.gather(boundaries, labels)` for one a class. To train it, make it a
+            anchor: `tf.gather(boundaries, labels)` for one per class. To train it, make it a
             weight of the model, so that the model's optimizer sees it. The paper starts
             at 1.2.
         margin: Half the width of the strip around the boundary, above 0. Default 0.2, the
             paper's.
         distance: `"euclidean"` (default, the paper's), `"squared_euclidean"` or
             `"cosine"` (`1 - cos`).
-        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
-        sample_weight: One weight a row, which its pairs `(i, j)` have as row i. Default: 1.
+        mask: Bool, shape `(rows,)`; rows where it is `False` are ignored. Default: all count.
+        sample_weight: One weight per row, which its pairs `(i, j)` have as row i. Default: 1.
         normalize: `"active"` (default, as in the paper's code and in PyTorch Metric
             Learning): the weights of the pairs of a loss above 0. `"pairs"`: of all pairs.
 
@@ -145,9 +145,9 @@ def margin_loss(
         beta.shape.rank == 1 and beta.shape.is_compatible_with(rows)
     ):
         raise ValueError(
-            "`beta` must be one number, or one an anchor, shape (rows,). "
+            "`beta` must be one number, or one per anchor, shape (rows,). "
             f"Received: shape {tuple(beta.shape)} for {rows[0]} rows. "
-            "For one a class pass `tf.gather(boundaries, labels)`."
+            "For one per class pass `tf.gather(boundaries, labels)`."
         )
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
     boundary = batch.own_rows(beta)[:, None]

@@ -17,21 +17,27 @@ from keras_trainsteps.losses.embeddings.batch import (
 )
 from keras_trainsteps.losses.embeddings.geometry import log_sum_exp, similarities
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import as_float, refuse, require_choice, require_positive
+from keras_trainsteps.validation import (
+    TensorLike,
+    as_float,
+    refuse,
+    require_choice,
+    require_positive,
+)
 
 Similarity = Literal["cosine", "dot"]
 
 
 def info_nce(
-    anchor: Any,
-    positive: Any,
+    anchor: TensorLike,
+    positive: TensorLike,
     *,
-    temperature: Any = 0.1,
+    temperature: TensorLike = 0.1,
     similarity: Similarity = "cosine",
-    ids: Any = None,
-    sampling_probability: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
+    ids: TensorLike | None = None,
+    sampling_probability: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
 ) -> LossTerm:
     """Softmax over in-batch candidates (InfoNCE): row i of `positive` belongs to anchor i.
 
@@ -59,11 +65,11 @@ def info_nce(
             Default: 1.
         mask: Bool, shape `(rows,)`; `False` rows are neither anchors nor candidates.
             Default: all are.
-        sample_weight: One weight an anchor, shape `(rows,)`. Default: 1.
+        sample_weight: One weight per anchor, shape `(rows,)`. Default: 1.
 
     Returns:
         A `LossTerm`. Its count is the weight of the anchors that have a negative, since
-        without one the loss is 0 whatever the embeddings; peers count every row.
+        without one the loss is 0 whatever the embeddings; other libraries count every row.
 
     Raises:
         TypeError: For ids that are no ids.

@@ -12,21 +12,21 @@ from keras_trainsteps.losses.embeddings.geometry import Distance, count, distanc
 from keras_trainsteps.losses.embeddings.triplet import Normalize, checked_margin, gap_loss
 from keras_trainsteps.losses.first_order import first_order
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_choice
+from keras_trainsteps.validation import TensorLike, require_choice
 
 Mining = Literal["hard", "semihard", "all"]
 
 
 def mined_triplet(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
     mining: Mining = "semihard",
     distance: Distance = "cosine",
     margin: float | None = None,
     soft_margin: bool = False,
-    mask: Any = None,
-    sample_weight: Any = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
     normalize: Normalize = "triplets",
 ) -> LossTerm:
     """Triplet loss of triplets found in the batch by label.
@@ -55,8 +55,8 @@ def mined_triplet(
         margin: How much nearer the positive must be, in units of the distance, above 0.
             Default 0.1, which suits cosines.
         soft_margin: Whether to use the smooth form, which has no margin.
-        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
-        sample_weight: One weight a row, which its triplets as an anchor have. Default: 1.
+        mask: Bool, shape `(rows,)`; rows where it is `False` are ignored. Default: all count.
+        sample_weight: One weight per row, which its triplets as an anchor have. Default: 1.
         normalize: `"triplets"` (default, since its value does not jump as triplets are
             solved): the weights of the mined triplets, as TensorFlow Addons divides.
             `"active"`: those of a loss above 0, as PyTorch Metric Learning divides.

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from keras_trainsteps.losses.embeddings.batch import embeddings
 from keras_trainsteps.losses.embeddings.geometry import similarities
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_positive
+from keras_trainsteps.validation import TensorLike, require_positive
 
 
 def multi_similarity(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
     alpha: float = 2.0,
     beta: float = 50.0,
     base: float = 0.5,
     epsilon: float | None = 0.1,
-    mask: Any = None,
-    sample_weight: Any = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
 ) -> LossTerm:
     """Multi-similarity loss of a batch.
 
@@ -49,12 +47,12 @@ def multi_similarity(
             0.5, as in the authors' code.
         epsilon: Slack of the mining, in units of similarity, or `None` for no mining, as
             PyTorch Metric Learning's loss without its miner. Default 0.1, the paper's.
-        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
-        sample_weight: One weight a row, which it has as an anchor. Default: 1.
+        mask: Bool, shape `(rows,)`; rows where it is `False` are ignored. Default: all count.
+        sample_weight: One weight per row, which it has as an anchor. Default: 1.
 
     Returns:
         A `LossTerm`. Its count is the weight of the anchors with a positive and a negative
-        (with `epsilon=None`: with any pair); peers divide by all rows.
+        (with `epsilon=None`: with any pair); other libraries divide by all rows.
 
     Raises:
         TypeError: For labels that are no labels.

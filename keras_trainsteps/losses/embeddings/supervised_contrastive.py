@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from keras_trainsteps import replicas
@@ -15,20 +13,20 @@ from keras_trainsteps.losses.embeddings.batch import (
 )
 from keras_trainsteps.losses.embeddings.geometry import log_sum_exp, similarities
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_positive
+from keras_trainsteps.validation import TensorLike, require_positive
 
 
 def supervised_contrastive(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    temperature: Any = 0.1,
-    mask: Any = None,
-    sample_weight: Any = None,
+    temperature: TensorLike = 0.1,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
 ) -> LossTerm:
     """Softmax over the batch with all rows of the anchor's label as positives (SupCon).
 
-    For labelled examples, two views or several rows a label in each batch. Memory is
+    For labelled examples, two views or several rows per label in each batch. Memory is
     quadratic in the rows.
 
     ```
@@ -45,8 +43,8 @@ def supervised_contrastive(
             in float32.
         temperature: Divides the cosines, above 0; a scalar tensor can be trained.
             Default 0.1, the paper's.
-        mask: Bool, shape `(rows,)`; `False` rows do not exist. Default: all exist.
-        sample_weight: One weight a row, which it has as an anchor. Default: 1.
+        mask: Bool, shape `(rows,)`; rows where it is `False` are ignored. Default: all count.
+        sample_weight: One weight per row, which it has as an anchor. Default: 1.
 
     Returns:
         A `LossTerm`. Its count is the weight of the anchors with a positive, as in PyTorch
@@ -78,12 +76,12 @@ def supervised_contrastive(
 
 
 def nt_xent(
-    first: Any,
-    second: Any,
+    first: TensorLike,
+    second: TensorLike,
     *,
-    temperature: Any = 0.1,
-    mask: Any = None,
-    sample_weight: Any = None,
+    temperature: TensorLike = 0.1,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
 ) -> LossTerm:
     """Normalised, temperature-scaled cross-entropy of two views of each example (SimCLR).
 
@@ -102,8 +100,8 @@ def nt_xent(
         second: Embeddings of the other view, of that shape.
         temperature: Divides the cosines, above 0; a scalar tensor can be trained.
             Default 0.1, SimCLR's on ImageNet (0.5 on CIFAR-10).
-        mask: Bool, shape `(rows,)`; `False` examples do not exist. Default: all exist.
-        sample_weight: One weight an example, shape `(rows,)`. Default: 1.
+        mask: Bool, shape `(rows,)`; examples where it is `False` are ignored. Default: all count.
+        sample_weight: One weight per example, shape `(rows,)`. Default: 1.
 
     Returns:
         A `LossTerm`; each example counts twice.

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
 
 from keras_trainsteps.losses.embeddings.batch import mask_and_weight, matrix, require_same_form
 from keras_trainsteps.losses.embeddings.geometry import Distance, root, unit
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_choice
+from keras_trainsteps.validation import TensorLike, require_choice
 
 Normalize = Literal["triplets", "active"]
 MARGIN = 0.1
 
 
 def triplet(
-    anchor: Any,
-    positive: Any,
-    negative: Any,
+    anchor: TensorLike,
+    positive: TensorLike,
+    negative: TensorLike,
     *,
     distance: Distance = "cosine",
     margin: float | None = None,
     soft_margin: bool = False,
-    mask: Any = None,
-    sample_weight: Any = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
     normalize: Normalize = "triplets",
 ) -> LossTerm:
     """Triplet loss of rows that come as triplets.
@@ -51,8 +51,8 @@ def triplet(
         margin: How much nearer the positive must be, in units of the distance, above 0.
             Default 0.1, which suits cosines.
         soft_margin: Whether to use the smooth form, which has no margin.
-        mask: Bool, shape `(rows,)`; `False` triplets do not exist. Default: all exist.
-        sample_weight: One weight a triplet, shape `(rows,)`. Default: 1.
+        mask: Bool, shape `(rows,)`; triplets where it is `False` are ignored. Default: all count.
+        sample_weight: One weight per triplet, shape `(rows,)`. Default: 1.
         normalize: `"triplets"` (default, since its value does not jump as triplets are
             solved): the weights of the triplets. `"active"`: those of a loss above 0, as
             PyTorch Metric Learning divides.

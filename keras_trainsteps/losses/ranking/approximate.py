@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tensorflow as tf
 
 from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
 from keras_trainsteps.losses.ranking.segments import order_by
 from keras_trainsteps.losses.ranking.soft_ranks import soft_ranks
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_choice, require_positive
+from keras_trainsteps.validation import TensorLike, require_choice, require_positive
 
 
 def approx_ndcg(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     temperature: float = 0.1,
     normalize: Normalize = "queries",
 ) -> LossTerm:
@@ -44,11 +42,11 @@ def approx_ndcg(
             (float64 scores: in float64).
         query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
             padded lists.
-        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
-            every row exists.
-        sample_weight: One weight an item, of the shape of the labels. Default: 1.
-        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
-            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        mask: Bool, of the shape of the labels; rows where it is `False` are ignored.
+            Default: all count.
+        sample_weight: One weight per item, of the shape of the labels. Default: 1.
+        query_weight: One weight per query: shape `(queries,)` for padded lists;
+            together with `query_ids` one per row, the same for all rows of a query. Default: 1.
         temperature: Width of the sigmoid, in units of the scores; smaller is closer to
             NDCG and flatter between steps. Default 0.1, TF-Ranking's.
         normalize: The count. `"queries"` (default, since a query without a relevant item
@@ -95,13 +93,13 @@ def approx_ndcg(
 
 
 def approx_mrr(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     temperature: float = 0.1,
     normalize: Normalize = "queries",
 ) -> LossTerm:
@@ -125,11 +123,11 @@ def approx_mrr(
             (float64 scores: in float64).
         query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
             padded lists.
-        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
-            every row exists.
-        sample_weight: One weight an item, of the shape of the labels. Default: 1.
-        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
-            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        mask: Bool, of the shape of the labels; rows where it is `False` are ignored.
+            Default: all count.
+        sample_weight: One weight per item, of the shape of the labels. Default: 1.
+        query_weight: One weight per query: shape `(queries,)` for padded lists;
+            together with `query_ids` one per row, the same for all rows of a query. Default: 1.
         temperature: Width of the sigmoid, in units of the scores. Default 0.1,
             TF-Ranking's.
         normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `approx_ndcg`.

@@ -10,16 +10,16 @@ from typing import Any
 import tensorflow as tf
 
 from keras_trainsteps import replicas
-from keras_trainsteps.losses.ranking.ties import draw_seed
+from keras_trainsteps.losses.ranking.ties import Seed, draw_seed
 from keras_trainsteps.queries import widen
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_positive
+from keras_trainsteps.validation import TensorLike, require_positive
 
 Loss = Callable[..., LossTerm]
 
 
 def gumbel(
-    scores: Any, samples: int = 8, temperature: float = 1.0, seed: Any = None
+    scores: TensorLike, *, samples: int = 8, temperature: float = 1.0, seed: Seed = None
 ) -> tf.Tensor:
     """Scores with Gumbel noise added, several times over.
 
@@ -72,7 +72,7 @@ def gumbel(
 
 
 def with_gumbel(
-    loss: Loss, *, samples: int = 8, temperature: float = 1.0, seed: Any = None
+    loss: Loss, *, samples: int = 8, temperature: float = 1.0, seed: Seed = None
 ) -> Loss:
     """A ranking loss averaged over Gumbel-perturbed scores.
 
@@ -115,7 +115,7 @@ def with_gumbel(
         )
 
     def perturbed(y_true: Any, y_pred: Any, **options: Any) -> LossTerm:
-        copies = gumbel(y_pred, samples, temperature, seed)
+        copies = gumbel(y_pred, samples=samples, temperature=temperature, seed=seed)
         terms = [loss(y_true, copies[k], **options) for k in range(samples)]
         return functools.reduce(operator.add, terms)
 

@@ -1,4 +1,4 @@
-"""The rows of a batch as lists, one a query: what the listwise losses start from."""
+"""The rows of a batch as lists, one per query: what the listwise losses start from."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Lists(NamedTuple):
         return take(values, tf.maximum(self.query, 0))
 
     def term(self, totals: tf.Tensor, informative: tf.Tensor, normalize: Normalize) -> LossTerm:
-        """The term of one total a query, divided as `normalize` says."""
+        """The term of one total per query, divided as `normalize` says."""
         counts = informative
         if normalize == "lists":
             counts = self.sum(tf.ones_like(self.weight)) > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
 
@@ -13,22 +13,22 @@ from keras_trainsteps.losses.ranking.segments import (
     order_by,
     take,
 )
-from keras_trainsteps.losses.ranking.ties import tie_keys
+from keras_trainsteps.losses.ranking.ties import Seed, tie_keys
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_choice
+from keras_trainsteps.validation import TensorLike, require_choice
 
 Labels = Literal["given", "normalized", "softmax"]
 Ties = Literal["stable", "random"]
 
 
 def softmax(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     labels: Labels = "given",
     normalize: Normalize = "queries",
     temperature: float = 1.0,
@@ -54,11 +54,11 @@ def softmax(
             float32 (float64 scores: in float64).
         query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
             padded lists.
-        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
-            every row exists.
-        sample_weight: One weight an item, of the shape of the labels. Default: 1.
-        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
-            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        mask: Bool, of the shape of the labels; rows where it is `False` are ignored.
+            Default: all count.
+        sample_weight: One weight per item, of the shape of the labels. Default: 1.
+        query_weight: One weight per query: shape `(queries,)` for padded lists;
+            together with `query_ids` one per row, the same for all rows of a query. Default: 1.
         labels: How labels become probabilities. Default `"given"`: RAX's and TF-Ranking's.
         normalize: The count. `"queries"` (default, since a query without a relevant item
             has nothing to learn from): the weights of the queries with a relevant item.
@@ -109,13 +109,13 @@ def softmax(
 
 
 def unique_softmax(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     normalize: Normalize = "queries",
     temperature: float = 1.0,
 ) -> LossTerm:
@@ -138,11 +138,11 @@ def unique_softmax(
             float32 (float64 scores: in float64).
         query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
             padded lists.
-        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
-            every row exists.
-        sample_weight: One weight an item, of the shape of the labels. Default: 1.
-        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
-            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        mask: Bool, of the shape of the labels; rows where it is `False` are ignored.
+            Default: all count.
+        sample_weight: One weight per item, of the shape of the labels. Default: 1.
+        query_weight: One weight per query: shape `(queries,)` for padded lists;
+            together with `query_ids` one per row, the same for all rows of a query. Default: 1.
         normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `softmax`.
         temperature: A number that divides the scores, above 0. Default 1.
 
@@ -193,15 +193,15 @@ def unique_softmax(
 
 
 def list_mle(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     ties: Ties = "stable",
-    seed: Any = None,
+    seed: Seed = None,
     normalize: Normalize = "queries",
     temperature: float = 1.0,
 ) -> LossTerm:
@@ -224,11 +224,11 @@ def list_mle(
             float32 (float64 scores: in float64).
         query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
             padded lists.
-        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
-            every row exists.
-        sample_weight: One weight an item, of the shape of the labels. Default: 1.
-        query_weight: One weight a query: shape `(queries,)` for padded lists; beside
-            `query_ids` one value a row, the same for all rows of a query. Default: 1.
+        mask: Bool, of the shape of the labels; rows where it is `False` are ignored.
+            Default: all count.
+        sample_weight: One weight per item, of the shape of the labels. Default: 1.
+        query_weight: One weight per query: shape `(queries,)` for padded lists;
+            together with `query_ids` one per row, the same for all rows of a query. Default: 1.
         ties: The order of equal labels. `"stable"` (default, since it is reproducible):
             the order of the rows. `"random"`: an order drawn for each call, which keeps
             the order of the file from being learned.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.losses.ranking.lambda_weights import LambdaWeight
+from keras_trainsteps.losses.lambda_weights import LambdaWeight
 from keras_trainsteps.losses.ranking.query_weights import query_weights
 from keras_trainsteps.pairs import (
     HINGE,
@@ -26,7 +26,7 @@ from keras_trainsteps.queries import (
     ranking_rows,
 )
 from keras_trainsteps.step.terms import LossTerm, QueryTerm
-from keras_trainsteps.validation import require_choice, require_positive
+from keras_trainsteps.validation import TensorLike, require_choice, require_positive
 
 Pairs = Literal["preference", "all"]
 PairWeight = Literal["product", "preferred"]
@@ -35,13 +35,13 @@ Method = Literal["auto", "exact", "linear"]
 
 
 def pairwise_logistic(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     pairs: Pairs = "preference",
     pair_weight: PairWeight = "product",
     lambda_weight: LambdaWeight | None = None,
@@ -65,19 +65,20 @@ def pairwise_logistic(
             `(queries, list_size)` when there are no `query_ids`.
         y_pred: Scores, same number of entries. float16 and bfloat16 are computed in
             float32, float64 in float64.
-        query_ids: Integer or string ids, one a row, in any order, not necessarily
+        query_ids: Integer or string ids, one per row, in any order, not necessarily
             contiguous. `None` for padded lists.
-        mask: Bool, of the shape of the labels: `False` leaves a row out. Default: all rows.
-        sample_weight: Weights, one a row, not negative. Default: 1.
-        query_weight: Weights of queries, not negative: one a list for padded lists, beside
-            ids one a row, the same for all rows of a query. Default: 1.
+        mask: Bool, of the shape of the labels: rows where it is `False` are ignored.
+            Default: all count.
+        sample_weight: Weights, one per row, not negative. Default: 1.
+        query_weight: Weights of queries, not negative: one per list for padded lists,
+            together with ids one per row, the same for all rows of a query. Default: 1.
         pairs: `"preference"` or `"all"`.
         pair_weight: What a pair weighs: `"product"` of its rows' weights, so that weight 2
             equals the row twice, or the weight of the `"preferred"` row, the one with
             the higher label (the convention of TF-Ranking, Keras-RS and RAX). In a pair
             of equal labels (`pairs="all"`) the latter is the mean of both.
         lambda_weight: A further factor on each pair's term, not on the count, from
-            `losses.lambda_weights`: `NDCG(topn=10)` makes it LambdaRank. Default: none.
+            `losses.lambda_weights`: `NDCG(k=10)` makes it LambdaRank. Default: none.
         normalize: The denominator. `"pairs"`, the default because it is the one that no
             batch composition changes: the sum of the pair weights (RAX divides by the
             number of pairs, also with weights). `"queries"`: each query's mean over its
@@ -129,13 +130,13 @@ def pairwise_logistic(
 
 
 def pairwise_hinge(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     pair_weight: PairWeight = "product",
     lambda_weight: LambdaWeight | None = None,
     normalize: Normalize = "pairs",
@@ -172,13 +173,13 @@ def pairwise_hinge(
 
 
 def pairwise_squared_hinge(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     pair_weight: PairWeight = "product",
     lambda_weight: LambdaWeight | None = None,
     normalize: Normalize = "pairs",
@@ -214,13 +215,13 @@ def pairwise_squared_hinge(
 
 
 def pairwise_soft_zero_one(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     pair_weight: PairWeight = "product",
     lambda_weight: LambdaWeight | None = None,
     normalize: Normalize = "pairs",
@@ -252,13 +253,13 @@ def pairwise_soft_zero_one(
 
 
 def pairwise_mean_squared_error(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     pairs: Pairs = "all",
     pair_weight: PairWeight = "product",
     lambda_weight: LambdaWeight | None = None,

@@ -9,19 +9,19 @@ import tensorflow as tf
 from keras_trainsteps import replicas
 from keras_trainsteps.losses.ranking.lists import Lists, lists
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_choice
+from keras_trainsteps.validation import TensorLike, require_choice
 
 Normalize = Literal["rows", "queries"]
 
 
 def sigmoid_crossentropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     normalize: Normalize = "rows",
 ) -> LossTerm:
     """Sigmoid cross-entropy of each row.
@@ -39,11 +39,11 @@ def sigmoid_crossentropy(
             returned in float32 (float64 logits: in float64).
         query_ids: Integer or string ids, shape `(rows,)`; used by `normalize="queries"`
             and `query_weight` only.
-        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
-            every row exists.
-        sample_weight: One weight a row, of the shape of the labels. Default: 1.
-        query_weight: One weight a query: shape `(queries,)` for padded lists; for flat
-            rows one value a row, the same for all rows of a query. Default: 1.
+        mask: Bool, of the shape of the labels; rows where it is `False` are ignored.
+            Default: all count.
+        sample_weight: One weight per row, of the shape of the labels. Default: 1.
+        query_weight: One weight per query: shape `(queries,)` for padded lists; for flat
+            rows one value per row, the same for all rows of a query. Default: 1.
         normalize: The count. `"rows"` (default, since a pointwise loss knows only rows):
             the sum of the weights, so that a row of weight 2 is a row twice; RAX divides
             by the rows that are not masked, TF-Ranking's Keras losses and Keras by all
@@ -72,13 +72,13 @@ def sigmoid_crossentropy(
 
 
 def mean_squared_error(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    query_ids: Any = None,
-    mask: Any = None,
-    sample_weight: Any = None,
-    query_weight: Any = None,
+    query_ids: TensorLike | None = None,
+    mask: TensorLike | None = None,
+    sample_weight: TensorLike | None = None,
+    query_weight: TensorLike | None = None,
     normalize: Normalize = "rows",
 ) -> LossTerm:
     """Squared error of each row.
@@ -96,11 +96,11 @@ def mean_squared_error(
             in float32 (float64 predictions: in float64).
         query_ids: Integer or string ids, shape `(rows,)`; used by `normalize="queries"`
             and `query_weight` only.
-        mask: Bool, of the shape of the labels; `False` rows do not exist. Default:
-            every row exists.
-        sample_weight: One weight a row, of the shape of the labels. Default: 1.
-        query_weight: One weight a query: shape `(queries,)` for padded lists; for flat
-            rows one value a row, the same for all rows of a query. Default: 1.
+        mask: Bool, of the shape of the labels; rows where it is `False` are ignored.
+            Default: all count.
+        sample_weight: One weight per row, of the shape of the labels. Default: 1.
+        query_weight: One weight per query: shape `(queries,)` for padded lists; for flat
+            rows one value per row, the same for all rows of a query. Default: 1.
         normalize: `"rows"` (default) or `"queries"`, as in `sigmoid_crossentropy`.
 
     Returns:

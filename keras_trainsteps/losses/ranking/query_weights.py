@@ -15,9 +15,9 @@ from keras_trainsteps.validation import as_float
 def query_weights(
     query_weight: Any, y_pred: tf.Tensor, padded: bool, rows: RankingRows
 ) -> tf.Tensor:
-    """One weight a query index, float64, shape `(num_queries,)`.
+    """One weight per query index, float64, shape `(num_queries,)`.
 
-    `query_weight` is one a list for padded lists, beside ids one a row, the same for all rows
+    `query_weight` is one per list for padded lists, with ids one per row, the same for all rows
     of a query; `None` for 1 each.
     """
     num_queries = rows.num_queries

@@ -1,21 +1,24 @@
-"""Random numbers a row that are the same on every replica."""
+"""Random numbers per row that are the same on every replica."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeAlias
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps import replicas
 
+Seed: TypeAlias = int | keras.random.SeedGenerator | None
+"""What makes random numbers repeatable, or `None` for TensorFlow's global seed."""
 
-def tie_keys(shape: tf.Tensor, seed: Any) -> tf.Tensor:
+
+def tie_keys(shape: tf.Tensor, seed: Seed) -> tf.Tensor:
     """Uniform random keys, float64; every replica that asks gets the same ones."""
     return tf.random.stateless_uniform(shape, draw_seed(seed), dtype=tf.float64, alg="philox")
 
 
-def draw_seed(seed: Any) -> tf.Tensor:
+def draw_seed(seed: Seed) -> tf.Tensor:
     """Two int64 numbers for TensorFlow's stateless random functions.
 
     Args:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
 
 from keras_trainsteps.losses.first_order import first_order
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import require_choice
+from keras_trainsteps.validation import TensorLike, require_choice
 
 Normalize = Literal["tokens", "sequences"]
 
 
 def masked_crossentropy(
-    y_true: Any,
-    y_pred: Any,
+    y_true: TensorLike,
+    y_pred: TensorLike,
     *,
-    mask: Any = None,
+    mask: TensorLike | None = None,
     pad_id: int | None = None,
     from_logits: bool = True,
     label_smoothing: float = 0.0,
     normalize: Normalize = "tokens",
-    sample_weight: Any = None,
+    sample_weight: TensorLike | None = None,
 ) -> LossTerm:
     """Cross-entropy of integer targets over the tokens that are not padding.
 
@@ -42,7 +42,7 @@ def masked_crossentropy(
             that do not count may be anything.
         y_pred: Logits, or probabilities, shape `(B, T, V)`. Narrower than float32 is
             computed in float32.
-        mask: Bool, shape `(B, T)`; `False` tokens do not exist. Default: see `pad_id`.
+        mask: Bool, shape `(B, T)`; tokens where it is `False` are ignored. Default: see `pad_id`.
         pad_id: Targets of this value do not exist; with `mask` too, a token needs both.
             With neither, the mask that Keras put on `y_pred` is used
             (`Embedding(mask_zero=True)`); without that, every token counts.
@@ -52,7 +52,7 @@ def masked_crossentropy(
         normalize: `"tokens"` (default, since its exponential is the perplexity): total and
             count are the sums over tokens. `"sequences"`: each sequence weighs the same,
             by the mean of its tokens, as in the "average over batch" of AllenNLP.
-        sample_weight: One weight a token, `(B, T)`, or a sequence, `(B,)` or `(B, 1)`; it
+        sample_weight: One weight per token, `(B, T)`, or per sequence, `(B,)` or `(B, 1)`; it
             enters the count too, so that a weight of 2 is a token twice. Keras divides by
             the tokens instead, whatever their weights. Default: 1.
 
@@ -87,7 +87,7 @@ def masked_crossentropy(
 
 
 def token_sums(values: tf.Tensor, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
-    """The weighted sum of one value a token, and the sum of the weights; float64."""
+    """The weighted sum of one value per token, and the sum of the weights; float64."""
     weight = tf.cast(batch.weight, tf.float64)
     return tf.reduce_sum(weight * tf.cast(values, tf.float64)), tf.reduce_sum(weight)
 

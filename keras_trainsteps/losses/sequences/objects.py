@@ -2,45 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps.losses.bound_loss import BoundLoss
-from keras_trainsteps.losses.sequences.crossentropy import masked_crossentropy
+from keras_trainsteps.losses.sequences.crossentropy import Normalize, masked_crossentropy
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
+@dataclass(eq=False, repr=False, kw_only=True)
 class MaskedCrossentropy(BoundLoss):
-    """`masked_crossentropy` as an object.
+    """Cross-entropy of integer targets over the tokens that are not padding.
 
-    Without `mask` and `pad_id` it takes the mask that Keras puts on the output
-    (`Embedding(mask_zero=True)`), as do `metrics.Perplexity`, `metrics.TokenAccuracy` and
-    `metrics.SequenceAccuracy`. The perplexity of an epoch is the exponential of its loss.
+    For language models, translation and tagging. The perplexity of an epoch is the
+    exponential of its loss.
+
+    ```
+    loss(token) = -log p[y]                                              p = softmax(logits)
+    loss(token) = -(1 - label_smoothing) * log p[y] - label_smoothing * mean_v log p[v]
+    ```
+
+    for targets `(B, T)` and outputs `(B, T, V)`. Without `mask` and `pad_id` it takes the mask
+    that Keras puts on the output (`Embedding(mask_zero=True)`), as do `metrics.Perplexity`,
+    `metrics.TokenAccuracy` and `metrics.SequenceAccuracy`.
 
     Args:
-        mask: The name of the side input with the mask, bool, shape `(B, T)`. Default: none.
-        name: The name of the loss. Default `"masked_crossentropy"`.
-        **options: The options of the function: `pad_id`, `from_logits`, `label_smoothing`,
-            `normalize`.
+        mask: Name of the side input with the mask, bool, shape `(B, T)`; tokens where it is
+            `False` are ignored. Default: none.
+        pad_id: Targets of this value are ignored. Default: none are.
+        from_logits: Whether the outputs are logits (default) or probabilities.
+        label_smoothing: Share of the target spread over all classes, in [0, 1). Default 0.
+        normalize: `"tokens"` (default): the sum over tokens is divided by their weights.
+            `"sequences"`: each sequence weighs the same, by the mean of its tokens.
+        name: Name of the loss in logs. Default `"masked_crossentropy"`.
 
     Raises:
-        TypeError: For an option that the function does not have.
-        ValueError: For an option that the function refuses.
+        TypeError: For a `pad_id` that is no integer, or an argument that is a variable.
+        ValueError: For a `label_smoothing` outside [0, 1) or an unknown `normalize`. In
+            training, for what `losses.masked_crossentropy` refuses.
 
     Example:
 
-    >>> MaskedCrossentropy(mask="is_word", label_smoothing=0.1).side_inputs
-    ('is_word',)
+    >>> from keras_trainsteps import LossAwareModel
+    >>> inputs = keras.Input((3,), dtype="int32", name="words")
+    >>> hidden = keras.layers.Embedding(5, 4)(inputs)
+    >>> model = LossAwareModel(inputs, keras.layers.Dense(5)(hidden))
+    >>> model.compile("adam", loss=MaskedCrossentropy(mask="is_word", label_smoothing=0.1))
+    >>> words = np.array([[1, 2, 0], [3, 4, 2]])
+    >>> history = model.fit({"words": words, "is_word": words != 0}, words, verbose=0)
+    >>> list(history.history)
+    ['loss']
+
+    Reference:
+        Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", 2016
+        (label smoothing).
     """
 
     function = staticmethod(masked_crossentropy)
+    reads = ("mask",)
 
-    def __init__(
-        self, *, mask: str | None = None, name: str | None = None, **options: Any
-    ) -> None:
-        super().__init__({"mask": mask}, options, name=name)
+    mask: str | None = None
+    pad_id: int | None = None
+    from_logits: bool = True
+    label_smoothing: float = 0.0
+    normalize: Normalize = "tokens"
 
     def example(self) -> dict[str, tf.Tensor]:
         return {"y_true": tf.zeros((0, 1), tf.int32), "y_pred": tf.zeros((0, 1, 1))}

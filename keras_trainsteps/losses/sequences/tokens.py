@@ -40,7 +40,7 @@ def tokens(
         mask: Bool, shape `(B, T)`, or `None`.
         pad_id: Targets of this value do not count, or `None`. Combined with `mask` by
             "and". Only with neither is the mask used that Keras put on `y_pred`.
-        sample_weight: One weight a token, `(B, T)`, or a sequence, `(B,)` or `(B, 1)`.
+        sample_weight: One weight per token, `(B, T)`, or per sequence, `(B,)` or `(B, 1)`.
     """
     implicit = getattr(y_pred, "_keras_mask", None)
     y_pred = widen(tf.convert_to_tensor(y_pred))
@@ -94,7 +94,7 @@ def _targets(y_true: Any, predictions: tf.TensorShape) -> tf.Tensor:
         y_true = tf.squeeze(y_true, 2)
     if y_true.shape.rank != 2 or not y_true.shape.is_compatible_with(predictions[:2]):
         raise ValueError(
-            "`y_true` must have one class number a token, shape (batch, time) of `y_pred`. "
+            "`y_true` must have one class number per token, shape (batch, time) of `y_pred`. "
             f"Received: shape {tuple(y_true.shape)} for predictions of shape "
             f"{tuple(predictions)}."
         )
@@ -105,7 +105,7 @@ def _mask(mask: Any, targets: tf.TensorShape) -> tf.Tensor:
     mask = tf.cast(mask, tf.bool)
     if mask.shape.rank != 2 or not mask.shape.is_compatible_with(targets):
         raise ValueError(
-            "`mask` must have one entry a token, the shape of the targets, "
+            "`mask` must have one entry per token, the shape of the targets, "
             f"{tuple(targets)}. Received: shape {tuple(mask.shape)}."
         )
     return mask
@@ -118,7 +118,7 @@ def _one_a_sequence(weight: tf.Tensor, targets: tf.TensorShape) -> bool:
     if (weight.shape.rank == 1 or column) and targets[:1].is_compatible_with(weight.shape[:1]):
         return True
     raise ValueError(
-        "`sample_weight` must have one entry a token, shape (batch, time), or a sequence, "
+        "`sample_weight` must have one entry per token, shape (batch, time), or per sequence, "
         f"shape (batch,) or (batch, 1). Received: shape {tuple(weight.shape)} for targets "
         f"of shape {tuple(targets)}."
     )

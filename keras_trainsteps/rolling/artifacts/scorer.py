@@ -10,10 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_trainsteps import compat
-from keras_trainsteps.added.graph import network_output
-from keras_trainsteps.added.layer import AddedTerms
 from keras_trainsteps.rolling.disk.arrays import bytes_of
+from keras_trainsteps.structure.network import (
+    is_graph,
+    network_layers,
+    network_of,
+    require_built,
+)
 
 # Constants in a config, as Keras spells them (3.15.1).
 _VALUES = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__", "dict")
@@ -35,15 +38,7 @@ def scorer_of(model: keras.Model, inputs: Any = None) -> keras.Model:
     Raises:
         ValueError: When the model is not built, or its network cannot be separated.
     """
-    if isinstance(model, keras.Sequential):
-        if not model.built or not model.inputs:
-            raise ValueError(_not_built(model))
-        first = model.inputs[0]
-        given = keras.Input(batch_shape=first.shape, dtype=first.dtype, name=first.name)
-        return keras.Sequential([given, *network_layers(model)], name=model.name)
-    if isinstance(model, compat.functional_class()):
-        return keras.Model(model.input, network_output(model), name=model.name)
-    return _traced(model, inputs)
+    return network_of(model) if is_graph(model) else _traced(model, inputs)
 
 
 def fingerprint(model: keras.Model) -> str:
@@ -61,16 +56,6 @@ def fingerprint(model: keras.Model) -> str:
         if hasattr(layer, "get_vocabulary"):
             digest.update("\0".join(map(str, layer.get_vocabulary())).encode())
     return digest.hexdigest()
-
-
-def network_layers(model: keras.Model) -> list[keras.layers.Layer]:
-    """The layers of the network: not what the model itself owns, nor what only a loss uses."""
-    if not model.built:
-        raise ValueError(_not_built(model))
-    if isinstance(model, compat.functional_class()):
-        layers: list[keras.layers.Layer] = scorer_of(model).layers
-        return layers
-    return [layer for layer in model.layers if not isinstance(layer, AddedTerms)]
 
 
 def require_stock(config: Any, custom_layers: Collection[str] = ()) -> None:
@@ -112,8 +97,7 @@ def _traced(model: keras.Model, inputs: Any) -> keras.Model:
             f"what it takes. Received: {type(model).__name__} without `inputs`. Pass the "
             "structure of `keras.Input` that `call` takes, side inputs left out."
         )
-    if not model.built:
-        raise ValueError(_not_built(model))
+    require_built(model)
     symbolic = keras.tree.map_structure(_as_input, inputs)
     try:
         # `call` and not the model: its layers become the nodes of the twin.
@@ -157,10 +141,3 @@ def _dicts(value: Any) -> Iterator[Mapping[str, Any]]:
     elif isinstance(value, list | tuple):
         for item in value:
             yield from _dicts(item)
-
-
-def _not_built(model: keras.Model) -> str:
-    return (
-        "`model` must be built: it has no weights yet. Received: an unbuilt "
-        f"{type(model).__name__}. Call it on a batch, or declare its input."
-    )

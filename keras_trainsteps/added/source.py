@@ -1,0 +1,47 @@
+"""What was added to a model, as a source of terms of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.added.layer import AddedTerms
+from keras_trainsteps.step.plan import Added
+from keras_trainsteps.step.terms import LossTerm, StepTerm, as_loss, loss_name
+
+
+def added_of(model: keras.Model, layers: Iterable[AddedTerms], rows: tf.Tensor) -> Added:
+    """From what `model.losses` holds and its layers of added terms."""
+    terms, regularization = [], []
+    for loss in model.losses:
+        name = loss_name(loss)
+        if name is None:
+            regularization.append(loss)
+            continue
+        value = as_loss(loss)
+        counted = tf.cast(rows, value.dtype)
+        terms.append(
+            StepTerm(name, LossTerm(value * counted, counted), value, True, None, "added")
+        )
+    metrics: dict[str, LossTerm] = {}
+    weights: dict[str, tf.Tensor] = {}
+    logged: set[str] = set()
+    for layer in layers:
+        layer.require_values()
+        for name, value in layer.metric_values().items():
+            metrics[name] = _mean(value, rows)
+        weights |= layer.term_weights()
+        logged |= set(layer.logs())
+    return Added(terms, regularization, metrics, weights, frozenset(logged))
+
+
+def _mean(value: Any, rows: tf.Tensor) -> LossTerm:
+    """Sum and count of all values; a scalar counts as the rows of its batch."""
+    value = as_loss(tf.convert_to_tensor(value))
+    if value.shape.rank == 0:
+        counted = tf.cast(rows, value.dtype)
+        return LossTerm(value * counted, counted)
+    return LossTerm(tf.reduce_sum(value), tf.size(value))

@@ -1,0 +1,1 @@
+"""The losses of embeddings as objects for `LossAwareModel.compile(loss=...)`."""

@@ -1,0 +1,1 @@
+"""The ranking losses as objects for `LossAwareModel.compile(loss=...)`."""

@@ -1,0 +1,180 @@
+"""The listwise ranking losses as objects for `compile`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+
+from keras_trainsteps.losses.ranking import listwise
+from keras_trainsteps.losses.ranking.lists import Normalize
+from keras_trainsteps.losses.ranking.objects.base import RankingLoss
+from keras_trainsteps.losses.ranking.ties import Seed
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+@dataclass(eq=False, repr=False, kw_only=True)
+class Softmax(RankingLoss):
+    """Softmax cross-entropy of the scores of each query (ListNet).
+
+    For queries in which few rows are relevant, and as a fast, stable first choice.
+
+    ```
+    loss(query) = -sum_i p_i * log(exp(s_i) / sum_j exp(s_j))
+    ```
+
+    with scores `s` divided by `temperature`, and `p` from the labels, which must not be
+    negative, times the weights of rows.
+
+    Args:
+        query_ids: Name of the side input with the query ids: integers or strings, shape
+            `(rows,)`. `None` for padded lists `(queries, list_size)`. Default `"query_id"`.
+        mask: Name of the side input with the mask, bool, of the shape of the labels; rows
+            where it is `False` are ignored. Default: all count.
+        query_weight: Name of the side input with the weights of queries, not negative: one
+            per row, the same for all rows of a query; for padded lists one per list. Default:
+            1 each.
+        labels: How labels become `p`: `"given"` (default): as they are, as in RAX and
+            TF-Ranking. `"normalized"`: over their sum. `"softmax"`: their softmax, the
+            top-one probabilities of the paper, of any real labels.
+        normalize: What the sum is divided by: the weights of the `"queries"` with a relevant
+            row (default), of all `"lists"` with a row, as RAX divides, or of the `"rows"`.
+        temperature: Divides the scores, above 0. Default 1.
+        name: Name of the loss in logs. Default `"softmax"`.
+
+    Raises:
+        TypeError: For an argument that is a variable or a tensor.
+        ValueError: For an unknown choice, a temperature that is not above 0. In training, for
+            what `losses.softmax` refuses.
+
+    Example:
+
+    >>> from keras_trainsteps import LossAwareModel
+    >>> inputs = keras.Input((2,), name="features")
+    >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
+    >>> model.compile("adam", loss=Softmax(labels="normalized"))
+    >>> x = {"features": np.eye(4, 2), "query_id": np.array([7, 7, 8, 8])}
+    >>> list(model.fit(x, np.array([1.0, 0.0, 2.0, 0.0]), verbose=0).history)
+    ['loss']
+
+    Reference:
+        Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", 2007.
+    """
+
+    function = staticmethod(listwise.softmax)
+
+    labels: listwise.Labels = "given"
+    normalize: Normalize = "queries"
+    temperature: float = 1.0
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+@dataclass(eq=False, repr=False, kw_only=True)
+class UniqueSoftmax(RankingLoss):
+    """Softmax loss in which each row competes with the less relevant ones only.
+
+    For graded labels, not negative: relevant rows do not push each other down.
+
+    ```
+    loss(query) = -sum_i (2 ** y_i - 1) * log(exp(s_i) / (exp(s_i) + lower_i))
+    lower_i = sum_{j: y_j < y_i} exp(s_j)
+    ```
+
+    with scores `s` divided by `temperature`. Weights of rows multiply `2 ** y_i - 1`.
+
+    Args:
+        query_ids: Name of the side input with the query ids: integers or strings, shape
+            `(rows,)`. `None` for padded lists `(queries, list_size)`. Default `"query_id"`.
+        mask: Name of the side input with the mask, bool, of the shape of the labels; rows
+            where it is `False` are ignored. Default: all count.
+        query_weight: Name of the side input with the weights of queries, not negative: one
+            per row, the same for all rows of a query; for padded lists one per list. Default:
+            1 each.
+        normalize: What the sum is divided by: the weights of the `"queries"` with a relevant
+            row (default), of all `"lists"` with a row, as RAX divides, or of the `"rows"`.
+        temperature: Divides the scores, above 0. Default 1.
+        name: Name of the loss in logs. Default `"unique_softmax"`.
+
+    Raises:
+        TypeError: For an argument that is a variable or a tensor.
+        ValueError: For an unknown choice, a temperature that is not above 0. In training, for
+            what `losses.unique_softmax` refuses.
+
+    Example:
+
+    >>> from keras_trainsteps import LossAwareModel
+    >>> inputs = keras.Input((2,), name="features")
+    >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
+    >>> model.compile("adam", loss=UniqueSoftmax())
+    >>> x = {"features": np.eye(4, 2), "query_id": np.array([7, 7, 8, 8])}
+    >>> list(model.fit(x, np.array([1.0, 0.0, 2.0, 0.0]), verbose=0).history)
+    ['loss']
+
+    Reference:
+        Zhu and Klabjan, "Listwise Learning to Rank by Exploring Unique Ratings", 2020.
+    """
+
+    function = staticmethod(listwise.unique_softmax)
+
+    normalize: Normalize = "queries"
+    temperature: float = 1.0
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+@dataclass(eq=False, repr=False, kw_only=True)
+class ListMLE(RankingLoss):
+    """The negative log-likelihood of the order of the labels (ListMLE, Plackett-Luce).
+
+    For full rankings: the whole order counts, not only its head. With the rows of a query in
+    descending order of label, any real numbers,
+
+    ```
+    loss(query) = sum_i (log(sum_{j >= i} exp(s_j)) - s_i)
+    ```
+
+    with scores `s` divided by `temperature`. Weights of rows multiply their summand.
+
+    Args:
+        query_ids: Name of the side input with the query ids: integers or strings, shape
+            `(rows,)`. `None` for padded lists `(queries, list_size)`. Default `"query_id"`.
+        mask: Name of the side input with the mask, bool, of the shape of the labels; rows
+            where it is `False` are ignored. Default: all count.
+        query_weight: Name of the side input with the weights of queries, not negative: one
+            per row, the same for all rows of a query; for padded lists one per list. Default:
+            1 each.
+        ties: The order of equal labels: `"stable"` (default), that of the rows, or `"random"`,
+            drawn for each batch, so that the order of the file is not learned.
+        seed: For `ties="random"`: an integer (the same draw for each batch), a
+            `keras.random.SeedGenerator` (new draws, reproducible), or `None` (default), the
+            global seed.
+        normalize: What the sum is divided by: the weights of the `"queries"` of two rows or
+            more (default), of all `"lists"` with a row, as Keras-RS and TF-Ranking divide, or
+            of the `"rows"`.
+        temperature: Divides the scores, above 0. Default 1.
+        name: Name of the loss in logs. Default `"list_mle"`.
+
+    Raises:
+        TypeError: For an argument that is a variable or a tensor.
+        ValueError: For an unknown choice, a temperature that is not above 0. In training, for
+            what `losses.list_mle` refuses.
+
+    Example:
+
+    >>> from keras_trainsteps import LossAwareModel
+    >>> inputs = keras.Input((2,), name="features")
+    >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
+    >>> model.compile("adam", loss=ListMLE())
+    >>> x = {"features": np.eye(4, 2), "query_id": np.array([7, 7, 8, 8])}
+    >>> list(model.fit(x, np.array([1.0, 0.0, 2.0, 0.0]), verbose=0).history)
+    ['loss']
+
+    Reference:
+        Xia et al., "Listwise Approach to Learning to Rank: Theory and Algorithm", 2008.
+    """
+
+    function = staticmethod(listwise.list_mle)
+
+    ties: listwise.Ties = "stable"
+    seed: Seed = None
+    normalize: Normalize = "queries"
+    temperature: float = 1.0

@@ -1,0 +1,81 @@
+"""Checks of a batch that need no loss, and what a failed one says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import compat
+from keras_trainsteps.step import side_inputs
+from keras_trainsteps.step.batch import Batch
+from keras_trainsteps.step.terms import FAILED, as_loss
+
+
+def of_batch(batch: Batch, names: Iterable[str]) -> list[tf.Operation]:
+    """Refuses a batch without its side inputs, and what XLA cannot take.
+
+    Returns:
+        The checks of values, which only the running step can see. XLA leaves them out.
+    """
+    if names:
+        side_inputs.require(batch.x, names)
+    _require_xla_inputs(batch.x)
+    weights = [leaf for leaf in keras.tree.flatten(batch.sample_weight) if leaf is not None]
+    checks = [
+        tf.debugging.Assert(
+            tf.reduce_all(as_loss(weight) >= 0),
+            [
+                f"{FAILED}`sample_weight` must be numbers that are not negative. Received: "
+                "negative weights or NaN. To leave a row out, give it a weight of 0."
+            ],
+        )
+        for weight in weights
+    ]
+    return [check for check in checks if check is not None]
+
+
+def as_value_error(error: tf.errors.InvalidArgumentError) -> ValueError | None:
+    """The `ValueError` that a failed check of ours stands for."""
+    found = re.search(rf"{FAILED}(.*?)('|\]|\n|$)", error.message or "")
+    return ValueError(found.group(1).strip()) if found else None
+
+
+def _require_xla_inputs(x: Any) -> None:
+    """Refuses strings under XLA, which has none."""
+    if not isinstance(x, Mapping):
+        return
+    strings = [name for name, value in x.items() if getattr(value, "dtype", None) == tf.string]
+    if strings and compat.in_xla():
+        raise ValueError(
+            f"Entry {strings[0]!r} of `x` must not be strings under XLA, which has none. "
+            "Received: strings with `jit_compile=True`. Turn them into integers before "
+            "`fit`, or compile with `jit_compile=False`."
+        )
+
+
+def require_one_target(y: Any, y_pred: Any) -> None:
+    """Refuses a dict of several targets for metrics of one output, where Keras takes any."""
+    if isinstance(y, Mapping) and len(y) > 1 and not keras.tree.is_nested(y_pred):
+        raise ValueError(
+            "Compiled metrics need one target for the one output of the model. Received: "
+            f"`y` with entries {sorted(map(str, y))}, of which Keras would take the first. "
+            "Pass the target alone and the others as entries of `x`."
+        )
+
+
+def require_listed(
+    metrics: Iterable[keras.metrics.Metric], metric: keras.metrics.Metric | None
+) -> None:
+    """Refuses `metrics` of a subclass without one that is updated: it is never reset."""
+    metrics = list(metrics)
+    if metric is not None and all(metric is not listed for listed in metrics):
+        raise ValueError(
+            "`metrics` must hold those of the model: what is not listed is not reset, and "
+            f"logged as 0 or over all epochs. Received: {[m.name for m in metrics]}, "
+            f"without {metric.name!r}. Return `[*super().metrics, ...]`, or delete it: "
+            "metrics that are attributes are found."
+        )

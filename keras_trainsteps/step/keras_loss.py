@@ -1,0 +1,163 @@
+"""One loss of Keras on one output, as a sum with its denominator.
+
+On one replica its value is what the Keras loss returns, to the bit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import compat
+from keras_trainsteps.step.terms import LossTerm, as_loss
+
+
+class FunctionLoss(keras.losses.Loss):
+    """A plain function `(y_true, y_pred)` as a loss. Without targets `y_true` is `None`."""
+
+    def __init__(self, function: Callable[[Any, Any], Any], name: str) -> None:
+        # Keras opens a name scope of that name, which cannot be `<lambda>`.
+        super().__init__(name=re.sub(r"\W", "", name) or "function")
+        self.function = function
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.function(y_true, y_pred)
+
+    def without_target(self) -> FunctionLoss | None:
+        """The loss of the output alone; `None` for a function of Keras, which needs targets."""
+        module = getattr(self.function, "__module__", None) or ""
+        if module.split(".")[0] in ("keras", __package__.split(".")[0]):
+            return None
+        return FunctionLoss(lambda _, y_pred: self.function(None, y_pred), self.name)
+
+
+def as_loss_object(leaf: Any) -> keras.losses.Loss | None:
+    """What `compile` was given for one loss, as an object; `None` stays."""
+    if leaf is None:
+        return None
+    if isinstance(leaf, str) and leaf.lower() in ("crossentropy", "ce"):
+        return FunctionLoss(_crossentropy, leaf)
+    found = keras.losses.get(leaf)
+    if isinstance(found, keras.losses.Loss):
+        return found
+    name = leaf if isinstance(leaf, str) else getattr(found, "__name__", type(found).__name__)
+    return FunctionLoss(found, name)
+
+
+def keras_term(
+    loss: keras.losses.Loss,
+    y_true: Any,
+    y_pred: Any,
+    sample_weight: Any,
+    *,
+    rows: tf.Tensor,
+    num_replicas: int,
+) -> tuple[LossTerm, tf.Tensor, bool]:
+    """Sum and denominator of a loss, its value, and whether epochs average it by rows."""
+    if y_true is None:
+        loss, y_true = _without_target(loss), y_pred  # Keras takes no `None` for a target
+    y_true, y_pred = _aligned(y_true, y_pred)
+    count = _own_count(loss, y_true, y_pred, sample_weight)
+    if num_replicas == 1:
+        value = as_loss(loss(y_true, y_pred, sample_weight))
+        counted = tf.cast(rows, value.dtype) if count is None else count
+        return LossTerm(value * counted, counted), value, count is None
+    term = _replica_term(loss, y_true, y_pred, sample_weight, rows, count, num_replicas)
+    return term, as_loss(term.value), count is None
+
+
+def _crossentropy(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    """The cross-entropy that the shapes ask for, as in Keras."""
+    if y_pred.shape[-1] == 1:
+        return keras.losses.binary_crossentropy(y_true, y_pred)
+    if y_true.shape.rank < y_pred.shape.rank or y_true.shape[-1] == 1:
+        return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+    return keras.losses.categorical_crossentropy(y_true, y_pred)
+
+
+def _without_target(loss: keras.losses.Loss) -> keras.losses.Loss:
+    alone = loss.without_target() if isinstance(loss, FunctionLoss) else None
+    if alone is None:
+        raise ValueError(
+            f"`y` must be given: the compiled loss {loss.name!r} compares an output with a "
+            "target. Received: a batch without one. Pass `y` to `fit`, or compile with a "
+            "function `(y_true, y_pred)` that takes `None` for `y_true`."
+        )
+    return alone
+
+
+def _aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
+    """Target and output with the same number of axes, where one has a last axis of 1 more.
+
+    Keras does so inside its own losses only; a subclass of `Loss` would broadcast.
+    """
+    if y_true is None or keras.tree.is_nested(y_true) or keras.tree.is_nested(y_pred):
+        return y_true, y_pred
+    axes = y_true.shape.rank, y_pred.shape.rank
+    if axes in ((1, 2), (2, 1)) and (y_true, y_pred)[axes[1] - 1].shape[-1] == 1:
+        return tf.reshape(y_true, (-1, 1)), _reshaped(y_pred, (-1, 1))
+    if None in axes or 0 in axes or abs(axes[0] - axes[1]) != 1:
+        return y_true, y_pred
+    if axes[0] > axes[1] and y_true.shape[-1] == 1:
+        return tf.squeeze(y_true, -1), y_pred
+    if axes[1] > axes[0] and y_pred.shape[-1] == 1:
+        return y_true, _reshaped(y_pred, tf.shape(y_pred)[:-1])
+    return y_true, y_pred
+
+
+def _reshaped(y_pred: tf.Tensor, shape: Any) -> tf.Tensor:
+    return compat.with_mask_of(y_pred, tf.reshape(y_pred, shape))
+
+
+def _own_count(
+    loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any
+) -> tf.Tensor | None:
+    """What a Keras loss divides by where that is not the number of values.
+
+    It is the number of values under a mask, or the sum of their weights. Keras averages
+    the epoch of such losses by rows; here their sums are added up.
+    """
+    weighted_mean = loss.reduction == "mean_with_sample_weight"
+    masked = compat.mask_of(y_pred) is not None
+    if loss.reduction in (None, "none", "sum") or not (weighted_mean or masked):
+        return None
+    ones = FunctionLoss(
+        lambda y_true, y_pred: tf.ones_like(_values(loss, y_true, y_pred)), "ones"
+    )
+    weights = sample_weight if weighted_mean else None
+    return tf.reduce_sum(_each(ones, y_true, y_pred, weights))
+
+
+def _values(loss: keras.losses.Loss, y_true: Any, y_pred: Any) -> tf.Tensor:
+    return tf.convert_to_tensor(loss.call(y_true, y_pred))
+
+
+def _each(loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any) -> tf.Tensor:
+    """The weighted and masked values of a Keras loss, before its reduction."""
+    each = object.__new__(type(loss))  # `copy.copy` goes through Keras's serialization
+    each.__dict__.update(loss.__dict__, reduction=None)
+    return as_loss(each(y_true, y_pred, sample_weight))
+
+
+def _replica_term(
+    loss: keras.losses.Loss,
+    y_true: Any,
+    y_pred: Any,
+    sample_weight: Any,
+    rows: tf.Tensor,
+    count: tf.Tensor | None,
+    num_replicas: int,
+) -> LossTerm:
+    """Sum and denominator of a Keras loss on this replica, for a sum over all replicas."""
+    values = _each(loss, y_true, y_pred, sample_weight)
+    if values.shape.rank == 0:  # a function that reduces by itself
+        counted = tf.cast(rows, values.dtype)
+        return LossTerm(values * counted, counted)
+    total = tf.reduce_sum(values)
+    if loss.reduction in (None, "none", "sum"):
+        return LossTerm(total, tf.constant(1 / num_replicas, total.dtype))
+    return LossTerm(total, tf.cast(tf.size(values) if count is None else count, total.dtype))

@@ -1,0 +1,120 @@
+"""What can be decided before the first batch: a step only follows it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import compat, replicas
+from keras_trainsteps.step import checks, total
+from keras_trainsteps.step.batch import Batch
+from keras_trainsteps.step.compiled import CompiledLosses
+from keras_trainsteps.step.hook import hook_terms
+from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.running import Running
+from keras_trainsteps.step.terms import LossTerm, StepTerm
+from keras_trainsteps.step.total import Losses
+
+
+class Added(NamedTuple):
+    """What was added to a model or its layers, in one batch.
+
+    Attributes:
+        terms: The losses that have a name.
+        regularization: The other ones, and those of regularizers.
+        metrics: Sum and count of each added metric, by name.
+        weights: Trained weights of terms, by name of term.
+        logged: The names of trained coefficients in the logs.
+    """
+
+    terms: list[StepTerm]
+    regularization: list[tf.Tensor]
+    metrics: Mapping[str, LossTerm]
+    weights: Mapping[str, tf.Tensor]
+    logged: frozenset[str]
+
+
+class Plan(NamedTuple):
+    """What does not change between the batches of a model.
+
+    Attributes:
+        side_inputs: The entries of `x` that the network never sees.
+        compiled: The losses of `compile`; the first source of terms.
+        hook: `compute_losses`, where it is filled; the second source.
+        added: Gives what was added for a batch of so many rows; the third source.
+        own_loss: A subclass's own `compute_loss`, instead of all three.
+        output_names: What the model calls its outputs.
+        waits: Whether a step is held back until its batch is there.
+        log: Where the losses of batches are entered.
+    """
+
+    side_inputs: frozenset[str]
+    compiled: CompiledLosses
+    hook: Callable[..., Any] | None
+    added: Callable[[tf.Tensor], Added]
+    own_loss: Callable[..., tf.Tensor] | None
+    output_names: Sequence[str] | None
+    waits: bool
+    log: Log
+
+    def running(self, batch: Batch, *, training: bool, by_hand: bool = False) -> Running:
+        """A step on `batch`: nothing of it runs before the checks, and the batch, are there."""
+        needed: list[Any] = checks.of_batch(batch, self.side_inputs)
+        if self.waits:
+            needed += batch
+        self.log.training = training
+        held_back = compat.after(needed) if needed else None
+        return Running(batch.x, batch.rows, self.log, by_hand, held_back)
+
+    def losses(self, batch: Batch, y_pred: Any, *, training: bool) -> Losses:
+        """Every term of a batch, and their total."""
+        shape = {"rows": batch.rows(y_pred), "num_replicas": replicas.num_replicas()}
+        if self.own_loss is not None:
+            takes = inspect.signature(self.own_loss).parameters
+            told = {"training": training} if "training" in takes else {}
+            own = self.own_loss(batch.x, batch.y, y_pred, batch.sample_weight, **told)
+            return total.of_own(own, **shape)
+        terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
+        if self.hook is not None:
+            terms += hook_terms(self.hook, batch, y_pred, shape["rows"], training)
+        added = self.added(shape["rows"])
+        terms = self.compiled.weights.given_to([*terms, *added.terms], self.compiled.output_names)
+        terms = _times(added.weights, terms)
+        return total.total(
+            terms, added.regularization, added.metrics, also_logged=added.logged, **shape
+        )
+
+    def compiled_losses(
+        self, batch: Batch, y_pred: Any, regularization: Iterable[tf.Tensor]
+    ) -> Losses:
+        """The losses of `compile` alone, and what is given as regularization."""
+        shape = {"rows": batch.rows(y_pred), "num_replicas": replicas.num_replicas()}
+        terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
+        return total.total(terms, regularization, {}, **shape)
+
+
+def _times(trained: Mapping[str, tf.Tensor], terms: list[StepTerm]) -> list[StepTerm]:
+    """The terms with their trained weights times the given ones."""
+    if not trained:
+        return terms
+    known = {term.name for term in terms}
+    unknown = sorted(set(trained) - known)
+    if unknown:
+        raise ValueError(
+            "`terms` of `UncertaintyWeighting` must be terms of the loss. Received: "
+            f"{unknown}, where the terms are {sorted(known)}."
+        )
+
+    def weight(term: StepTerm) -> tf.Tensor:
+        value = trained[term.name]
+        if term.weight is None:
+            return value
+        return value * keras.ops.convert_to_tensor(term.weight, dtype=value.dtype)
+
+    return [
+        term._replace(weight=weight(term)) if term.name in trained else term for term in terms
+    ]

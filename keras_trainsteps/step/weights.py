@@ -1,0 +1,102 @@
+"""The loss weights of `compile`: one object that knows what each belongs to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps.step.outputs import Output, entry_of
+from keras_trainsteps.step.terms import StepTerm
+
+
+class LossWeights:
+    """What `compile(loss_weights=...)` was given.
+
+    Args:
+        given: A number for every compiled loss, a list of one weight per loss or per output,
+            or a dict by name of output or logged term. Values may be variables.
+    """
+
+    def __init__(self, given: Any = None) -> None:
+        self.given = given
+
+    @property
+    def variables(self) -> dict[str, keras.Variable]:
+        """The weights that are variables, by where they stand."""
+        flat = keras.tree.flatten_with_path(self.given)
+        return {
+            "/".join(map(str, path)): weight
+            for path, weight in flat
+            if isinstance(weight, keras.Variable)
+        }
+
+    def as_numbers(self) -> Any:
+        """The weights as Keras takes them: variables as the numbers they hold."""
+        return keras.tree.map_structure(
+            lambda weight: (
+                float(weight) if isinstance(weight, keras.Variable | tf.Variable) else weight
+            ),
+            self.given,
+        )
+
+    def of_term(self, name: str) -> Any:
+        """The weight that is given to a term by its name; `None` for 1."""
+        return self.given.get(name) if isinstance(self.given, Mapping) else None
+
+    def of_losses(self, names: Sequence[str], outputs: Sequence[Output]) -> list[Any]:
+        """The weight of each compiled loss, of which `outputs` holds the output it is on."""
+        given = self.given
+        if isinstance(given, Mapping):
+            on_output: dict[Any, int] = {}
+            weights = []
+            for name, output in zip(names, outputs, strict=True):
+                keys = [name, name.removesuffix("_loss"), output.name]
+                weight = next((given[key] for key in keys if key in given), None)
+                weight = entry_of(given, output) if weight is None else weight
+                number = on_output.get(output.path, 0)
+                on_output[output.path] = number + 1
+                weights.append(weight[number] if isinstance(weight, (list, tuple)) else weight)
+            return weights
+        if not keras.tree.is_nested(given):
+            return [given] * len(names)
+        flat = keras.tree.flatten(given)
+        if len(flat) == len(names):
+            return flat
+        distinct = list(dict.fromkeys(output.path for output in outputs))
+        if len(flat) == len(distinct):
+            return [flat[distinct.index(output.path)] for output in outputs]
+        raise ValueError(
+            "`loss_weights` must match the number of losses. "
+            f"Received: {len(flat)} weights for {len(names)} losses."
+        )
+
+    def given_to(self, terms: Iterable[StepTerm], output_names: Iterable[str]) -> list[StepTerm]:
+        """The terms with their weights; those of `compile` have theirs already.
+
+        Raises:
+            ValueError: For weights of what is neither a term nor an output.
+        """
+        terms = list(terms)
+        if self.given is None:
+            return terms
+        names = [term.name for term in terms]
+        if isinstance(self.given, Mapping):
+            known = {*names, *(name.removesuffix("_loss") for name in names), *output_names}
+            unknown = [name for name in self.given if name not in known]
+            if unknown:
+                raise ValueError(
+                    "`loss_weights` must name terms or outputs. "
+                    f"Received: {unknown}, where the terms are {sorted(names)}."
+                )
+        elif all(term.source != "compile" for term in terms):
+            raise ValueError(
+                "`loss_weights` must be a dict by name when there is no compiled loss. "
+                f"Received: {self.given!r}, where the terms are {sorted(names)}."
+            )
+        return [
+            term if term.source == "compile" else term._replace(weight=self.of_term(term.name))
+            for term in terms
+        ]

@@ -1,0 +1,162 @@
+"""Rules for equal scores: all orders by brute force, random orders, zeros of both signs."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_trainsteps import metrics
+from keras_trainsteps.metrics import DCG, MAP, MRR, NDCG
+from tests.reference import ranking
+
+
+def case(build, value, **options):
+    return build, functools.partial(ranking.average, value, **options)
+
+
+CASES = {
+    "dcg@3": case(functools.partial(DCG, k=3), ranking.dcg, k=3),
+    "ndcg": case(NDCG, ranking.ndcg),
+    "ndcg@2": case(functools.partial(NDCG, k=2), ranking.ndcg, k=2),
+    "mrr": case(MRR, ranking.mrr),
+    "mrr@2": case(functools.partial(MRR, k=2), ranking.mrr, k=2),
+    "hit_rate@2": case(functools.partial(metrics.HitRateAtK, k=2), ranking.hit_rate, k=2),
+    "precision@2": case(functools.partial(metrics.PrecisionAtK, k=2), ranking.precision, k=2),
+    "recall@3": case(functools.partial(metrics.RecallAtK, k=3), ranking.recall, k=3),
+    "map": case(MAP, ranking.average_precision),
+    "map@3": case(functools.partial(MAP, k=3), ranking.average_precision, k=3),
+    "arp": case(metrics.ARP, ranking.arp),
+}
+RULES = [build for build, _ in CASES.values()]
+
+
+@st.composite
+def queries(draw):
+    """Queries of at most 5 rows, most of them tied."""
+    sizes = draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))
+    rows = sum(sizes)
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    order = rng.permutation(rows)
+    y = rng.integers(0, draw(st.integers(1, 3)), size=rows).astype("float64")
+    s = rng.integers(-1, draw(st.integers(0, 2)), size=rows).astype("float64")
+    return y, s, np.repeat(np.arange(len(sizes)), sizes)[order], rng.random(rows) < 0.9
+
+
+def assert_average_is_the_mean_over_all_orders(batch):
+    y, s, ids, mask = batch
+    for name, (build, value) in CASES.items():
+        metric = build("q", ties="average")
+        metric.update_state(y, s, query_ids=ids, mask=mask)
+        expected = ranking.by_query(value, y, s, ids, mask)
+        assert float(metric.result()) == pytest.approx(expected, rel=1e-12, abs=1e-12), name
+
+
+@settings(max_examples=12)
+@given(queries())
+def test_average_is_the_mean_over_all_orders(batch):
+    assert_average_is_the_mean_over_all_orders(batch)
+
+
+@pytest.mark.slow
+@settings(max_examples=40)
+@given(queries())
+def test_average_is_the_mean_over_all_orders_of_many_batches(batch):
+    assert_average_is_the_mean_over_all_orders(batch)
+
+
+@pytest.mark.parametrize("build", RULES)
+def test_without_ties_the_rules_agree(build):
+    rng = np.random.default_rng(0)
+    batch = (rng.integers(0, 3, size=20), rng.permutation(20).astype("float64"))
+    found = []
+    for ties in ("stable", "average", "random"):
+        metric = build("q", ties=ties)
+        metric.update_state(*batch, query_ids=np.arange(20) % 4)
+        found.append(float(metric.result()))
+    assert found[0] == found[2] == pytest.approx(found[1], rel=1e-14)
+
+
+def test_long_runs_of_ties_stay_exact():
+    rows, relevant = 2000, 3
+    y = np.arange(rows) < relevant
+    # P(the first relevant row is at rank r) by exact integers.
+    orders = [1.0]
+    for rank in range(1, rows):
+        orders.append(orders[-1] * (rows - relevant - rank + 1) / (rows - rank + 1))
+    chances = [left * relevant / (rows - i) for i, left in enumerate(orders)]
+    for metric, expected in (
+        (MRR("q", ties="average"), sum(p / (i + 1) for i, p in enumerate(chances))),
+        (metrics.HitRateAtK("q", k=50, ties="average"), sum(chances[:50])),
+        (metrics.RecallAtK("q", k=50, ties="average"), 50 / rows),
+    ):
+        metric.update_state(y, np.zeros(rows), query_ids=np.zeros(rows, int))
+        assert float(metric.result()) == pytest.approx(expected, rel=1e-12)
+
+
+class Hits:
+    """MRR of queries of a relevant and another row of one score: 1 or 1/2 each."""
+
+    def __init__(self, seed, queries=400, **compiled):
+        self.metric = MRR("q", ties="random", seed=seed, split_queries="count_parts")
+        self.update = tf.function(self.metric.update_state, **compiled)
+        self.ids = tf.constant(np.repeat(np.arange(queries), 2))
+        self.labels = tf.constant(np.arange(2 * queries) % 2)
+
+    def __call__(self, updates=1):
+        self.metric.reset_state()
+        for _ in range(updates):
+            self.update(self.labels, tf.zeros(tf.shape(self.labels)), query_ids=self.ids)
+        return float(self.metric.result())
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_random_orders_are_fair(jit_compile):
+    hits = Hits(seed=1, jit_compile=jit_compile)
+    found = hits()
+    assert found == pytest.approx(0.75, abs=4 * 0.25 / np.sqrt(400))
+    assert found == hits()
+
+
+def test_random_orders_repeat_with_the_seed_and_differ_without():
+    found = {seed: Hits(seed)() for seed in (-1, 1)}
+    assert Hits(seed=1)() == found[1]
+    assert found[-1] != found[1]
+
+
+def test_random_orders_differ_between_batches_and_repeat_after_a_reset():
+    # Were the order that of the first batch again, the mean would be 1 or 1/2.
+    assert 0.6 < Hits(seed=3, queries=1)(updates=100) < 0.9
+    metric = metrics.DCG("q", ties="random", k=1)
+    found = []
+    for _ in range(2):
+        metric.reset_state()
+        for query in range(2):
+            metric.update_state(np.arange(9), np.zeros(9), query_ids=np.full(9, query))
+        found.append(float(metric.result()))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize(
+    "builds", [[MRR], pytest.param([NDCG, MRR, MAP], marks=pytest.mark.slow)]
+)
+def test_xla_agrees(builds):
+    y = np.array([0.0, 1.0, 2.0, 0.0, 1.0, 0.0])
+    s = np.array([0.0, -0.0, 1.0, 2.0, 2.0, 2.0])  # zeros of both signs are equal
+    ids = np.array([0, 0, 0, 1, 1, 1])
+    rules = ("stable", "average")  # XLA draws other random numbers
+    built = [build("q", ties=ties) for build in builds for ties in rules]
+
+    def update(y, s, ids):
+        for metric in built:
+            metric.update_state(y, s, query_ids=ids)
+
+    found = []
+    for run in (update, tf.function(update, jit_compile=True)):
+        for metric in built:
+            metric.reset_state()
+        run(*map(tf.constant, (y, s, ids)))
+        found.append([float(metric.result()) for metric in built])
+    assert found[1] == pytest.approx(found[0], rel=1e-12)

@@ -1,0 +1,81 @@
+"""Models on two replicas of one process; prints what each logs, or its refusal, as JSON."""
+
+import json
+
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0],
+    [tf.config.LogicalDeviceConfiguration()] * 2,
+)
+
+import keras  # noqa: E402
+from keras import ops  # noqa: E402
+
+from keras_trainsteps import LossAwareModel, LossTerm  # noqa: E402
+from tests.toy import X, Y, hooked, network, still  # noqa: E402
+
+STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+LARGE = 2**24 + 1  # no float32, and neither is the sum of two
+
+
+class Threefold(LossAwareModel):
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        return 3.0 * super().compute_loss(x, y, y_pred, sample_weight, training)
+
+
+class ByHand(LossAwareModel):
+    def train_step(self, data):
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = ops.mean(ops.square(y - self(x, training=True)))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        self.metrics[0].update_state(loss)
+        return {"loss": self.metrics[0].result()}
+
+
+def large(x, y, y_pred):
+    return {"large": LossTerm(tf.constant(float(LARGE), tf.float64), tf.constant(1.0))}
+
+
+def model(cls=LossAwareModel, **options):
+    with STRATEGY.scope():
+        return still(network(cls), **options)
+
+
+def evaluated(model, batch_size=5):
+    """The logs of batches of five rows, of which one replica takes three."""
+    return model.evaluate(X, Y, batch_size=batch_size, verbose=0, return_dict=True)
+
+
+def batch_logs(model):
+    logs = []
+    record = keras.callbacks.LambdaCallback()
+    record.on_test_batch_end = lambda batch, now=None, **kwargs: logs.append(
+        {name: float(value) for name, value in (now or kwargs["logs"]).items()}
+    )
+    model.evaluate(X, Y, batch_size=5, verbose=0, callbacks=[record])
+    return logs[-1]
+
+
+def refused(act):
+    try:
+        act()
+    except ValueError as error:
+        return str(error)
+    return "nothing"
+
+
+if __name__ == "__main__":
+    found = {
+        "overridden": evaluated(model(Threefold, loss="mse"), batch_size=10),
+        "sum": evaluated(model(loss=keras.losses.MeanSquaredError(reduction="sum"))),
+        "reduced": evaluated(model(loss=lambda y, y_pred: ops.mean(ops.square(y - y_pred)))),
+        "large": batch_logs(model(hooked(large))),
+    }
+    several = model(loss="mse", steps_per_execution=2)
+    found["steps_per_execution"] = refused(lambda: evaluated(several))
+    by_hand = model(ByHand, loss="mse")
+    found["by hand"] = refused(lambda: by_hand.fit(X, Y, batch_size=5, verbose=0))
+    print(json.dumps(found))

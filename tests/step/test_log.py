@@ -1,0 +1,77 @@
+"""Epochs, names and checks of what is logged."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from keras_trainsteps import losses
+from tests.toy import ROWS, X, fit, hooked, network, still
+
+WHOLE = {"features": X, "query_id": np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])}
+LONE = {"features": X, "query_id": np.arange(ROWS)}
+LABELS = np.arange(ROWS)[:, None] % 3.0
+NOTHING = "'ranking' had nothing to count in the whole epoch"
+
+
+def ranking():
+    """A model with one term that compares the rows of queries."""
+
+    def hook(x, y, y_pred):
+        return {"ranking": losses.list_mle(y, y_pred, query_ids=x["query_id"])}
+
+    return still(network(hooked(hook, side_inputs=["query_id"])))
+
+
+# Queries of one row
+
+
+def test_the_sizes_of_queries_start_anew_in_each_epoch():
+    model = ranking()
+    fit(model, WHOLE, LABELS)
+    with pytest.raises(ValueError, match=r"'ranking' compares .*every query had one row"):
+        fit(model, LONE, LABELS)
+
+
+def test_validation_data_of_one_row_a_query_are_evaluated():
+    with pytest.warns(UserWarning, match=NOTHING):
+        history = fit(ranking(), WHOLE, LABELS, validation_data=(LONE, LABELS))
+    assert history["val_ranking"] == [0.0]
+
+
+def test_a_batch_of_one_row_a_query_is_taken_outside_of_fit():
+    model = ranking()
+    model.train_on_batch(LONE, LABELS)
+    with pytest.warns(UserWarning, match=NOTHING):
+        assert model.get_metrics_result()["ranking"] == 0.0
+    assert int(model.optimizer.iterations) == 1
+
+
+# Names
+
+
+def test_a_term_of_the_hook_may_not_look_like_one_of_validation():
+    model = still(network(hooked(lambda x, y, y_pred: {"val_error": ops.square(y_pred)})))
+    with pytest.raises(ValueError, match=r"does not start with 'val_' .*Received: 'val_error'"):
+        fit(model)
+
+
+@pytest.mark.parametrize("method", ["add_loss", "add_metric"])
+def test_the_name_of_an_added_term_holds_no_slash(method):
+    model = network()
+    with pytest.raises(ValueError, match=r"`name` must be a string without '/'.*'kernel/norm'"):
+        getattr(model, method)(lambda: ops.sum(model.weights[0]), name="kernel/norm")
+
+
+@pytest.mark.parametrize("name", ["loss", "regularization"])
+@pytest.mark.parametrize("kind", ["function", "metric"])
+@pytest.mark.parametrize("weighted", [False, True], ids=["metrics", "weighted_metrics"])
+def test_a_metric_with_the_name_of_what_the_model_logs_is_refused(name, kind, weighted):
+    def metric(y_true, y_pred):
+        return ops.mean(ops.abs(y_true - y_pred))
+
+    metric.__name__ = name
+    given = metric if kind == "function" else keras.metrics.MeanAbsoluteError(name=name)
+    options = {"weighted_metrics" if weighted else "metrics": [given]}
+    with pytest.raises(ValueError, match=f"A metric must not have the name .* '{name}'"):
+        still(network(), loss="mse", **options)
