@@ -126,7 +126,7 @@ def saving_cost(model, folder, rounds):
     publish_model(registry, model)
     plain.save(folder / "plain.keras")
     scorer_files = [folder / "scorer" / "model.keras"]
-    training_files = [folder / "training" / "state.bin"]
+    training_files = [folder / "training" / "state.safetensors"]
     size, hash_scorer = hash_of(scorer_files)
     all_size, hash_all = hash_of([*scorer_files, *training_files])
 

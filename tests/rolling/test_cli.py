@@ -64,7 +64,7 @@ def test_a_week_on_the_command_line(cli, registry, monkeypatch):
     assert "3 weights load from version champion" in printed
     assert "features" in printed
     assert cli("verify")[0] == 0
-    state = registry.directory / "3" / "training" / "state.bin"
+    state = registry.directory / "3" / "training" / "state.safetensors"
     state.write_bytes(state.read_bytes()[:-1])
     code, printed = cli("verify")
     assert code == 4

@@ -124,7 +124,7 @@ def test_unbuilt_models_are_refused():
 
 def test_damaged_states_are_refused(tmp_path):
     save_for_training(compiled(ranker()), tmp_path / "s")
-    path = tmp_path / "s" / "state.bin"
+    path = tmp_path / "s" / "state.safetensors"
     good = path.read_bytes()
     model = compiled(ranker(), seed=1)
     for at in range(0, len(good), len(good) // 20):

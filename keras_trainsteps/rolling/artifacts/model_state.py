@@ -21,7 +21,7 @@ from keras_trainsteps.rolling.disk.arrays import Arrays
 from keras_trainsteps.structure.structure import Structure, structure_of, value_of
 
 KIND = "training"
-_FILE = "state.bin"
+_FILE = "state.safetensors"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,52 +1,10 @@
-"""Statistics of scores by query, in NumPy: metrics, churn, drift, bootstrap."""
+"""Statistics of scores, in NumPy: errors, churn, drift, bootstrap."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.floating[Any]]
-Rows = list[npt.NDArray[np.int_]]
-
-
-def rows_by_query(query_ids: npt.NDArray[Any]) -> Rows:
-    """The rows of each query."""
-    _, query = np.unique(query_ids, return_inverse=True)
-    order = np.argsort(query, kind="stable")
-    return np.split(order, np.cumsum(np.bincount(query))[:-1])
-
-
-def ndcg(labels: Floats, scores: Floats, k: int = 10) -> float:
-    """NDCG@k of one query, gains `2**label - 1`; ties share their ranks' discounts.
-
-    NaN for a query without a positive label, which no order can be better for.
-    """
-    gains = 2.0 ** labels.astype("float64") - 1
-    discounts = 1 / np.log2(np.arange(2, len(gains) + 2))
-    discounts[k:] = 0
-    best = float(np.sum(np.sort(gains)[::-1] * discounts))
-    if best <= 0:
-        return float("nan")
-    values, group = np.unique(-scores, return_inverse=True)
-    counts = np.bincount(group, minlength=len(values))
-    ends = np.cumsum(counts)
-    sums = np.concatenate([[0.0], np.cumsum(discounts)])
-    shared = (sums[ends] - sums[ends - counts]) / counts
-    return float(np.sum(gains * shared[group]) / best)
-
-
-def pair_accuracy(labels: Floats, scores: Floats) -> float:
-    """Share of a query's pairs of unequal labels that are in the right order; ties half.
-
-    NaN for a query without such a pair.
-    """
-    better = labels[:, None] > labels[None, :]
-    if not better.any():
-        return float("nan")
-    right = np.sign(scores[:, None] - scores[None, :])
-    return float(np.mean((right[better] + 1) / 2))
+from keras_trainsteps.rolling.gate.queries import Floats
 
 
 def squared_error(labels: Floats, scores: Floats) -> float:
@@ -59,14 +17,6 @@ def top_overlap(old: Floats, new: Floats, k: int) -> float:
     k = min(k, len(old))
     tops = [set(np.argsort(-scores, kind="stable")[:k].tolist()) for scores in (old, new)]
     return len(tops[0] & tops[1]) / k
-
-
-def kendall_tau(old: Floats, new: Floats) -> float:
-    """Kendall's tau-b of two scores of a query; NaN where one of them is constant."""
-    left = np.sign(old[:, None] - old[None, :])
-    right = np.sign(new[:, None] - new[None, :])
-    norm = np.sqrt(np.sum(left != 0) * np.sum(right != 0))
-    return float(np.sum(left * right) / norm) if norm else float("nan")
 
 
 def stability_index(old: Floats, new: Floats, bins: int = 10) -> float:

@@ -25,7 +25,9 @@ def test_a_version_serves_trains_and_can_be_watched(registry):
     model.compile("adam")
     number = publish_model(registry, model, saved_model=True, data_window=("a", "b"))
     found = registry.verify(number)
-    assert {"saved_model.pb", "inference/model.keras", "training/state.bin"} <= set(found.files)
+    assert {"saved_model.pb", "inference/model.keras", "training/state.safetensors"} <= set(
+        found.files
+    )
     assert found.fingerprint == fingerprint(model)
     x = np.ones((2, 3), "float32")
     np.testing.assert_array_equal(load_published(registry, number)(x), model(x))

@@ -114,7 +114,7 @@ def test_side_inputs_do_not_reach_the_network(as_dict):
     [
         ([], {}, "`thresholds` must demand something"),
         ([ValueThreshold("auc", lower=0)], {}, "must name known metrics"),
-        ([ValueThreshold("ndcg", lower=0)], {"query_ids": QUERIES[:5]}, "one id a row"),
+        ([ValueThreshold("ndcg", lower=0)], {"query_ids": QUERIES[:5]}, "one id per row"),
         ([ValueThreshold("ndcg", lower=0)], {"on_missing_champion": "x"}, "must be 'refuse'"),
         (
             [ValueThreshold("ndcg", lower=0)],
