@@ -53,7 +53,7 @@ def warm_start(
     what they are called on, weights with shape and dtype, coefficients, vocabularies, the
     optimizer. One mismatch refuses the whole; the model then is as it was, to the bit.
     Random states are the model's own: this is a new job. To go on with the same job after
-    a crash, use `ResumableCheckpoint`.
+    a crash, use `ResumableJob`.
 
     What `call` of a subclassed model does cannot be compared, only its layers and weights,
     by the attributes that hold them. Initializers, regularizers, dropout rates and

@@ -1,6 +1,6 @@
 """Jobs that are killed and resumed, compared with the same jobs left alone; prints JSON.
 
-python resume_faults.py DIRECTORY SUITE...
+python -m tests.rolling.resume.kills DIRECTORY SUITE...
 """
 
 import functools
@@ -15,7 +15,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import keras
 import numpy as np
@@ -23,7 +22,7 @@ import pytest
 import tensorflow as tf
 
 from keras_trainsteps.rolling import (
-    ResumableCheckpoint,
+    ResumableJob,
     export_serving,
     load_for_inference,
     resumable_batches,
@@ -34,7 +33,7 @@ from keras_trainsteps.rolling import (
 from keras_trainsteps.rolling.artifacts.model_state import read_state
 from tests.rolling.faults import Faults
 from tests.rolling.forks import forked, parallel, started, waited
-from tests.rolling.resume_jobs import CASES, EPOCHS, STEPS, job, plain
+from tests.rolling.resume.jobs import CASES, EPOCHS, STEPS, job, plain
 
 child = functools.partial(forked, job)
 task = functools.partial
@@ -305,9 +304,9 @@ def replicas(base):
         for left, right in zip(model.get_weights(), source.get_weights(), strict=True):
             np.testing.assert_array_equal(left, right)
         batches = resumable_batches(np.ones((8, 3)), np.ones((8, 1)), batch_size=4, seed=1)
-        checkpoint = ResumableCheckpoint(base, batches, run_id="x")
-        with pytest.raises(ValueError, match="needs one replica"):
-            model.fit(**batches.fit_arguments, callbacks=[checkpoint], verbose=0)
+        with pytest.raises(ValueError, match="must be on one replica"):
+            ResumableJob(base, run_id="x").fit(model, batches, verbose=0)
+        assert not base.exists()
 
     assert forked(start) == 0
     return 2

@@ -9,7 +9,7 @@ from keras_trainsteps.rolling import save_for_training, warm_start
 from keras_trainsteps.rolling.artifacts.model_state import read_state
 from keras_trainsteps.rolling.artifacts.model_state import state_of as copy_of
 from tests.rolling.models import ranker, state_of
-from tests.rolling.starts import (
+from tests.rolling.warm_start.starts import (
     OPTIMIZERS,
     Dense,
     compiled,

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_trainsteps import LossAwareModel
 from keras_trainsteps.rolling import save_for_training, warm_start
-from tests.rolling.starts import (
+from tests.rolling.warm_start.starts import (
     Dense,
     compiled,
     randomized,

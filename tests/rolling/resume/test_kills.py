@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[3]
 
 
 def run(tmp_path, *suites):
     done = subprocess.run(
-        [sys.executable, "resume_faults.py", str(tmp_path), *suites],
-        cwd=HERE,
+        [sys.executable, "-m", "tests.rolling.resume.kills", str(tmp_path), *suites],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=1200,

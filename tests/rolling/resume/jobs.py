@@ -18,7 +18,7 @@ from keras_trainsteps.penalties import (
     WeightPenalty,
     sum_of_norms,
 )
-from keras_trainsteps.rolling import ResumableCheckpoint, resumable_batches
+from keras_trainsteps.rolling import ResumableJob, resumable_batches
 from tests.rolling.faults import Faults
 from tests.rolling.models import Ranker, ranking_data
 
@@ -293,9 +293,8 @@ def job(case, directory, *, kill=None, epochs=EPOCHS, save_freq=1, out=None, shi
         rows, y[:, None] if not query_ids else y, query_ids=query_ids, batch_size=10, seed=5
     )
     assert batches.steps_per_epoch == STEPS
-    checkpoint = ResumableCheckpoint(
+    resumable = ResumableJob(
         directory,
-        batches,
         run_id=case,
         save_freq=save_freq,
         variables=options.get("variables"),
@@ -307,12 +306,14 @@ def job(case, directory, *, kill=None, epochs=EPOCHS, save_freq=1, out=None, shi
     elif kill is not None:
         killer = Killer(*kill)
     validation = (rows, y[:, None] if not query_ids else y)
-    history = model.fit(
-        **batches.fit_arguments,
+    history = resumable.fit(
+        model,
+        batches,
         epochs=epochs,
         validation_data=validation,
         validation_batch_size=20,
-        callbacks=[*callbacks, killer, checkpoint],
+        callbacks=[*callbacks, killer],
+        class_weight=options.get("class_weight"),
         verbose=0,
     )
     if out is not None:
