@@ -377,7 +377,7 @@ def as_weight(variable: tf.Variable, name: str) -> keras.Variable:
     weight = keras.Variable(
         tf.zeros(variable.shape, variable.dtype),
         dtype=variable.dtype.name,
-        trainable=variable.trainable,
+        trainable=variable.trainable and variable.dtype.is_floating,
         name=name,
     )
     weight._value = variable

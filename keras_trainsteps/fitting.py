@@ -157,20 +157,30 @@ def epoch_kept(model: keras.Model, log: Log) -> Iterator[None]:
         log.training, log.epoch_runs = training, epoch_runs
 
 
-def with_value_errors(
-    function: Callable[[Any], Any], log: Log, *, training: bool
+def guarded_runs(
+    function: Callable[[Any], Any], log: Log, *, training: bool, forget: Callable[[], None]
 ) -> Callable[[Any], Any]:
-    """What runs steps for Keras, with failed checks of values raised as `ValueError`."""
+    """What runs steps for Keras, with failed checks of values raised as `ValueError`.
+
+    After any error `forget` is called: a function that was traced by half cannot be called
+    again, since it creates variables in its first call alone.
+    """
 
     def run(iterator: Any) -> Any:
         log.training = training
         log.epoch_runs = True
         try:
             return function(iterator)
+        except (StopIteration, tf.errors.OutOfRangeError):  # no batch is left
+            raise
         except tf.errors.InvalidArgumentError as error:
+            forget()
             refused = checks.as_value_error(error)
             if refused is None:
                 raise
             raise refused from error
+        except Exception:
+            forget()
+            raise
 
     return run

@@ -308,7 +308,7 @@ class LossAwareModel(compat.Model):
         losses = CompiledLosses(loss, weights)
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
         metric_names = {names.of_metric(metric) for metric in given}
-        names.require_metrics(metric_names | self._own_metric_names())
+        names.require_metrics(metric_names)
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -465,8 +465,11 @@ class LossAwareModel(compat.Model):
             fitting.build_optimizer(self)
             with own_steps.guarded(self, "train_step", LossAwareModel.train_step):
                 super().make_train_function(force)
-            self.train_function = fitting.with_value_errors(
-                self.train_function, self._plan.log, training=True
+            self.train_function = fitting.guarded_runs(
+                self.train_function,
+                self._plan.log,
+                training=True,
+                forget=functools.partial(self._forget_function, "train_function"),
             )
         return self.train_function
 
@@ -476,8 +479,11 @@ class LossAwareModel(compat.Model):
             fitting.require_supported_strategy(self)
             with own_steps.guarded(self, "test_step", LossAwareModel.test_step):
                 super().make_test_function(force)
-            self.test_function = fitting.with_value_errors(
-                self.test_function, self._plan.log, training=False
+            self.test_function = fitting.guarded_runs(
+                self.test_function,
+                self._plan.log,
+                training=False,
+                forget=functools.partial(self._forget_function, "test_function"),
             )
         return self.test_function
 
@@ -531,10 +537,11 @@ class LossAwareModel(compat.Model):
         A subclass may override it, as in `keras.Model`; then what it returns is trained
         on and logged as `loss`, and terms are not logged one by one.
         """
-        plan = self._plan._replace(own_loss=None)
-        losses = plan.losses(Batch.of((x, y, sample_weight)), tensors(y_pred), training=training)
+        plan, batch = self._plan._replace(own_loss=None), Batch.of((x, y, sample_weight))
+        losses = plan.losses(batch, tensors(y_pred), training=training)
         step = running.current(plan.log)
         if step is not None and step.by_hand:
+            checks.value_checks(batch.sample_weight)
             step.counted += tuple(term.name for term in losses.terms if not term.by_rows)
         return losses.loss
 
@@ -666,6 +673,8 @@ class LossAwareModel(compat.Model):
         fills_hook = cls.compute_losses is not LossAwareModel.compute_losses
         by_layers = {id(m) for layer in self.layers for m in layer.metrics}
         weigh_by_rows([metric for metric in self.metrics if id(metric) not in by_layers])
+        if cls.train_step is LossAwareModel.train_step:
+            names.require_metrics(self._own_metric_names())
         training.log.taken = names.RESERVED | training.metric_names | self._own_metric_names()
         training.added = additions.all_terms_of(self)
         training.losses.shares_targets = fills_hook
@@ -739,6 +748,11 @@ class LossAwareModel(compat.Model):
         if not training.waits and not compat.length_is_known(x):
             training.waits, training.plan = True, None
             self.train_function = self.test_function = None
+
+    def _forget_function(self, name: str) -> None:
+        """Traces a kind of step anew, after one that failed."""
+        setattr(self, name, None)
+        self._training.log.forget(training=name == "train_function")
 
     def _forget_plan(self) -> None:
         """Decides anew before the next step; what was logged before may be logged no more."""

@@ -91,6 +91,7 @@ class CompiledLoss:
         y_true, y_pred, sample_weight = tensors((y_true, y_pred, sample_weight))
         step = running.current()
         batch = Batch(None if step is None else step.x, y_true, sample_weight)
+        checks.value_checks(sample_weight)
         weighed = list(plan.added(batch.rows(y_pred)).weights)
         if weighed:
             raise ValueError(

@@ -15,8 +15,14 @@ from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.terms import FAILED, as_loss
 
 
-def of_batch(batch: Batch, names: Iterable[str]) -> list[tf.Operation]:
+def of_batch(batch: Batch, names: Iterable[str], *, weights: bool) -> list[tf.Operation]:
     """Refuses a batch without its side inputs, and what XLA cannot take.
+
+    Args:
+        batch: The batch.
+        names: The side inputs.
+        weights: Whether its third entry is a weight: a step written by hand may take it for
+            anything.
 
     Returns:
         The checks of values, which only the running step can see. XLA leaves them out.
@@ -24,7 +30,11 @@ def of_batch(batch: Batch, names: Iterable[str]) -> list[tf.Operation]:
     if names:
         side_inputs.require(batch.x, names)
     _require_xla_inputs(batch.x)
-    weights = [leaf for leaf in keras.tree.flatten(batch.sample_weight) if leaf is not None]
+    return value_checks(batch.sample_weight) if weights else []
+
+
+def value_checks(sample_weight: Any) -> list[tf.Operation]:
+    """What refuses, while it runs, weights that are negative or NaN."""
     checks = [
         tf.debugging.Assert(
             tf.reduce_all(as_loss(weight) >= 0),
@@ -33,7 +43,8 @@ def of_batch(batch: Batch, names: Iterable[str]) -> list[tf.Operation]:
                 "negative weights or NaN. To leave a row out, give it a weight of 0."
             ],
         )
-        for weight in weights
+        for weight in keras.tree.flatten(sample_weight)
+        if weight is not None
     ]
     return [check for check in checks if check is not None]
 

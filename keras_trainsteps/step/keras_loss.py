@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.step.terms import LossTerm, as_loss
+from keras_trainsteps.step.terms import LossTerm, as_loss, weights_like
 
 
 class FunctionLoss(keras.losses.Loss):
@@ -61,6 +61,7 @@ def keras_term(
     if y_true is None:
         loss, y_true = _without_target(loss), y_pred  # Keras takes no `None` for a target
     y_true, y_pred = _aligned(y_true, y_pred)
+    sample_weight = _aligned_weight(loss, y_true, y_pred, sample_weight)
     count = _own_count(loss, y_true, y_pred, sample_weight)
     if num_replicas == 1:
         value = as_loss(loss(y_true, y_pred, sample_weight))
@@ -113,6 +114,24 @@ def _reshaped(y_pred: tf.Tensor, shape: Any) -> tf.Tensor:
     return compat.with_mask_of(y_pred, tf.reshape(y_pred, shape))
 
 
+def _aligned_weight(loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:
+    """Weights with the axes of the values they weigh, where Keras would broadcast them."""
+    if sample_weight is None or keras.tree.is_nested(y_pred):
+        return sample_weight
+    one_per_row = sample_weight.shape.rank == 1 and y_pred.shape.rank in (1, 2)
+    if one_per_row or sample_weight.shape.rank == 0 or _has_own_call(loss):
+        return sample_weight
+    values = _values(loss, y_true, y_pred)
+    if values.shape.rank == 0:
+        return sample_weight
+    return weights_like(sample_weight, values.shape, f"the loss {loss.name!r}")
+
+
+def _has_own_call(loss: keras.losses.Loss) -> bool:
+    """Whether a loss reduces in a `__call__` of its own, and need not have a `call`."""
+    return type(loss).__call__ is not keras.losses.Loss.__call__
+
+
 def _own_count(
     loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any
 ) -> tf.Tensor | None:
@@ -125,6 +144,8 @@ def _own_count(
     masked = compat.mask_of(y_pred) is not None
     if loss.reduction in (None, "none", "sum") or not (weighted_mean or masked):
         return None
+    if _has_own_call(loss) or _values(loss, y_true, y_pred).shape.rank == 0:
+        return None  # it reduces by itself
     ones = FunctionLoss(
         lambda y_true, y_pred: tf.ones_like(_values(loss, y_true, y_pred)), "ones"
     )

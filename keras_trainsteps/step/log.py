@@ -44,10 +44,12 @@ class Log:
         self._hidden: set[str] = set()
         self._names: dict[bool, tuple[str, ...]] = {}
         self._warned: set[str] = set()
+        self._entered: set[bool] = set()
 
     def track(self, losses: Losses, training: bool) -> None:
         """Enters the losses of a batch."""
         self.declare(losses, training)
+        self._entered.add(training)
         track(losses, self.loss, self.trackers)
 
     def declare(self, losses: Losses, training: bool) -> None:
@@ -77,11 +79,22 @@ class Log:
             self._hidden |= set(terms)
         self.weights.update({name: term.weight for name, term in terms.items()})
 
+    def forget(self, training: bool) -> None:
+        """Drops the names of a kind of step, and their trackers, after a step that failed."""
+        kept = self._names.get(not training, ())
+        for name in set(self._names.pop(training, ())) - set(kept):
+            tracker = self.trackers.pop(name)
+            self.weights.pop(name, None)
+            if tracker.is_own:
+                self.own.remove(tracker)
+
     def logged(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """What of the results of metrics is logged, and the weighted parts of the loss."""
         if running.current(self) is None and tf.executing_eagerly():
             self.end_epoch()
         unlogged = self.unlogged
+        if self.training in self._entered:  # also where a metric of the user has its name
+            results = {**results, self.loss.name: self.loss.result()}
         parts = {
             names.weighted(name): tracker.weighted_result()
             for name, tracker in self.trackers.items()

@@ -63,7 +63,7 @@ class Plan(NamedTuple):
 
     def running(self, batch: Batch, *, training: bool, by_hand: bool = False) -> Running:
         """A step on `batch`: nothing of it runs before the checks, and the batch, are there."""
-        needed: list[Any] = checks.of_batch(batch, self.side_inputs)
+        needed: list[Any] = checks.of_batch(batch, self.side_inputs, weights=not by_hand)
         if self.waits:
             needed += batch
         self.log.training = training

@@ -143,7 +143,9 @@ def reduce_returned(
         return StepTerm(name, LossTerm(value * counted, counted), value, True)
     values = as_loss(values)
     if sample_weight is not None:
-        values = values * _row_weights(name, values, as_loss(sample_weight))
+        values = values * weights_like(
+            as_loss(sample_weight), values.shape, f"loss term {name!r}"
+        )
     term = over_size(values)
     return StepTerm(name, term, term.value, True)
 
@@ -185,19 +187,28 @@ def _as_tensor(name: str, returned: Any) -> tf.Tensor:
     return values
 
 
-def _row_weights(name: str, values: tf.Tensor, sample_weight: tf.Tensor) -> tf.Tensor:
-    """`sample_weight` with the axes it lacks, so that it meets `values` row by row."""
+def weights_like(sample_weight: tf.Tensor, shape: tf.TensorShape, of: str) -> tf.Tensor:
+    """Weights with the axes of values of this shape: the axes that they lack are the last ones.
+
+    Left to broadcast, one weight per row beside values of `(rows, steps)` would be one per
+    step where both numbers agree.
+
+    Raises:
+        ValueError: Where the weights' shape is not the beginning of that of the values.
+    """
     weights = sample_weight
-    if values.shape.rank is None or weights.shape.rank is None:
+    if shape.rank is None or weights.shape.rank is None:
         return weights
-    while weights.shape.rank > values.shape.rank and weights.shape[-1] == 1:
+    while weights.shape.rank > shape.rank and weights.shape[-1] == 1:
         weights = tf.squeeze(weights, -1)
-    while weights.shape.rank < values.shape.rank:
-        weights = tf.expand_dims(weights, -1)
-    if weights.shape.rank != values.shape.rank:
+    sizes = zip(weights.shape, shape, strict=False)
+    if weights.shape.rank > shape.rank or any(
+        one not in (None, 1) and other is not None and one != other for one, other in sizes
+    ):
         raise ValueError(
-            f"`sample_weight` must have one weight a row of loss term {name!r}, or one a "
-            f"value. Received: shape {tuple(sample_weight.shape)} for values of shape "
-            f"{tuple(values.shape)}."
+            f"`sample_weight` must have one weight per row of {of}, or one per value. "
+            f"Received: shape {tuple(sample_weight.shape)} for values of shape {tuple(shape)}."
         )
+    while weights.shape.rank < shape.rank:
+        weights = tf.expand_dims(weights, -1)
     return weights
