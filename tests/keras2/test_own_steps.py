@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from keras import ops
 
@@ -77,3 +78,190 @@ def test_a_mean_of_a_layer_keeps_its_own_weighing():
     history = fit(still(Listed(inputs, dense()(Watched()(inputs)))))
     assert history["size"] == [close(np.mean([X[rows].mean() for rows in BATCHES]))]
     assert history["absolute"] == [close(MAE)]
+
+
+class LossTracker(LossAwareModel):
+    """The commonest idiom of all: a tracker named `loss`, made in the constructor."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+
+    def train_step(self, data):
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        with tf.GradientTape() as tape:
+            loss = ops.mean(ops.abs(y - self(x, training=True)))
+        weights = self.trainable_variables
+        self.optimizer.apply_gradients(zip(tape.gradient(loss, weights), weights, strict=True))
+        self.loss_tracker.update_state(loss)
+        return self.finish(loss)
+
+    def finish(self, loss):
+        return {"loss": self.loss_tracker.result()}
+
+    def test_step(self, data):
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        self.loss_tracker.update_state(ops.mean(ops.abs(y - self(x, training=False))))
+        return {"loss": self.loss_tracker.result()}
+
+
+class Listed(LossTracker):
+    @property
+    def metrics(self):
+        return [self.loss_tracker]
+
+
+def decorated(base):
+    class Decorated(base):
+        @tf.function
+        def train_step(self, data):
+            return super().train_step(data)
+
+    return Decorated
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+@pytest.mark.parametrize("cls", [LossTracker, Listed])
+def test_a_tracker_of_ones_own_may_be_called_loss(cls, run_eagerly):
+    model = still(network(cls), run_eagerly=run_eagerly)
+    history = fit(model, epochs=2, validation_data=(X, Y))
+    assert history["loss"] == [close(MAE)] * 2
+    assert history["val_loss"] == [close(MAE)] * 2
+
+
+@pytest.mark.parametrize("base", [LossTracker, Listed, Absolute])
+def test_a_step_may_be_a_tf_function(base):
+    history = fit(still(network(decorated(base))), epochs=2)
+    assert history.popitem()[1] == [close(MAE)] * 2
+
+
+DERIVED = {
+    "root": lambda model, loss: ops.sqrt(model.loss_tracker.result()),
+    "sum": lambda model, loss: model.loss_tracker.result() + 1.0,
+    "copy": lambda model, loss: tf.identity(model.loss_tracker.result()),
+    "constant": lambda model, loss: 10.0,
+    "rate": lambda model, loss: tf.convert_to_tensor(model.optimizer.learning_rate),
+}
+VALUES = {"root": np.sqrt(MAE), "sum": MAE + 1, "copy": MAE, "constant": 10.0, "rate": 0.0}
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+@pytest.mark.parametrize("kind", DERIVED)
+def test_values_derived_from_results_and_constants_are_logged(kind, run_eagerly):
+    def finish(self, loss):
+        return {"loss": self.loss_tracker.result(), kind: DERIVED[kind](self, loss)}
+
+    cls = type("Derived", (LossTracker,), {"finish": finish})
+    history = fit(still(network(cls), run_eagerly=run_eagerly))
+    assert history["loss"] == [close(MAE)]
+    assert history[kind] == [close(VALUES[kind])]
+
+
+def test_a_constant_may_be_added_to_the_logs_of_the_library():
+    class Longer(LossAwareModel):
+        def train_step(self, data):
+            return {**super().train_step(data), "ten": 10.0}
+
+    assert fit(still(network(Longer), loss="mse")) == {"loss": [close(MSE)], "ten": [10.0]}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [lambda model, loss: loss, lambda model, loss: model.loss_tracker.result() + loss],
+    ids=["raw", "raw and kept"],
+)
+def test_a_value_of_one_batch_is_refused_among_results_of_metrics(value):
+    def finish(self, loss):
+        return {"loss": self.loss_tracker.result(), "mine": value(self, loss)}
+
+    cls = type("Raw", (LossTracker,), {"finish": finish})
+    with pytest.raises(TypeError, match="'mine' a value of one batch"):
+        fit(still(network(cls)))
+
+
+def test_the_third_entry_of_a_batch_is_a_weight_only_where_it_is_used_as_one():
+    class Triplets(LossTracker):
+        def train_step(self, data):
+            anchor, positive, negative = data
+            with tf.GradientTape() as tape:
+                near = ops.square(self(anchor) - self(positive))
+                far = ops.square(self(anchor) - self(negative))
+                loss = ops.mean(near - far)
+            weights = self.trainable_variables
+            self.optimizer.apply_gradients(
+                zip(tape.gradient(loss, weights), weights, strict=True)
+            )
+            self.loss_tracker.update_state(loss)
+            return {"loss": self.loss_tracker.result()}
+
+    rows = (X, X + 1, -X)
+    history = still(network(Triplets)).fit(
+        tf.data.Dataset.from_tensor_slices(rows).batch(4), verbose=0
+    )
+    scores = [part.astype("float64").sum(axis=1) for part in rows]
+    expected = np.mean((scores[0] - scores[1]) ** 2 - (scores[0] - scores[2]) ** 2)
+    assert history.history["loss"] == [close(expected)]
+
+
+def test_negative_weights_of_a_loss_are_refused_in_a_step_by_hand():
+    class Weighted(LossTracker):
+        def train_step(self, data):
+            x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+            loss = self.compute_loss(x, y, self(x, training=True), sample_weight)
+            self.loss_tracker.update_state(loss)
+            return {"loss": self.loss_tracker.result()}
+
+    model = still(network(Weighted), loss="mse")
+    with pytest.raises(ValueError, match="must be numbers that are not negative"):
+        fit(model, sample_weight=-np.ones(10, "float32"))
+
+
+@pytest.mark.parametrize("when", ["before compile", "after compile"])
+def test_a_tracker_called_loss_is_refused_where_the_library_logs_the_loss(when):
+    model = network(LossAwareModel)
+    if when == "before compile":
+        model.tracker = keras.metrics.Mean(name="loss")
+    still(model, loss="mse")
+    model.tracker = keras.metrics.Mean(name="loss")
+    with pytest.raises(ValueError, match="a metric named 'loss'"):
+        fit(model)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+@pytest.mark.parametrize("where", ["compute_losses", "compute_loss", "call", "around the step"])
+def test_a_number_given_to_a_mean_weighs_as_the_rows_of_its_batch(where, run_eagerly):
+    class Tracked(LossAwareModel):
+        def __init__(self):
+            super().__init__()
+            self.dense = dense()
+            self.largest = keras.metrics.Mean(name="largest")
+
+        def call(self, inputs, training=None):
+            scores = self.dense(inputs)
+            if where == "call":
+                self.largest.update_state(ops.max(scores))
+            return scores
+
+        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+            if where == "compute_losses":
+                self.largest.update_state(ops.max(y_pred))
+            return {"squares": ops.square(y - y_pred)}
+
+        def train_step(self, data):
+            logs = super().train_step(data)
+            if where == "around the step":
+                self.largest.update_state(ops.max(self(data[0])))
+                logs["largest"] = self.largest.result()
+            return logs
+
+    if where == "compute_loss":
+
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            self.largest.update_state(ops.max(y_pred))
+            return ops.mean(ops.square(y - y_pred))
+
+        Tracked.compute_loss = compute_loss
+    history = fit(still(Tracked(), run_eagerly=run_eagerly))
+    scores = X.astype("float64").sum(axis=1)
+    expected = sum(len(scores[b]) * scores[b].max() for b in BATCHES) / len(scores)
+    assert history["largest"] == [close(expected)]
