@@ -18,7 +18,7 @@ def public(module):
 
 def test_the_package():
     assert public(keras_trainsteps) == ["LossAwareModel", "LossAwareSequential", "LossTerm"]
-    assert keras_trainsteps.__version__ == "0.1.0"
+    assert keras_trainsteps.__version__ == "0.2.0"
 
 
 def test_the_shelves():
