@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
 import keras
@@ -15,28 +14,32 @@ from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import repr_of
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class BoundLoss(SideInputLoss):
     """A function that returns a `LossTerm`, as an object for `compile(loss=...)`.
 
-    A subclass sets `function` and is a dataclass, whose fields are the arguments of its
-    constructor. They are checked when an object is made, and saved with it.
+    A subclass sets `function`, and its constructor hands its arguments to `bind`: they are
+    checked when an object is made, and saved with it.
 
     Attributes:
         function: The function.
-        reads: The fields that name side inputs, each for the argument of that name.
-        not_options: Further fields that the function does not take.
+        reads: The arguments that name side inputs, each for the function's of that name.
+        not_options: Further arguments that the function does not take.
+        given: The arguments of the constructor.
     """
 
     function: ClassVar[Callable[..., LossTerm]]
     reads: ClassVar[tuple[str, ...]] = ()
     not_options: ClassVar[tuple[str, ...]] = ("name",)
 
-    name: str | None = None
+    def __init__(self, *, name: str | None = None) -> None:
+        self.bind(locals())
 
-    def __post_init__(self) -> None:
+    def bind(self, arguments: Mapping[str, Any]) -> None:
+        """Takes the arguments of the constructor, which are its `locals()`."""
         function = type(self).function
-        super().__init__(name=self.name or function.__name__)
+        self.given = {n: v for n, v in arguments.items() if n not in ("self", "__class__")}
+        super().__init__(name=self.given["name"] or function.__name__)
+        self.given["name"] = self.name
         for option, value in self.options.items():
             if isinstance(value, keras.Variable) or tf.is_tensor(value):
                 raise TypeError(
@@ -49,11 +52,6 @@ class BoundLoss(SideInputLoss):
         function(**self.example(), **self.options)
 
     @property
-    def given(self) -> dict[str, Any]:
-        """The arguments of the constructor."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-    @property
     def options(self) -> dict[str, Any]:
         """The arguments that are passed on to the function as they are."""
         other = {*self.reads, *self.not_options}
@@ -61,7 +59,7 @@ class BoundLoss(SideInputLoss):
 
     @property
     def side_inputs(self) -> tuple[str, ...]:
-        return tuple(self.given[field] for field in self.reads if self.given[field] is not None)
+        return tuple(self.given[name] for name in self.reads if self.given[name] is not None)
 
     def example(self) -> dict[str, tf.Tensor]:
         """What the function takes of targets and outputs, for a batch without a row."""
@@ -83,8 +81,8 @@ class BoundLoss(SideInputLoss):
         x: Mapping[str, tf.Tensor],
         sample_weight: Tensors | None,
     ) -> LossTerm:
-        names = {field: self.given[field] for field in self.reads}
-        read = {field: pick(x, name) for field, name in names.items() if name is not None}
+        names = {argument: self.given[argument] for argument in self.reads}
+        read = {argument: pick(x, name) for argument, name in names.items() if name is not None}
         if sample_weight is not None and "sample_weight" in read:
             raise ValueError(
                 "`sample_weight` must be given once. Received: weights together with targets, "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 import tensorflow as tf
 
@@ -12,7 +10,6 @@ from keras_trainsteps.losses.sequences.crossentropy import Normalize, masked_cro
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class MaskedCrossentropy(BoundLoss):
     """Cross-entropy of integer targets over the tokens that are not padding.
 
@@ -63,11 +60,17 @@ class MaskedCrossentropy(BoundLoss):
     function = staticmethod(masked_crossentropy)
     reads = ("mask",)
 
-    mask: str | None = None
-    pad_id: int | None = None
-    from_logits: bool = True
-    label_smoothing: float = 0.0
-    normalize: Normalize = "tokens"
+    def __init__(
+        self,
+        *,
+        mask: str | None = None,
+        pad_id: int | None = None,
+        from_logits: bool = True,
+        label_smoothing: float = 0.0,
+        normalize: Normalize = "tokens",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
     def example(self) -> dict[str, tf.Tensor]:
         return {"y_true": tf.zeros((0, 1), tf.int32), "y_pred": tf.zeros((0, 1, 1))}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -12,13 +11,12 @@ from keras_trainsteps.losses.bound_loss import BoundLoss
 from keras_trainsteps.step.side_input_loss import Tensors
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class LabelLoss(BoundLoss):
     """Base of losses of one output, the embeddings, whose pairs are made by label.
 
     A subclass names a function of `(y_true, y_pred)` that takes `mask` and `sample_weight`,
-    and returns a `LossTerm`. A dataclass adds options: its fields, which the function takes
-    too.
+    and returns a `LossTerm`. A constructor of its own adds options, which the function takes
+    too, as in `RankingLoss`.
 
     Args:
         y_true: Name of the side input with the labels, integers or strings of any size, shape
@@ -51,20 +49,26 @@ class LabelLoss(BoundLoss):
 
     reads = ("y_true", "mask", "sample_weight")
 
-    y_true: str | None = field(default=None, kw_only=False)
-    mask: str | None = None
-    sample_weight: str | None = None
+    def __init__(
+        self,
+        y_true: str | None = None,
+        *,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
     def example(self) -> dict[str, tf.Tensor]:
         return {"y_true": tf.zeros((0,), tf.int64), "y_pred": tf.zeros((0, 1))}
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class OutputsLoss(BoundLoss):
     """Base of losses of several outputs, which need no targets: `fit(x)` trains them.
 
     A subclass names a function of some outputs that takes `mask` and `sample_weight`, and
-    returns a `LossTerm`. A dataclass adds options: its fields, which the function takes too.
+    returns a `LossTerm`. A constructor of its own adds options, which the function takes too,
+    as in `RankingLoss`.
 
     Args:
         outputs: Names of the outputs that the function takes, in its order: they are looked
@@ -106,23 +110,30 @@ class OutputsLoss(BoundLoss):
     not_options = ("outputs", "name")
     takes: ClassVar[tuple[str, ...]]
 
-    outputs: Sequence[str] | None = None
-    mask: str | None = None
-    sample_weight: str | None = None
+    def __init__(
+        self,
+        *,
+        outputs: Sequence[str] | None = None,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
-    def __post_init__(self) -> None:
-        if self.outputs is not None and len(self.outputs) != len(self.takes):
+    def bind(self, arguments: Mapping[str, Any]) -> None:
+        outputs = arguments["outputs"]
+        if outputs is not None and len(outputs) != len(self.takes):
             raise ValueError(
                 f"`outputs` must name the {len(self.takes)} outputs that are taken as "
-                f"{self.takes}. Received: {self.outputs}."
+                f"{self.takes}. Received: {outputs}."
             )
-        super().__post_init__()
+        super().bind(arguments)
 
     def example(self) -> dict[str, tf.Tensor]:
         return {argument: tf.zeros((0, 1)) for argument in self.takes}
 
     def arguments(self, y_true: Tensors | None, y_pred: Tensors) -> dict[str, Any]:
-        names = self.takes if self.outputs is None else tuple(self.outputs)
+        names = tuple(self.given["outputs"] or self.takes)
         if isinstance(y_pred, Mapping):
             if all(name in y_pred for name in names):
                 found = [y_pred[name] for name in names]

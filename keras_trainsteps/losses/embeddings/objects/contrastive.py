@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 
 from keras_trainsteps.losses.embeddings.contrastive import Normalize, contrastive, margin_loss
@@ -12,7 +10,6 @@ from keras_trainsteps.losses.embeddings.objects.base import LabelLoss
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class Contrastive(LabelLoss):
     """Contrastive loss of all pairs of a batch.
 
@@ -65,13 +62,21 @@ class Contrastive(LabelLoss):
 
     function = staticmethod(contrastive)
 
-    distance: Distance = "euclidean"
-    margin: float = 1.0
-    normalize: Normalize = "pairs"
+    def __init__(
+        self,
+        y_true: str | None = None,
+        *,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        distance: Distance = "euclidean",
+        margin: float = 1.0,
+        normalize: Normalize = "pairs",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class MarginLoss(LabelLoss):
     """Margin loss of all pairs of a batch, with a boundary that stays as it is.
 
@@ -145,7 +150,16 @@ class MarginLoss(LabelLoss):
 
     function = staticmethod(margin_loss)
 
-    beta: float
-    margin: float = 0.2
-    distance: Distance = "euclidean"
-    normalize: Normalize = "active"
+    def __init__(
+        self,
+        y_true: str | None = None,
+        *,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        beta: float,
+        margin: float = 0.2,
+        distance: Distance = "euclidean",
+        normalize: Normalize = "active",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 
 from keras_trainsteps.losses.embeddings.geometry import Distance
@@ -15,7 +13,6 @@ from keras_trainsteps.losses.embeddings.triplet import Normalize
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class MinedTriplet(LabelLoss):
     """Triplet loss of the triplets that the labels of a batch make.
 
@@ -71,15 +68,23 @@ class MinedTriplet(LabelLoss):
 
     function = staticmethod(mined_triplet)
 
-    mining: Mining = "semihard"
-    distance: Distance = "cosine"
-    margin: float | None = None
-    soft_margin: bool = False
-    normalize: Normalize = "triplets"
+    def __init__(
+        self,
+        y_true: str | None = None,
+        *,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        mining: Mining = "semihard",
+        distance: Distance = "cosine",
+        margin: float | None = None,
+        soft_margin: bool = False,
+        normalize: Normalize = "triplets",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class SupervisedContrastive(LabelLoss):
     """Softmax over the batch with all rows of the anchor's label as positives (SupCon).
 
@@ -124,11 +129,19 @@ class SupervisedContrastive(LabelLoss):
 
     function = staticmethod(supervised_contrastive)
 
-    temperature: float = 0.1
+    def __init__(
+        self,
+        y_true: str | None = None,
+        *,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        temperature: float = 0.1,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class MultiSimilarity(LabelLoss):
     """Multi-similarity loss of a batch: hard pairs dominate smoothly.
 
@@ -179,7 +192,16 @@ class MultiSimilarity(LabelLoss):
 
     function = staticmethod(multi_similarity)
 
-    alpha: float = 2.0
-    beta: float = 50.0
-    base: float = 0.5
-    epsilon: float | None = 0.1
+    def __init__(
+        self,
+        y_true: str | None = None,
+        *,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        alpha: float = 2.0,
+        beta: float = 50.0,
+        base: float = 0.5,
+        epsilon: float | None = 0.1,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())

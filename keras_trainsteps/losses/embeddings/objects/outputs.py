@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import keras
 
@@ -14,7 +14,6 @@ from keras_trainsteps.losses.embeddings.triplet import Normalize, triplet
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class Triplet(OutputsLoss):
     """Triplet loss of three outputs: the positive must be nearer to the anchor by a margin.
 
@@ -71,14 +70,22 @@ class Triplet(OutputsLoss):
     function = staticmethod(triplet)
     takes = ("anchor", "positive", "negative")
 
-    distance: Distance = "cosine"
-    margin: float | None = None
-    soft_margin: bool = False
-    normalize: Normalize = "triplets"
+    def __init__(
+        self,
+        *,
+        outputs: Sequence[str] | None = None,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        distance: Distance = "cosine",
+        margin: float | None = None,
+        soft_margin: bool = False,
+        normalize: Normalize = "triplets",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class InfoNCE(OutputsLoss):
     """Softmax over in-batch candidates of two outputs (InfoNCE).
 
@@ -137,14 +144,22 @@ class InfoNCE(OutputsLoss):
     takes = ("anchor", "positive")
     reads = (*OutputsLoss.reads, "ids", "sampling_probability")
 
-    ids: str | None = None
-    sampling_probability: str | None = None
-    temperature: float = 0.1
-    similarity: Similarity = "cosine"
+    def __init__(
+        self,
+        *,
+        outputs: Sequence[str] | None = None,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        ids: str | None = None,
+        sampling_probability: str | None = None,
+        temperature: float = 0.1,
+        similarity: Similarity = "cosine",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class NTXent(OutputsLoss):
     """Normalised, temperature-scaled cross-entropy of two views of each row (SimCLR).
 
@@ -194,4 +209,13 @@ class NTXent(OutputsLoss):
     function = staticmethod(nt_xent)
     takes = ("first", "second")
 
-    temperature: float = 0.1
+    def __init__(
+        self,
+        *,
+        outputs: Sequence[str] | None = None,
+        mask: str | None = None,
+        sample_weight: str | None = None,
+        temperature: float = 0.1,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 
 from keras_trainsteps.losses.ranking import approximate
@@ -12,7 +10,6 @@ from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class ApproxNDCG(RankingLoss):
     """Minus the NDCG of soft ranks (ApproxNDCG).
 
@@ -62,12 +59,20 @@ class ApproxNDCG(RankingLoss):
 
     function = staticmethod(approximate.approx_ndcg)
 
-    temperature: float = 0.1
-    normalize: Normalize = "queries"
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        temperature: float = 0.1,
+        normalize: Normalize = "queries",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class ApproxMRR(RankingLoss):
     """Minus the mean reciprocal soft rank of the relevant rows (ApproxMRR).
 
@@ -117,5 +122,14 @@ class ApproxMRR(RankingLoss):
 
     function = staticmethod(approximate.approx_mrr)
 
-    temperature: float = 0.1
-    normalize: Normalize = "queries"
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        temperature: float = 0.1,
+        normalize: Normalize = "queries",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import tensorflow as tf
 
 from keras_trainsteps.losses.bound_loss import BoundLoss
 
 
-@dataclass(eq=False, repr=False, kw_only=True)
 class RankingLoss(BoundLoss):
     """Base of ranking losses that read query ids, mask and query weights from side inputs.
 
     A subclass names a function of `(y_true, y_pred)` that takes `query_ids`, `mask`,
-    `query_weight` and `sample_weight`, and returns a `LossTerm`. A dataclass adds options: its
-    fields, which the function takes too.
+    `query_weight` and `sample_weight`, and returns a `LossTerm`. A constructor of its own adds
+    options, which the function takes too.
 
     Args:
         query_ids: Name of the side input with the query ids: integers or strings, shape
@@ -33,15 +30,16 @@ class RankingLoss(BoundLoss):
 
     Example:
 
-    >>> from dataclasses import dataclass
     >>> from keras_trainsteps import LossAwareModel, losses
     >>> def tempered(y_true, y_pred, *, power=1.0, **reads):
     ...     return losses.softmax(y_true ** power, y_pred, **reads)
     >>> @keras.saving.register_keras_serializable("mine")
-    ... @dataclass(eq=False, repr=False, kw_only=True)
     ... class Tempered(RankingLoss):
     ...     function = staticmethod(tempered)
-    ...     power: float = 1.0
+    ...     def __init__(
+    ...         self, query_ids=None, *, mask=None, query_weight=None, power=1.0, name=None
+    ...     ):
+    ...         self.bind(locals())
     >>> Tempered("user", power=0.5)
     Tempered(query_ids='user', power=0.5)
     >>> inputs = keras.Input((2,), name="features")
@@ -54,9 +52,20 @@ class RankingLoss(BoundLoss):
 
     reads = ("query_ids", "mask", "query_weight")
 
-    query_ids: str | None = field(default="query_id", kw_only=False)
-    mask: str | None = None
-    query_weight: str | None = None
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
+
+    @property
+    def query_ids(self) -> str | None:
+        """The name of the side input with the query ids."""
+        return self.given["query_ids"]
 
     def example(self) -> dict[str, tf.Tensor]:
         if self.query_ids is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 
 from keras_trainsteps.losses.ranking import listwise
@@ -13,7 +11,6 @@ from keras_trainsteps.losses.ranking.ties import Seed
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class Softmax(RankingLoss):
     """Softmax cross-entropy of the scores of each query (ListNet).
 
@@ -63,13 +60,21 @@ class Softmax(RankingLoss):
 
     function = staticmethod(listwise.softmax)
 
-    labels: listwise.Labels = "given"
-    normalize: Normalize = "queries"
-    temperature: float = 1.0
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        labels: listwise.Labels = "given",
+        normalize: Normalize = "queries",
+        temperature: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class UniqueSoftmax(RankingLoss):
     """Softmax loss in which each row competes with the less relevant ones only.
 
@@ -116,12 +121,20 @@ class UniqueSoftmax(RankingLoss):
 
     function = staticmethod(listwise.unique_softmax)
 
-    normalize: Normalize = "queries"
-    temperature: float = 1.0
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        normalize: Normalize = "queries",
+        temperature: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class ListMLE(RankingLoss):
     """The negative log-likelihood of the order of the labels (ListMLE, Plackett-Luce).
 
@@ -174,7 +187,16 @@ class ListMLE(RankingLoss):
 
     function = staticmethod(listwise.list_mle)
 
-    ties: listwise.Ties = "stable"
-    seed: Seed = None
-    normalize: Normalize = "queries"
-    temperature: float = 1.0
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        ties: listwise.Ties = "stable",
+        seed: Seed = None,
+        normalize: Normalize = "queries",
+        temperature: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())

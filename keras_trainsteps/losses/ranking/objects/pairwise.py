@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 
 from keras_trainsteps.losses.lambda_weights import LambdaWeight
@@ -12,7 +10,6 @@ from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class PairwiseLogistic(RankingLoss):
     """Pairwise logistic loss (RankNet); with a lambda weight LambdaRank.
 
@@ -72,17 +69,25 @@ class PairwiseLogistic(RankingLoss):
 
     function = staticmethod(pairwise.pairwise_logistic)
 
-    pairs: pairwise.Pairs = "preference"
-    pair_weight: pairwise.PairWeight = "product"
-    lambda_weight: LambdaWeight | None = None
-    normalize: pairwise.Normalize = "pairs"
-    temperature: float = 1.0
-    epsilon: float = 0.0
-    method: pairwise.Method = "auto"
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        pairs: pairwise.Pairs = "preference",
+        pair_weight: pairwise.PairWeight = "product",
+        lambda_weight: LambdaWeight | None = None,
+        normalize: pairwise.Normalize = "pairs",
+        temperature: float = 1.0,
+        epsilon: float = 0.0,
+        method: pairwise.Method = "auto",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class PairwiseSoftZeroOne(RankingLoss):
     """Soft zero-one loss: a smooth count of the pairs in the wrong order.
 
@@ -132,14 +137,22 @@ class PairwiseSoftZeroOne(RankingLoss):
 
     function = staticmethod(pairwise.pairwise_soft_zero_one)
 
-    pair_weight: pairwise.PairWeight = "product"
-    lambda_weight: LambdaWeight | None = None
-    normalize: pairwise.Normalize = "pairs"
-    temperature: float = 1.0
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        pair_weight: pairwise.PairWeight = "product",
+        lambda_weight: LambdaWeight | None = None,
+        normalize: pairwise.Normalize = "pairs",
+        temperature: float = 1.0,
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class PairwiseMeanSquaredError(RankingLoss):
     """Squared error of the differences of scores.
 
@@ -192,9 +205,18 @@ class PairwiseMeanSquaredError(RankingLoss):
 
     function = staticmethod(pairwise.pairwise_mean_squared_error)
 
-    pairs: pairwise.Pairs = "all"
-    pair_weight: pairwise.PairWeight = "product"
-    lambda_weight: LambdaWeight | None = None
-    normalize: pairwise.Normalize = "pairs"
-    temperature: float = 1.0
-    method: pairwise.Method = "auto"
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        pairs: pairwise.Pairs = "all",
+        pair_weight: pairwise.PairWeight = "product",
+        lambda_weight: LambdaWeight | None = None,
+        normalize: pairwise.Normalize = "pairs",
+        temperature: float = 1.0,
+        method: pairwise.Method = "auto",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 
 from keras_trainsteps.losses.lambda_weights import LambdaWeight
@@ -12,7 +10,6 @@ from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class PairwiseHinge(RankingLoss):
     """Pairwise hinge loss (RankSVM).
 
@@ -67,15 +64,23 @@ class PairwiseHinge(RankingLoss):
 
     function = staticmethod(pairwise.pairwise_hinge)
 
-    pair_weight: pairwise.PairWeight = "product"
-    lambda_weight: LambdaWeight | None = None
-    normalize: pairwise.Normalize = "pairs"
-    temperature: float = 1.0
-    method: pairwise.Method = "auto"
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        pair_weight: pairwise.PairWeight = "product",
+        lambda_weight: LambdaWeight | None = None,
+        normalize: pairwise.Normalize = "pairs",
+        temperature: float = 1.0,
+        method: pairwise.Method = "auto",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class PairwiseSquaredHinge(RankingLoss):
     """Squared pairwise hinge loss, which is smooth at the margin.
 
@@ -127,8 +132,17 @@ class PairwiseSquaredHinge(RankingLoss):
 
     function = staticmethod(pairwise.pairwise_squared_hinge)
 
-    pair_weight: pairwise.PairWeight = "product"
-    lambda_weight: LambdaWeight | None = None
-    normalize: pairwise.Normalize = "pairs"
-    temperature: float = 1.0
-    method: pairwise.Method = "auto"
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        pair_weight: pairwise.PairWeight = "product",
+        lambda_weight: LambdaWeight | None = None,
+        normalize: pairwise.Normalize = "pairs",
+        temperature: float = 1.0,
+        method: pairwise.Method = "auto",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())

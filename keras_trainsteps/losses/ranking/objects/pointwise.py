@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import keras
 
 from keras_trainsteps.losses.ranking import pointwise
@@ -11,7 +9,6 @@ from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class SigmoidCrossentropy(RankingLoss):
     """Sigmoid cross-entropy of each row.
 
@@ -54,11 +51,19 @@ class SigmoidCrossentropy(RankingLoss):
 
     function = staticmethod(pointwise.sigmoid_crossentropy)
 
-    normalize: pointwise.Normalize = "rows"
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        normalize: pointwise.Normalize = "rows",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-@dataclass(eq=False, repr=False, kw_only=True)
 class MeanSquaredError(RankingLoss):
     """Squared error of each row.
 
@@ -99,4 +104,13 @@ class MeanSquaredError(RankingLoss):
 
     function = staticmethod(pointwise.mean_squared_error)
 
-    normalize: pointwise.Normalize = "rows"
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        query_weight: str | None = None,
+        normalize: pointwise.Normalize = "rows",
+        name: str | None = None,
+    ) -> None:
+        self.bind(locals())
