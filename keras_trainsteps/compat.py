@@ -483,3 +483,38 @@ def set_direction(metric: keras.metrics.Metric, direction: Literal["up", "down"]
     3.15.1).
     """
     metric._direction = direction
+
+
+# Optimizers
+
+# Lists of what other attributes hold (seen in 3.15.1).
+_OPTIMIZER_LISTS = ("_variables", "_trainable_variables", "_tracker")
+
+
+def optimizer_attributes(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
+    """What the attributes of an optimizer hold, by name, each once.
+
+    Keras lists an optimizer's variables under names that are not unique; only attributes
+    tell which weight each belongs to (seen in 3.15.1).
+    """
+    found = vars(optimizer)
+    return {name.lstrip("_"): found[name] for name in found if name not in _OPTIMIZER_LISTS}
+
+
+def optimized_weights(optimizer: keras.optimizers.Optimizer) -> list[keras.Variable]:
+    """The weights that an optimizer was built with, which Keras does not say (3.15.1)."""
+    own = list(getattr(optimizer, "_trainable_variables", ()))
+    inner = getattr(optimizer, "inner_optimizer", None)
+    return own if own or inner is None else optimized_weights(inner)
+
+
+def learning_rate_schedule(
+    optimizer: keras.optimizers.Optimizer,
+) -> keras.optimizers.schedules.LearningRateSchedule | None:
+    """The schedule of an optimizer's learning rate, or `None` for a constant one.
+
+    `optimizer.learning_rate` is the value at the present step (seen in 3.15.1).
+    """
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = getattr(optimizer, "_learning_rate", None)
+    return None if isinstance(rate, keras.Variable) else rate

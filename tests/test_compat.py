@@ -278,3 +278,22 @@ def test_keras_has_no_public_way_to_say_which_values_are_better():
     assert watched[0].monitor_op(2.0, 1.0)
     with pytest.raises(ValueError, match="isn't able to automatically determine"):
         model.fit(*data, callbacks=[watched[1]], verbose=0)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_keras_does_not_say_what_an_optimizer_trains(scaled):
+    rate = keras.optimizers.schedules.ExponentialDecay(0.5, 10, 0.9)
+    optimizer = keras.optimizers.Adam(rate)
+    outer = keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer
+    weights = [keras.Variable([1.0], name="w") for _ in range(2)]
+    outer.build(weights)
+    assert [id(w) for w in compat.optimized_weights(outer)] == [id(w) for w in weights]
+    assert compat.learning_rate_schedule(outer) is rate
+    assert compat.learning_rate_schedule(keras.optimizers.Adam()) is None
+    assert not isinstance(optimizer.learning_rate, type(rate))
+    named = compat.optimizer_attributes(optimizer)
+    assert {"momentums", "velocities"} <= set(named)
+    held = [v for value in named.values() if isinstance(value, list) for v in value]
+    slots = [v for v in optimizer.variables if "momentum" in v.path]
+    assert len({v.path for v in slots}) < len(slots) == 2  # by path they are one
+    assert all(sum(v is slot for v in held) == 1 for slot in slots)

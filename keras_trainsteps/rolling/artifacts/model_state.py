@@ -11,10 +11,10 @@ from typing import Any
 import keras
 import numpy.typing as npt
 
+from keras_trainsteps import compat
 from keras_trainsteps.rolling.artifacts.optimizer_state import (
     config_of,
     optimizer_variables,
-    schedule_of,
 )
 from keras_trainsteps.rolling.disk import arrays, files, manifest
 from keras_trainsteps.rolling.disk.arrays import Arrays
@@ -179,7 +179,7 @@ def _optimizer_state(
     scalars, slots = optimizer_variables(optimizer, structure.weights)
     return OptimizerState(
         config=config_of(optimizer),
-        scheduled=schedule_of(optimizer) is not None,
+        scheduled=compat.learning_rate_schedule(optimizer) is not None,
         scalars=host(scalars, copy=copy),
         slots=host(slots, copy=copy),
     )

@@ -8,9 +8,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from keras_trainsteps import compat
 from keras_trainsteps.structure.structure import Variables
-
-_INTERNAL = ("_variables", "_trainable_variables", "_tracker")
 
 
 class OptimizerVariables(NamedTuple):
@@ -44,7 +43,7 @@ def optimizer_variables(
     unknown = [v.path for v in optimizer.variables if id(v) not in known]
     if unknown:
         raise ValueError(
-            "`optimizer` must keep its state in lists of one variable a weight. Received: "
+            "`optimizer` must keep its state in lists of one variable per weight. Received: "
             f"{type(optimizer).__name__} with {unknown}. Use `optimizer='reset'`."
         )
     return found
@@ -67,18 +66,11 @@ def config_of(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     return plain
 
 
-def schedule_of(optimizer: Any) -> Any:
-    """The learning-rate schedule, or `None` for a constant rate."""
-    optimizer = getattr(optimizer, "inner_optimizer", optimizer)
-    rate = getattr(optimizer, "_learning_rate", None)
-    return None if isinstance(rate, keras.Variable) else rate
-
-
 def fresh_state(
     optimizer: keras.optimizers.Optimizer, weights: Mapping[str, keras.Variable]
 ) -> OptimizerVariables:
     """The state that an optimizer of this config begins with on the same weights."""
-    trainable = list(_trainable(optimizer))
+    trainable = compat.optimized_weights(optimizer)
     fresh = type(optimizer).from_config(optimizer.get_config())
     fresh.build(trainable)
     return optimizer_variables(fresh, weights)
@@ -87,11 +79,9 @@ def fresh_state(
 def _collect(
     optimizer: Any, prefix: str, paths: Mapping[int, str], found: OptimizerVariables
 ) -> None:
-    trainable = _trainable(optimizer)
-    for attribute, value in sorted(vars(optimizer).items()):
-        name = prefix + attribute.lstrip("_")
-        if attribute in _INTERNAL:
-            continue
+    trainable = compat.optimized_weights(optimizer)
+    for attribute, value in sorted(compat.optimizer_attributes(optimizer).items()):
+        name = prefix + attribute
         if isinstance(value, keras.Variable):
             found.scalars[name] = value
         elif isinstance(value, keras.optimizers.Optimizer):
@@ -100,10 +90,3 @@ def _collect(
             for weight, slot in zip(trainable, value, strict=True):
                 if isinstance(slot, keras.Variable) and id(weight) in paths:
                     found.slots[name, paths[id(weight)]] = slot
-
-
-def _trainable(optimizer: Any) -> list[keras.Variable]:
-    """The weights that an optimizer was built with; Keras keeps them private (3.15.1)."""
-    own = list(getattr(optimizer, "_trainable_variables", ()))
-    inner = getattr(optimizer, "inner_optimizer", None)
-    return own if own or inner is None else _trainable(inner)

@@ -8,13 +8,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_trainsteps.compat import learning_rate_schedule as schedule_of
 from keras_trainsteps.rolling.artifacts.model_state import ModelState, OptimizerState, host
 from keras_trainsteps.rolling.artifacts.optimizer_state import (
     OptimizerVariables,
     config_of,
     fresh_state,
     optimizer_variables,
-    schedule_of,
 )
 from keras_trainsteps.rolling.warm_start.report import Line
 from keras_trainsteps.rolling.warm_start.vocabulary import VocabularyMap
