@@ -1,5 +1,8 @@
 """The workarounds. A test named `test_keras_...` fails once Keras has mended the defect."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -297,3 +300,88 @@ def test_keras_does_not_say_what_an_optimizer_trains(scaled):
     slots = [v for v in optimizer.variables if "momentum" in v.path]
     assert len({v.path for v in slots}) < len(slots) == 2  # by path they are one
     assert all(sum(v is slot for v in held) == 1 for slot in slots)
+
+
+def differentiable(compute, slopes):
+    """`compute` differentiated by TensorFlow's own decorator."""
+
+    @tf.custom_gradient
+    def run(value):
+        return compute(value), slopes
+
+    return run
+
+
+TWICE = compat.HandGradient("test.twice", lambda up, value, factor: up * factor, twice=True)
+ONCE = compat.HandGradient("test.once", lambda up, value, factor: up * factor)
+
+
+def tripled(hand, value):
+    return hand(lambda value: ([3.0 * value], [tf.constant(3.0)]), value)[0]
+
+
+def first_and_second(hand, value):
+    with tf.GradientTape() as outer:
+        outer.watch(value)
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            cube = tripled(hand, value * value)
+        slope = tape.gradient(cube, value)
+    return slope, outer.gradient(slope, value)
+
+
+@pytest.mark.parametrize("run", [lambda f: f, tf.function], ids=["eager", "graph"])
+def test_a_hand_gradient_is_final_unless_it_says_otherwise(run):
+    slope, second = run(lambda value: first_and_second(TWICE, value))(tf.constant(2.0))
+    assert (float(slope), float(second)) == (12.0, 6.0)
+    with pytest.raises(NotImplementedError, match="first derivative only"):
+        run(lambda value: first_and_second(ONCE, value))(tf.constant(2.0))
+
+
+def test_a_hand_gradient_is_that_of_a_graph_differentiated_from_outside():
+    value = tf.constant(2.0)
+    with tf.GradientTape() as tape:
+        tape.watch(value)
+        tripled_value = tf.function(lambda value: tripled(ONCE, value))(value)
+    assert float(tape.gradient(tripled_value, value)) == 3.0
+
+
+def graph_of_one_use(function):
+    """A reference to the graph of a step that nobody holds any more."""
+
+    @tf.function
+    def step(value):
+        with tf.GradientTape() as tape:
+            tape.watch(value)
+            result = function(value)
+        return tape.gradient(result, value)
+
+    graph = weakref.ref(step.get_concrete_function(tf.constant(2.0)).graph)
+    del step
+    gc.collect()
+    return graph
+
+
+def test_tensorflow_keeps_the_graph_of_a_custom_gradient():
+    """Once this fails, `HandGradient` may go."""
+    kept = differentiable(lambda value: 3.0 * value, lambda upstream: 3.0 * upstream)
+    assert graph_of_one_use(kept)() is not None
+    assert graph_of_one_use(lambda value: tripled(ONCE, value))() is None
+
+
+def test_what_is_traced_once_is_shared_by_graphs_and_runs_in_xla():
+    traces = []
+
+    @compat.traced_once
+    def doubled(values):
+        traces.append(values.shape)
+        return 2.0 * values
+
+    signature = [tf.TensorSpec((None,))]
+    for _ in range(3):
+        in_graph = tf.function(lambda values: doubled(values) + 1.0, input_signature=signature)
+        assert in_graph(tf.constant([1.0])).numpy().tolist() == [3.0]
+    assert len(traces) == 1
+    in_xla = tf.function(lambda values: doubled(values), jit_compile=True)
+    assert in_xla(tf.constant([1.0])).numpy().tolist() == [2.0]
+    assert traces[-1] == (1,)

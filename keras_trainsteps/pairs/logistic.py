@@ -19,7 +19,6 @@ rows, the groups are reported as failed, to be summed pair by pair.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,11 +27,13 @@ import tensorflow as tf
 from .boxes import PARTS, Boxes, at_rows, node_places, node_weights, place_powers, sort_into_boxes
 from .levels import Levels
 from .logistic_far import far_sums
-from .node_kernels import apply_kernel
+from .node_kernels import kernel_matrices
 from .reduce import count_by_group, sum_by_group
 
 _NODES_A_ROW = 64
 _FEW_NODES = 2**22  # 32 MB
+_KERNELS = ("softplus(-d)", "sigmoid(-d)", "sigmoid(d)")
+_TIED_KERNELS = (*_KERNELS, "log(2 cosh(d/2))", "tanh(d/2)")
 
 
 @dataclass(frozen=True)
@@ -99,42 +100,70 @@ class LogisticSums:
         self, boxes: Boxes, weights: tf.Tensor, tied: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The total of each block, and the slope at its nodes."""
-        total, slope = self._of_blocks(weights, weights, tied)
+        total, slope = self._of_blocks(boxes, weights, [weights], [tied], (0,))
 
         def beyond_the_block() -> tuple[tf.Tensor, tf.Tensor]:
             places = node_places(self.nodes, boxes.number)
-            added = [far_sums(boxes, weights, tied, places, self.ties)]
-            for step in (-1, 1):
-                others = _beside(boxes, weights, step), _beside(boxes, tied, step)
-                added.append(self._of_blocks(weights, *others, step))
-            totals, slopes = zip(*added, strict=True)
-            return total + tf.add_n(totals), slope + tf.add_n(slopes)
+            far_total, far_slope = far_sums(boxes, weights, tied, places, self.ties)
+            steps = (-1, 1)
+            there = [_block_beside(boxes, step) for step in steps]
+            others = [_beside(weights, *place) for place in there]
+            ties = [_beside(tied, *place) for place in there] if self.ties else others
+            near_total, near_slope = self._of_blocks(boxes, weights, others, ties, steps)
+            return total + far_total + near_total, slope + far_slope + near_slope
 
         several = tf.reduce_max(boxes.segment) > 0
         total, slope = tf.cond(several, beyond_the_block, lambda: (total, slope))
         return total, slope
 
     def _of_blocks(
-        self, weights: tf.Tensor, others: tf.Tensor, tied: tf.Tensor, step: int = 0
+        self,
+        boxes: Boxes,
+        weights: tf.Tensor,
+        others: list[tf.Tensor],
+        tied: list[tf.Tensor],
+        steps: tuple[int, ...],
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The pairs of each block with one other, which lies `step` segments above it."""
+        """The pairs of each block with others, which lie `steps` segments above it."""
+        shape = tf.shape(weights)
+        _, levels, width = tf.unstack(shape)
         # Sums over lower and over higher levels; `tf.cumsum` takes six times as long.
-        ones = tf.ones((tf.shape(weights)[1],) * 2, tf.float64)
-        not_higher, not_lower = tf.linalg.band_part(ones, -1, 0), tf.linalg.band_part(ones, 0, -1)
-        below, above = tf.matmul(ones - not_lower, others), tf.matmul(ones - not_higher, others)
-        kernel = functools.partial(apply_kernel, nodes=self.nodes, shift=-step)
-        potential = kernel("softplus(-d)", below)
-        slope = kernel("sigmoid(d)", above) - kernel("sigmoid(-d)", below)
-        if self.ties:
-            potential = 2.0 * potential + kernel("log(2 cosh(d/2))", tied)
-            slope = 2.0 * slope + kernel("tanh(d/2)", tied)
+        level = tf.range(levels)
+        is_below = tf.cast(tf.expand_dims(level, 1) > level, tf.float64)
+        names = _TIED_KERNELS if self.ties else _KERNELS
+        shifts = tuple(-step for step in steps)
+        matrices = kernel_matrices(names, boxes.number, self.nodes, shifts)
+        flat = tf.stack([-1, width])
+        potentials, slopes = [], []
+        for other, tie, (loss, lower, higher, *of_ties) in zip(
+            others, tied, matrices, strict=True
+        ):
+            below = tf.reshape(tf.matmul(is_below, other), flat)
+            above = tf.reshape(tf.matmul(is_below, other, transpose_a=True), flat)
+            potential = tf.matmul(below, loss)
+            slope = tf.matmul(above, higher) - tf.matmul(below, lower)
+            if of_ties:
+                tie = tf.reshape(tie, flat)
+                potential = 2.0 * potential + tf.matmul(tie, of_ties[0])
+                slope = 2.0 * slope + tf.matmul(tie, of_ties[1])
+            potentials.append(potential)
+            slopes.append(slope)
+        potential, slope = (
+            tf.reshape(tf.add_n(x) if len(x) > 1 else x[0], shape) for x in (potentials, slopes)
+        )
         return tf.reduce_sum(weights * potential, axis=(1, 2)), slope
 
 
-def _beside(boxes: Boxes, weights: tf.Tensor, step: int) -> tf.Tensor:
-    """For each block the weights of the segment before (-1) or after (1) it, or 0."""
-    block = tf.range(tf.size(boxes.group)) + step
-    index = tf.clip_by_value(block, 0, tf.size(boxes.group) - 1)
+def _block_beside(boxes: Boxes, step: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """For each block the one of the segment before (-1) or after (1) it, and whether it is."""
+    blocks = tf.size(boxes.group)
+    block = tf.range(blocks) + step
+    index = tf.clip_by_value(block, 0, blocks - 1)
     there = tf.equal(block, index) & tf.equal(tf.gather(boxes.group, index), boxes.group)
     there &= tf.equal(tf.gather(boxes.segment, index), boxes.segment + step)
-    return tf.where(there[:, None, None], tf.gather(weights, index), 0.0)
+    return index, tf.reshape(there, (-1, 1, 1))
+
+
+def _beside(weights: tf.Tensor, index: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
+    """The weights of other blocks, or 0."""
+    return tf.where(there, tf.gather(weights, index), 0.0)

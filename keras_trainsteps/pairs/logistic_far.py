@@ -54,11 +54,7 @@ def far_sums(
     rising, falling = tf.exp(places), tf.exp(-places)
     up = Far(count, first, tf.linalg.matvec(weights, falling))
     down = Far(count, -first, tf.linalg.matvec(weights, rising))
-    # Seen from above, scores are mirrored and blocks come in the opposite order.
-    to_the_right = _beyond(up, origin, boxes.group)
-    mirrored = _beyond(_reverse(down), -origin[::-1], boxes.group[::-1])
-    to_the_left = _reverse(mirrored)
-
+    to_the_right, to_the_left = _beyond(up, down, origin, boxes.group)
     lower_right, lower_left = _below(to_the_right), _below(to_the_left)
     higher_right, higher_left = _above(to_the_right), _above(to_the_left)
     constant = higher_left.count - lower_right.count
@@ -81,38 +77,36 @@ def far_sums(
     return tf.reduce_sum(total, axis=1), slope
 
 
-def _beyond(own: Far, origin: tf.Tensor, group: tf.Tensor) -> Far:
-    """The sums over the blocks of the same group, two segments and more to the right."""
+def _beyond(up: Far, down: Far, origin: tf.Tensor, group: tf.Tensor) -> tuple[Far, Far]:
+    """The sums over the blocks of the same group, two segments and more to each side."""
+    # Seen from above, scores are mirrored and blocks come in the opposite order. Both ways
+    # are gone at once, as if the mirrored blocks were more blocks, of groups of their own.
+    sums = tf.concat([tf.stack(up), tf.reverse(tf.stack(down), [1])], axis=1)
+    origin = tf.concat([origin, -tf.reverse(origin, [0])], axis=0)
+    group = tf.concat([group, -1 - tf.reverse(group, [0])], axis=0)
     blocks = tf.size(group)
 
-    def double(step: tf.Tensor, *sums: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        there = _moved(Far(*sums), step, origin, group)
-        added = [here + more for here, more in zip(sums, there, strict=True)]
-        return (2 * step, *added)
+    def double(step: tf.Tensor, sums: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return 2 * step, sums + _moved(sums, step, origin, group)
 
-    _, *sums = tf.while_loop(lambda step, *_: step < blocks, double, (tf.constant(1), *own))
-    index = tf.range(blocks)
-    after = tf.minimum(index + 1, blocks - 1)
+    _, sums = tf.while_loop(lambda step, _: step < blocks, double, (tf.constant(1), sums))
+    after = tf.minimum(tf.range(blocks) + 1, blocks - 1)
     beside = tf.gather(origin, after) - origin < 1.5 * SEGMENT
-    return _moved(Far(*sums), tf.where(beside, 2, 1), origin, group)
+    sums = _moved(sums, tf.where(beside, 2, 1), origin, group)
+    right, left = tf.split(sums, 2, axis=1)
+    return Far(*tf.unstack(right)), Far(*tf.unstack(tf.reverse(left, [1])))
 
 
-def _moved(sums: Far, step: tf.Tensor, origin: tf.Tensor, group: tf.Tensor) -> Far:
+def _moved(sums: tf.Tensor, step: tf.Tensor, origin: tf.Tensor, group: tf.Tensor) -> tf.Tensor:
     """The sums `step` blocks to the right, seen from here; 0 past the group's end."""
     blocks = tf.size(group)
     wanted = tf.range(blocks) + step
     index = tf.minimum(wanted, blocks - 1)
     there = tf.equal(wanted, index) & tf.equal(tf.gather(group, index), group)
-    distance = tf.where(there, tf.gather(origin, index) - origin, 0.0)[:, None]
-    there = there[:, None]
-    count = tf.where(there, tf.gather(sums.count, index), 0.0)
-    first = tf.where(there, tf.gather(sums.distance, index), 0.0)
-    decayed = tf.where(there, tf.gather(sums.decayed, index), 0.0)
-    return Far(count, first + count * distance, decayed * tf.exp(-distance))
-
-
-def _reverse(sums: Far) -> Far:
-    return Far(*(value[::-1] for value in sums))
+    distance = tf.expand_dims(tf.where(there, tf.gather(origin, index) - origin, 0.0), 1)
+    sums = tf.where(tf.expand_dims(there, 1), tf.gather(sums, index, axis=1), 0.0)
+    count, first, decayed = tf.unstack(sums)
+    return tf.stack([count, first + count * distance, decayed * tf.exp(-distance)])
 
 
 def _below(sums: Far) -> Far:

@@ -24,23 +24,32 @@ KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def apply_kernel(name: str, values: tf.Tensor, nodes: int, *, shift: int = 0) -> tf.Tensor:
-    """`sum_q phi(z_p - z_q) values_q` at all nodes `p`, of the shape of `values`.
+def kernel_matrices(
+    names: tuple[str, ...], number: tf.Tensor, nodes: int, shifts: tuple[int, ...]
+) -> list[list[tf.Tensor]]:
+    """For each shift and each name the matrix `phi(z_p - z_q)`, from node `q` to node `p`.
 
     Args:
-        name: A key of `KERNELS`.
-        values: One value a node, `(blocks, levels, boxes * nodes)`.
+        names: Keys of `KERNELS`.
+        number: How many boxes of a segment are in use.
         nodes: Nodes a box.
-        shift: How many segments the nodes `p` lie above the nodes `q`: -1, 0 or 1.
+        shifts: How many segments the nodes `p` lie above the nodes `q`: -1, 0 or 1.
     """
-    shape = tf.shape(values)
-    number = shape[2] // nodes
     box = tf.range(number)
-    apart = box[None, :] - box[:, None] + ((shift + 2) * BOXES - 1)
-    # (from box, to box, from node, to node)
-    entries = tf.gather(_table(name, nodes), apart)
-    matrix = tf.reshape(tf.transpose(entries, (0, 2, 1, 3)), (shape[2], shape[2]))
-    return tf.reshape(tf.matmul(tf.reshape(values, (-1, shape[2])), matrix), shape)
+    apart = tf.expand_dims(box, 0) - tf.expand_dims(box, 1)
+    first = np.array([(shift + 2) * BOXES - 1 for shift in shifts], np.int32)
+    # (shift, from box, to box, name, from node, to node)
+    entries = tf.gather(_tables(names, nodes), apart + first[:, None, None])
+    entries = tf.transpose(entries, (0, 3, 1, 4, 2, 5))
+    size = number * nodes
+    matrices = tf.reshape(entries, tf.stack([len(shifts), len(names), size, size]))
+    return [tf.unstack(of_shift) for of_shift in tf.unstack(matrices)]
+
+
+@functools.cache
+def _tables(names: tuple[str, ...], nodes: int) -> np.ndarray:
+    """`(boxes apart, name, from node, to node)`."""
+    return np.stack([_table(name, nodes) for name in names], axis=1)
 
 
 @functools.cache

@@ -30,10 +30,11 @@ def of_rows(by_group: tf.Tensor, group: tf.Tensor, otherwise: float | bool) -> t
 
 def take(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """`tf.gather(values, index)`, of which TensorFlow 2.21 makes much less haste."""
-    return tf.gather_nd(values, index[:, None])
+    return tf.gather_nd(values, tf.expand_dims(index, 1))
 
 
 def _histogram(group: tf.Tensor, number: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
     # `tf.math.bincount` is this op behind half a dozen others that look for the range.
     # Bins must not be negative.
-    return tf.raw_ops.DenseBincount(input=group + 1, size=number + 1, weights=weights)[1:]
+    bins = tf.raw_ops.DenseBincount(input=group + 1, size=number + 1, weights=weights)
+    return tf.slice(bins, [1], [-1])

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
 
 from keras_trainsteps import compat
 
-from .exact import Sums, exact_sums
-from .groups import group_rows
-from .invalid import Invalid
 from .kernels import PairKernel
-from .linear import crossover, has_linear_method, linear_sums
-from .reduce import count_by_group, of_rows
+from .linear import has_linear_method
+from .reduce import of_rows
 from .rules import PairFactor, PairRows, PairRule
-from .static import static_sums
+from .traced import Method, sums_of_rows
 
 Pairs = Literal["preference", "all"]
 PairWeight = Literal["product", "preferred"]
-Method = Literal["auto", "exact", "linear"]
 
 
-# AutoGraph would rewrite every function below: seconds a trace, and nothing to rewrite.
+# AutoGraph would rewrite every function it meets: seconds a trace, and nothing to rewrite.
 @tf.autograph.experimental.do_not_convert
 def pair_sums(
     kernel: PairKernel,
@@ -90,77 +86,41 @@ def pair_sums(
             "method needs a kernel other than SOFT_ZERO_ONE, the product of weights, no "
             "factor, and float32 scores for the hinges."
         )
-    query = tf.cast(query, tf.int32)
-    num_queries = tf.cast(num_queries, tf.int32)
     fields = {} if pair_factor is None else pair_factor.fields
 
-    @tf.custom_gradient
-    def sums(scores: tf.Tensor) -> Any:
-        invalid = Invalid(tf.math.is_nan(y_true), ~tf.math.is_finite(scores))
-        paired, usable = invalid.leave_out(query, scores)
+    def compute(scores: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         rows = PairRows(
-            label=_float64(y_true),
-            score=_float64(usable),
-            weight=None if row_weight is None else _float64(row_weight),
-            fields={name: _float64(value) for name, value in fields.items()},
+            label=tf.cast(y_true, tf.float64),
+            score=tf.cast(scores, tf.float64),
+            weight=None if row_weight is None else tf.cast(row_weight, tf.float64),
+            fields={name: tf.cast(value, tf.float64) for name, value in fields.items()},
         )
-        totals, counts, slope = _sums(rule, rows, paired, num_queries, method)
-        totals, slope = invalid.spoil(totals, counts, slope, query)
-        slope = tf.cast(slope, scores.dtype)
+        index = tf.cast(query, tf.int32)
+        totals, counts, slope = sums_of_rows(
+            rule, method, rows, index, tf.cast(num_queries, tf.int32)
+        )
+        outputs = [tf.cast(totals, scores.dtype), tf.cast(counts, scores.dtype)]
+        return outputs, [tf.cast(slope, scores.dtype), index]
 
-        def gradient(upstream: tf.Tensor, _: tf.Tensor) -> tf.Tensor:
-            return _once(upstream, scores, slope, query)
-
-        return (tf.cast(totals, scores.dtype), tf.cast(counts, scores.dtype)), gradient
-
-    totals, counts = sums(y_pred)
+    totals, counts = _SLOPES(compute, y_pred)
     return totals, tf.stop_gradient(counts)
 
 
-def _sums(
-    rule: PairRule,
-    rows: PairRows,
-    query: tf.Tensor,
-    num_queries: tf.Tensor,
-    method: Method,
-) -> Sums:
-    """Totals and counts of each query, and the slope of each row, all float64."""
-    if not compat.in_xla() and method != "exact" and has_linear_method(rule):
-        smallest = crossover(rule) if method == "auto" else 2
-        return linear_sums(rule, rows, query, num_queries, smallest=smallest)
-    if compat.in_xla():
-        return static_sums(rule, rows, query, num_queries)
-    return exact_sums(rule, rows, group_rows(query, count_by_group(query, num_queries)))
-
-
-def _once(
-    upstream: tf.Tensor, scores: tf.Tensor, slope: tf.Tensor, query: tf.Tensor
+def _times_slope(
+    upstream: tf.Tensor, _: tf.Tensor, scores: tf.Tensor, slope: tf.Tensor, query: tf.Tensor
 ) -> tf.Tensor:
-    """`upstream * slope`, row by row, which refuses to be differentiated again."""
-
-    @tf.custom_gradient
-    def product(upstream: tf.Tensor, scores: tf.Tensor) -> Any:
-        def refuse(_: tf.Tensor) -> Any:
-            raise NotImplementedError(
-                "The pair sums have a first derivative only: their gradient was asked "
-                "for a gradient of its own. Received: nested gradients, as of a gradient "
-                "penalty or a Hessian. Leave the pairwise loss out of the inner gradient."
-            )
-
-        # Most losses give every query the same, and looking it up by row takes longer.
-        lowest, highest = tf.reduce_min(upstream), tf.reduce_max(upstream)
-        of_row = tf.cond(
-            tf.equal(lowest, highest),
-            lambda: tf.fill(tf.shape(query), lowest),
-            lambda: of_rows(upstream, query, 0.0),
-        )
-        return of_row * slope, refuse
-
-    return product(upstream, scores)
+    """`upstream * slope`, row by row."""
+    # Most losses give every query the same, and looking it up by row takes longer.
+    lowest, highest = tf.reduce_min(upstream), tf.reduce_max(upstream)
+    of_row = tf.cond(
+        tf.equal(lowest, highest),
+        lambda: tf.fill(tf.shape(query), lowest),
+        lambda: of_rows(upstream, query, 0.0),
+    )
+    return of_row * slope
 
 
-def _float64(value: Any) -> tf.Tensor:
-    return tf.stop_gradient(tf.cast(value, tf.float64))
+_SLOPES = compat.HandGradient("pair_sums", _times_slope, outputs=2)
 
 
 def _checked_rule(

@@ -85,13 +85,13 @@ def _terms(
     """Term and slope of each pair."""
 
     def of_differences() -> tuple[tf.Tensor, tf.Tensor]:
-        d = i.score[..., :, None] - j.score[..., None, :]
-        return rule.term(d, i.label[..., :, None] - j.label[..., None, :])
+        d = _column(i.score) - _row(j.score)
+        return rule.term(d, _column(i.label) - _row(j.label))
 
     def of_odds() -> tuple[tf.Tensor, tf.Tensor]:
         assert rule.kernel.preference_of_odds is not None
         middle = 0.5 * (tf.reduce_min(j.score) + tf.reduce_max(j.score))
-        odds = tf.exp(middle - i.score)[..., :, None] * tf.exp(j.score - middle)[..., None, :]
+        odds = _column(tf.exp(middle - i.score)) * _row(tf.exp(j.score - middle))
         term, slope = rule.kernel.preference_of_odds(tf.cast(odds, rule.precision))
         return tf.cast(term, tf.float64), tf.cast(slope, tf.float64)
 
@@ -107,7 +107,7 @@ def _pair_weight(
     j: PairRows,
     allowed: tf.Tensor | None,
 ) -> tf.Tensor:
-    label_i, label_j = i.label[..., :, None], j.label[..., None, :]
+    label_i, label_j = _column(i.label), _row(j.label)
     preferred = label_i > label_j
     if allowed is not None:
         preferred &= allowed
@@ -120,15 +120,23 @@ def _pair_weight(
     if i.weight is not None and j.weight is not None:
         # Both orders of a tied pair are summed, so the first row's weight alone gives
         # the mean of both.
-        weight *= i.weight[..., :, None]
+        weight *= _column(i.weight)
         if not rule.by_preferred:
-            weight *= j.weight[..., None, :]
+            weight *= _row(j.weight)
     return weight
 
 
 def _first(fields: Fields) -> Fields:
-    return {name: value[..., :, None] for name, value in fields.items()}
+    return {name: _column(value) for name, value in fields.items()}
 
 
 def _second(fields: Fields) -> Fields:
-    return {name: value[..., None, :] for name, value in fields.items()}
+    return {name: _row(value) for name, value in fields.items()}
+
+
+def _column(values: tf.Tensor) -> tf.Tensor:
+    return tf.expand_dims(values, -1)
+
+
+def _row(values: tf.Tensor) -> tf.Tensor:
+    return tf.expand_dims(values, -2)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
 from keras_trainsteps.losses.embeddings.geometry import (
     Distance,
@@ -15,7 +16,6 @@ from keras_trainsteps.losses.embeddings.geometry import (
     row_sum,
 )
 from keras_trainsteps.losses.embeddings.triplet import Normalize, as_margin, gap_loss
-from keras_trainsteps.losses.first_order import first_order
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, require_choice
 
@@ -152,44 +152,58 @@ def _all(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
 def _all_soft(distances: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
     """The smooth loss of all triplets: one positive of each anchor at a time."""
     ordered, number = _ordered(distances, positives)
-    column = tf.range(tf.shape(ordered)[1])
 
-    def triplets(near: tf.Tensor, far: tf.Tensor, k: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        some = negatives & (k < number)[:, None]
-        gap = tf.where(some, tf.gather(near, k, axis=1)[:, None] - far, tf.zeros_like(far))
-        return some, gap
-
-    def over_positives(add: Callable[..., Any], *start: tf.Tensor) -> Any:
-        most = tf.reduce_max(tf.pad(number, [[0, 1]]))
-        return tf.while_loop(
-            lambda k, *_: k < most, lambda k, *v: (k + 1, *add(k, *v)), (0, *start)
-        )[1:]
-
-    @tf.custom_gradient
-    def run(near: tf.Tensor, far: tf.Tensor) -> tuple[tf.Tensor, Callable[..., Any]]:
+    def compute(near: tf.Tensor, far: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         def add_losses(k: tf.Tensor, losses: tf.Tensor) -> tuple[tf.Tensor]:
-            some, gap = triplets(near, far, k)
+            some, gap = _soft_triplets(near, far, negatives, number, k)
             return (losses + row_sum(tf.math.softplus(gap), some),)
 
-        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            def add_slopes(
-                k: tf.Tensor, of_near: tf.Tensor, of_far: tf.Tensor
-            ) -> tuple[tf.Tensor, tf.Tensor]:
-                some, gap = triplets(near, far, k)
-                slopes = tf.where(some, tf.sigmoid(gap), tf.zeros_like(gap))
-                slopes *= upstream[:, None]
-                sums = tf.reduce_sum(slopes, 1, keepdims=True)
-                sums = tf.where(column == k, sums, tf.zeros_like(sums))
-                return of_near + sums, of_far - slopes
+        (losses,) = _over_positives(number, add_losses, tf.zeros((tf.shape(far)[0],), far.dtype))
+        return [losses], [negatives, number]
 
-            start = tf.zeros_like(near), tf.zeros_like(far)
-            of_near, of_far = over_positives(add_slopes, *start)
-            return first_order(of_near), first_order(of_far)
+    return _OF_ALL_SOFT(compute, ordered, distances)[0]
 
-        (losses,) = over_positives(add_losses, tf.zeros((tf.shape(far)[0],), far.dtype))
-        return losses, gradient
 
-    return run(ordered, distances)
+def _slopes_of_all_soft(
+    upstream: tf.Tensor,
+    near: tf.Tensor,
+    far: tf.Tensor,
+    negatives: tf.Tensor,
+    number: tf.Tensor,
+) -> Any:
+    column = tf.range(tf.shape(near)[1])
+
+    def add_slopes(
+        k: tf.Tensor, of_near: tf.Tensor, of_far: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        some, gap = _soft_triplets(near, far, negatives, number, k)
+        slopes = tf.where(some, tf.sigmoid(gap), tf.zeros_like(gap))
+        slopes *= upstream[:, None]
+        sums = tf.reduce_sum(slopes, 1, keepdims=True)
+        sums = tf.where(column == k, sums, tf.zeros_like(sums))
+        return of_near + sums, of_far - slopes
+
+    return _over_positives(number, add_slopes, tf.zeros_like(near), tf.zeros_like(far))
+
+
+_OF_ALL_SOFT = compat.HandGradient("mined_triplet.all_soft", _slopes_of_all_soft, inputs=2)
+
+
+def _soft_triplets(
+    near: tf.Tensor, far: tf.Tensor, negatives: tf.Tensor, number: tf.Tensor, k: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The triplets of each anchor's positive number `k`: which there are, and their gaps."""
+    some = negatives & (k < number)[:, None]
+    gap = tf.where(some, tf.gather(near, k, axis=1)[:, None] - far, tf.zeros_like(far))
+    return some, gap
+
+
+def _over_positives(number: tf.Tensor, add: Callable[..., Any], *start: tf.Tensor) -> Any:
+    """`add(k, *values)` for each positive `k` of any anchor."""
+    most = tf.reduce_max(tf.pad(number, [[0, 1]]))
+    return tf.while_loop(
+        lambda k, *_: k < most, lambda k, *values: (k + 1, *add(k, *values)), (0, *start)
+    )[1:]
 
 
 def _ordered(distances: tf.Tensor, pairs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

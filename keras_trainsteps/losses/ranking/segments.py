@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.first_order import first_order
+from keras_trainsteps import compat
 
 
 def log_cumsum_exp(values: tf.Tensor, segment: tf.Tensor, *, reverse: bool = False) -> tf.Tensor:
@@ -21,22 +22,11 @@ def log_cumsum_exp(values: tf.Tensor, segment: tf.Tensor, *, reverse: bool = Fal
         reverse: Whether to run from each row to the end of its segment instead.
     """
 
-    @tf.custom_gradient
-    def run(values: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
-        sums = _scan(values, segment, reverse)
+    def compute(values: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        sums = (_backward if reverse else _forward)(values, segment)
+        return [sums], [sums, segment]
 
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            # d(values[j]) = exp(values[j]) * sum over the sums i that hold j of
-            # upstream[i] / exp(sums[i]); both signs of upstream apart, to stay in logs.
-            parts = [
-                tf.exp(values + _scan(_log_share(part, sums), segment, not reverse))
-                for part in (tf.maximum(upstream, 0), tf.maximum(-upstream, 0))
-            ]
-            return first_order(parts[0] - parts[1])
-
-        return sums, gradient
-
-    return run(values)
+    return _OF_SCAN[reverse](compute, values)[0]
 
 
 def take(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
@@ -45,16 +35,7 @@ def take(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     The sparse one of `tf.gather` warns wherever it is made dense in a graph whose batch
     size is unknown.
     """
-    rows = tf.shape(values)[0]
-
-    @tf.custom_gradient
-    def taken(values: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return tf.math.unsorted_segment_sum(upstream, index, rows)
-
-        return tf.gather(values, index), gradient
-
-    return taken(values)
+    return _OF_TAKE(lambda values: ([tf.gather(values, index)], [index]), values)[0]
 
 
 def log_add_exp(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
@@ -80,6 +61,48 @@ def last_row_of_run(*keys: tf.Tensor) -> tf.Tensor:
     run = tf.concat([tf.zeros((tf.minimum(rows, 1),), tf.int32), tf.cumsum(_int(new))], 0)
     last = tf.math.unsorted_segment_max(tf.range(rows), run, rows)
     return tf.gather(last, run)
+
+
+@compat.traced_once
+def _forward(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
+    return _scan(values, segment, reverse=False)
+
+
+@compat.traced_once
+def _backward(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
+    return _scan(values, segment, reverse=True)
+
+
+def _slopes_of_scan(
+    scan: Callable[..., tf.Tensor],
+    upstream: tf.Tensor,
+    values: tf.Tensor,
+    sums: tf.Tensor,
+    segment: tf.Tensor,
+) -> tf.Tensor:
+    # d(values[j]) = exp(values[j]) * sum over the sums i that hold j of
+    # upstream[i] / exp(sums[i]); both signs of upstream apart, to stay in logs.
+    parts = [
+        tf.exp(values + scan(_log_share(part, sums), segment))
+        for part in (tf.maximum(upstream, 0), tf.maximum(-upstream, 0))
+    ]
+    return parts[0] - parts[1]
+
+
+_OF_SCAN = {
+    reverse: compat.HandGradient(
+        f"log_cumsum_exp.{'backward' if reverse else 'forward'}",
+        functools.partial(_slopes_of_scan, _forward if reverse else _backward),
+    )
+    for reverse in (False, True)
+}
+
+
+def _slopes_of_take(upstream: tf.Tensor, values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    return tf.math.unsorted_segment_sum(upstream, index, tf.shape(values)[0])
+
+
+_OF_TAKE = compat.HandGradient("take", _slopes_of_take, twice=True)
 
 
 def _log_share(part: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.losses.first_order import first_order
 from keras_trainsteps.losses.ranking.segments import last_row_of_run, take
 
 BLOCK = 128  # rows that are compared with their queries' rows at a time
@@ -31,23 +30,36 @@ def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Te
     place = tf.argsort(order)
     query = tf.gather(query, order)
 
-    def rank(s_i: tf.Tensor, s_j: tf.Tensor) -> tf.Tensor:
-        return tf.sigmoid((s_j - s_i) / temperature)
+    width = tf.cast(temperature, scores.dtype)
 
+    def compute(ordered: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        return [_ranks(ordered, query, width)], [query, width]
+
+    return take(_OF_RANKS(compute, take(scores, order))[0], place)
+
+
+@compat.traced_once
+def _ranks(ordered: tf.Tensor, query: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+    def rank(s_i: tf.Tensor, s_j: tf.Tensor) -> tf.Tensor:
+        return tf.sigmoid((s_j - s_i) / width)
+
+    # The pair (i, i) adds a half.
+    return 0.5 + _sum_by_query(rank, query, ordered)
+
+
+@compat.traced_once
+def _slopes(
+    upstream: tf.Tensor, ordered: tf.Tensor, query: tf.Tensor, width: tf.Tensor
+) -> tf.Tensor:
     def slope(s_i: tf.Tensor, u_i: tf.Tensor, s_j: tf.Tensor, u_j: tf.Tensor) -> tf.Tensor:
         # The slope of the sigmoid is even: row i moves rank i down and rank j up.
-        half = tf.sigmoid(-tf.abs(s_j - s_i) / temperature)
-        return (u_j - u_i) * half * (1 - half) / temperature
+        half = tf.sigmoid(-tf.abs(s_j - s_i) / width)
+        return (u_j - u_i) * half * (1 - half) / width
 
-    @tf.custom_gradient
-    def ranks(ordered: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return first_order(_sum_by_query(slope, query, ordered, upstream))
+    return _sum_by_query(slope, query, ordered, upstream)
 
-        # The pair (i, i) adds a half.
-        return 0.5 + _sum_by_query(rank, query, ordered), gradient
 
-    return take(ranks(take(scores, order)), place)
+_OF_RANKS = compat.HandGradient("soft_ranks", _slopes)
 
 
 def _sum_by_query(kernel: Kernel, query: tf.Tensor, *columns: tf.Tensor) -> tf.Tensor:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Literal
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.first_order import first_order
+from keras_trainsteps import compat
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, require_choice
@@ -118,19 +117,23 @@ def _fused(logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
     that are; masking the logits first would copy them.
     """
 
-    @tf.custom_gradient
-    def run(logits: tf.Tensor) -> tuple[tf.Tensor, Callable[..., tf.Tensor]]:
+    def compute(logits: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         losses, slopes = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
             features=logits, labels=targets
         )
+        return [losses], [slopes, mask]
 
-        def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            upstream = tf.where(mask, upstream, tf.zeros_like(upstream))
-            return first_order(tf.math.multiply_no_nan(slopes, upstream[:, None]))
+    return _OF_FUSED(compute, logits)[0]
 
-        return losses, gradient
 
-    return run(logits)
+def _slopes_of_fused(
+    upstream: tf.Tensor, _: tf.Tensor, slopes: tf.Tensor, mask: tf.Tensor
+) -> tf.Tensor:
+    upstream = tf.where(mask, upstream, tf.zeros_like(upstream))
+    return tf.math.multiply_no_nan(slopes, upstream[:, None])
+
+
+_OF_FUSED = compat.HandGradient("masked_crossentropy", _slopes_of_fused)
 
 
 def _sequence_sums(losses: tf.Tensor, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
