@@ -62,7 +62,7 @@ def batch_logs(model):
 def refused(act):
     try:
         act()
-    except ValueError as error:
+    except (ValueError, tf.errors.OpError) as error:
         return str(error)
     return "nothing"
 
