@@ -65,16 +65,17 @@ def warm_start(
             or a model in memory.
         optimizer: `"reset"` begins the optimizer anew, as compiled. `"carry"` goes on with
             the saved state, all of it: the class and options must be the same, and a
-            learning-rate schedule must not be finished.
+            learning-rate schedule must not be finished. Default: `"reset"`.
         learning_rate: `"code"` keeps the rate that the model was compiled with; `"saved"`
-            takes that of the source. A schedule is always that of the code.
-        rename: New path by old, of layers or single weights.
+            takes that of the source. A schedule is always that of the code. Default:
+            `"code"`.
+        rename: New path by old, of layers or single weights. Default: none.
         vocabularies: For each table whose rows follow tokens: the path of its lookup
             layer, or a `VocabularyMap`. The key is the path of the table, or of a layer
-            with one weight.
+            with one weight. Default: none.
         allow_unused: Paths of the source that may be left over, also with `*`; a layer's
-            path stands for all that is below it.
-        allow_missing: Paths of the model that may stay as initialized.
+            path stands for all that is below it. Default: none.
+        allow_missing: Paths of the model that may stay as initialized. Default: none.
 
     Returns:
         What happened to every value on both sides; it prints as a table.
