@@ -16,15 +16,13 @@ class SquaredError(LossAwareModel):
 
 @keras.saving.register_keras_serializable("tests")
 class Ranker(LossAwareModel):
-    """The pairwise loss, beside a pointwise one."""
+    """A loss that compares the rows of a query, together with a pointwise one."""
 
     side_inputs = ("query_id",)
 
     def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
-        pairwise = losses.pairwise_logistic(
-            y, y_pred, query_ids=x["query_id"], sample_weight=sample_weight
-        )
-        return {"pairwise": pairwise, "squared": keras.ops.square(y - y_pred)}
+        ranking = losses.list_mle(y, y_pred, query_ids=x["query_id"], sample_weight=sample_weight)
+        return {"ranking": ranking, "squared": keras.ops.square(y - y_pred)}
 
 
 def linear(cls=LossAwareModel, width=3, **dense):

@@ -275,7 +275,7 @@ def test_an_epoch_whose_queries_have_one_row_each(by_hook):
     x["query_id"] = np.arange(24)
     model = linear(Ranker if by_hook else LossAwareModel)
     model.compile("sgd", loss=None if by_hook else losses.ListMLE("query_id"))
-    match = "'(pairwise|list_mle_loss)' compares the rows of a query.*every query had one row"
+    match = "'(ranking|list_mle_loss)' compares the rows of a query.*every query had one row"
     with pytest.raises(ValueError, match=match):
         model.fit(x, y, batch_size=8, epochs=3, verbose=0)
     assert int(model.optimizer.iterations) == 3  # the first epoch shows it

@@ -15,7 +15,7 @@ from keras_trainsteps import (
     losses,
 )
 from tests.models import Ranker, SquaredError, linear, ranking_batch
-from tests.reference.pairwise import pairwise_logistic as reference_pairwise
+from tests.reference.listwise import list_mle, over_queries
 
 
 def numpy_prediction(model, x):
@@ -25,7 +25,9 @@ def numpy_prediction(model, x):
 
 def expected_terms(model, x, y):
     scores = numpy_prediction(model, x)
-    total, count = reference_pairwise(y[:, 0], scores[:, 0], x["query_id"])
+    ones = np.ones(len(y))
+    batch = y[:, 0], scores[:, 0], x["query_id"], ones, ones, ones
+    total, count = over_queries(list_mle, *batch, "queries")
     return total / count, np.mean((y - scores) ** 2)
 
 
@@ -57,7 +59,7 @@ def test_functional_subclass_and_sequential_log_the_same_numbers():
         model.compile("sgd")
         logs.append(model.fit(x, y, batch_size=10, shuffle=False, epochs=2, verbose=0).history)
     assert logs[0] == logs[1] == logs[2]
-    assert sorted(logs[0]) == ["loss", "pairwise", "squared"]
+    assert sorted(logs[0]) == ["loss", "ranking", "squared"]
 
 
 def test_values_equal_the_reference():
@@ -65,10 +67,10 @@ def test_values_equal_the_reference():
     model = linear(Ranker)
     model.compile("sgd")
     logs = model.evaluate(x, y, batch_size=24, return_dict=True, verbose=0)
-    pairwise, squared = expected_terms(model, x, y)
-    np.testing.assert_allclose(logs["pairwise"], pairwise, rtol=1e-6)
+    ranking, squared = expected_terms(model, x, y)
+    np.testing.assert_allclose(logs["ranking"], ranking, rtol=1e-6)
     np.testing.assert_allclose(logs["squared"], squared, rtol=1e-6)
-    np.testing.assert_allclose(logs["loss"], pairwise + squared, rtol=1e-6)
+    np.testing.assert_allclose(logs["loss"], ranking + squared, rtol=1e-6)
 
 
 def test_building_a_functional_model_changes_no_class():
@@ -238,7 +240,7 @@ def test_each_term_has_one_mean_tracker_in_metrics():
     x, y = ranking_batch()
     model.fit(x, y, verbose=0)
     names = [metric.name for metric in model.metrics]
-    assert names == ["loss", "pairwise", "squared", "compile_metrics"]
+    assert names == ["loss", "ranking", "squared", "compile_metrics"]
     assert all(isinstance(metric, keras.metrics.Mean) for metric in model.metrics[:3])
     assert len({id(metric) for metric in model.metrics}) == 4
 
@@ -292,8 +294,8 @@ def test_weights_that_are_variables_are_known_by_name():
     weight = keras.Variable(0.5)
     model = linear(Ranker)
     assert model.loss_weight_variables == {}
-    model.compile("sgd", loss_weights={"pairwise": weight, "squared": 2.0})
-    assert model.loss_weight_variables == {"pairwise": weight}
+    model.compile("sgd", loss_weights={"ranking": weight, "squared": 2.0})
+    assert model.loss_weight_variables == {"ranking": weight}
 
 
 def test_a_weight_that_changes_within_an_epoch_counts_as_it_was_in_force():
@@ -321,7 +323,7 @@ def test_a_weight_that_changes_within_an_epoch_counts_as_it_was_in_force():
 def test_compute_loss_is_the_same_total():
     x, y = ranking_batch()
     model = linear(Ranker, kernel_regularizer=keras.regularizers.L2(0.5))
-    model.compile("sgd", loss="mae", loss_weights={"pairwise": 2.0})
+    model.compile("sgd", loss="mae", loss_weights={"ranking": 2.0})
     logs = model.evaluate(x, y, return_dict=True, verbose=0)
     total = model.compute_loss(x, y, model(x), None, training=False)
     assert float(total) == pytest.approx(logs["loss"], rel=1e-6)
@@ -407,16 +409,16 @@ def test_stock_callbacks_see_every_term(tmp_path):
     model = linear(Ranker)
     model.compile("sgd")
     callbacks = [
-        keras.callbacks.EarlyStopping("val_pairwise", patience=1, mode="min"),
-        keras.callbacks.ReduceLROnPlateau("pairwise", patience=1, mode="min"),
-        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_pairwise", mode="min"),
+        keras.callbacks.EarlyStopping("val_ranking", patience=1, mode="min"),
+        keras.callbacks.ReduceLROnPlateau("ranking", patience=1, mode="min"),
+        keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_ranking", mode="min"),
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
         keras.callbacks.TerminateOnNaN(),
         keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate),
     ]
     model.fit(x, y, epochs=2, validation_data=(x, y), callbacks=callbacks, verbose=0)
     header = (tmp_path / "log.csv").read_text().splitlines()[0]
-    assert {"pairwise", "squared", "val_pairwise", "val_squared"} <= set(header.split(","))
+    assert {"ranking", "squared", "val_ranking", "val_squared"} <= set(header.split(","))
     assert (tmp_path / "best.keras").exists()
 
 
@@ -466,10 +468,19 @@ def test_nothing_is_warned_of_in_a_normal_run():
         model.fit(x, y, epochs=2, validation_data=(x, y), verbose=0)
 
 
+class Pairs(LossAwareModel):
+    """A loss of pairs of rows, of which a batch may have none."""
+
+    side_inputs = ("query_id",)
+
+    def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+        return {"pairwise": losses.pairwise_logistic(y, y_pred, query_ids=x["query_id"])}
+
+
 def test_an_epoch_without_a_pair_warns_once():
     x, y = ranking_batch()
     y = np.ones_like(y)
-    model = linear(Ranker)
+    model = linear(Pairs)
     model.compile("sgd")
     with pytest.warns(UserWarning, match="'pairwise' had nothing to count") as caught:
         history = model.fit(x, y, batch_size=24, epochs=3, verbose=0).history
@@ -482,7 +493,7 @@ def test_a_batch_without_a_pair_gives_0_and_trains_on():
     x, y = ranking_batch(rows=8, queries=2)
     x["query_id"] = np.array([0, 1, 2, 3, 4, 4, 4, 4])
     y = np.arange(8.0).reshape(8, 1)
-    model = linear(Ranker)
+    model = linear(Pairs)
     model.compile("sgd")
     history = model.fit(x, y, batch_size=4, shuffle=False, verbose=0).history
     assert history["pairwise"][0] > 0

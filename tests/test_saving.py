@@ -34,16 +34,16 @@ def compiled_ranker():
     model = linear()
     model.compile(
         keras.optimizers.Adam(0.1),
-        loss=losses.PairwiseLogistic("query_id", pairs="all"),
-        loss_weights={"pairwise_logistic_loss": 2.0},
-        metrics=[metrics.NDCG("query_id", k=3), metrics.PairAccuracy("query_id")],
+        loss=losses.ListMLE("query_id", temperature=0.5),
+        loss_weights={"list_mle_loss": 2.0},
+        metrics=[metrics.NDCG("query_id", k=3)],
     )
     return model
 
 
 def hooked():
     model = linear(Ranker)
-    model.compile("adam", loss_weights={"pairwise": keras.Variable(0.5)}, metrics=["mae"])
+    model.compile("adam", loss_weights={"ranking": keras.Variable(0.5)}, metrics=["mae"])
     return model
 
 
@@ -65,7 +65,7 @@ def with_additions():
     model.add_loss(penalty, name="norms")
     model.add_loss(0.1 * keras.ops.square(hidden), name="activity")
     model.add_metric(keras.ops.abs(hidden), name="size")
-    weighting = penalties.UncertaintyWeighting(["pairwise", "squared"])
+    weighting = penalties.UncertaintyWeighting(["ranking", "squared"])
     model.add_loss(weighting, name="weighting")
     model.compile(keras.optimizers.Adam(0.1), loss_weights={"norms": 0.1})
     return model
@@ -73,7 +73,7 @@ def with_additions():
 
 def sequential():
     model = LossAwareSequential([keras.layers.Dense(1)])
-    model.compile("adam", loss=losses.PairwiseLogistic("query_id"))
+    model.compile("adam", loss=losses.ListMLE("query_id"))
     return model
 
 
@@ -127,7 +127,7 @@ def test_a_clone_is_of_the_same_class():
     clone = keras.models.clone_model(model)
     assert isinstance(clone, Ranker)
     clone.set_weights(model.get_weights())
-    clone.compile("adam", loss_weights={"pairwise": 0.5}, metrics=["mae"])
+    clone.compile("adam", loss_weights={"ranking": 0.5}, metrics=["mae"])
     assert fit(clone, 1) == fit(model, 1)
 
 

@@ -23,7 +23,7 @@ def execute(path, folder):
     return [output for cell in cells for output in cell.get("outputs", ())]
 
 
-def test_there_is_one_a_seed():
+def test_the_notebooks_are_these():
     assert [path.stem for path in paths()] == [
         "custom_loss_trap",
         "masks_and_triplets",

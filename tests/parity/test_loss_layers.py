@@ -1,5 +1,7 @@
 """The loss is a layer of the network, and its output or an added tensor."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -9,9 +11,9 @@ from keras.layers import LSTM, Dense, Embedding, Input, Lambda, dot
 from keras_trainsteps import LossAwareModel as Model
 from keras_trainsteps import losses
 
-word_size = 128
-nb_features = 10000
-encode_size = 64
+word_size = 16
+nb_features = 500
+encode_size = 8
 margin = 0.1
 
 RNG = np.random.default_rng(2)
@@ -92,8 +94,9 @@ def as_hook():
     return model_train, None, inputs, encoded
 
 
+@functools.cache
 def trained(build, *args, eager=False):
-    """The losses of two epochs, and the weights after them."""
+    """The losses of two epochs, the weights after them, and the model."""
     keras.backend.clear_session()  # the same names: TensorFlow sums gradients in their order
     keras.utils.set_random_seed(2)
     model, y, inputs, encoded = build(*args)

@@ -1,21 +1,12 @@
-"""Models on two replicas of one process; prints what each logs, or its refusal, as JSON."""
+"""Models on two replicas: what each logs, or its refusal."""
 
-import json
-
+import keras
 import tensorflow as tf
+from keras import ops
 
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0],
-    [tf.config.LogicalDeviceConfiguration()] * 2,
-)
+from keras_trainsteps import LossAwareModel, LossTerm
+from tests.toy import X, Y, hooked, network, still
 
-import keras  # noqa: E402
-from keras import ops  # noqa: E402
-
-from keras_trainsteps import LossAwareModel, LossTerm  # noqa: E402
-from tests.toy import X, Y, hooked, network, still  # noqa: E402
-
-STRATEGY = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 LARGE = 2**24 + 1  # no float32, and neither is the sum of two
 
 
@@ -37,11 +28,6 @@ class ByHand(LossAwareModel):
 
 def large(x, y, y_pred):
     return {"large": LossTerm(tf.constant(float(LARGE), tf.float64), tf.constant(1.0))}
-
-
-def model(cls=LossAwareModel, **options):
-    with STRATEGY.scope():
-        return still(network(cls), **options)
 
 
 def evaluated(model, batch_size=5):
@@ -67,15 +53,21 @@ def refused(act):
     return "nothing"
 
 
-if __name__ == "__main__":
-    found = {
+def found(strategy):
+    def model(cls=LossAwareModel, **options):
+        with strategy.scope():
+            return still(network(cls), **options)
+
+    logs = {
         "overridden": evaluated(model(Threefold, loss="mse"), batch_size=10),
         "sum": evaluated(model(loss=keras.losses.MeanSquaredError(reduction="sum"))),
         "reduced": evaluated(model(loss=lambda y, y_pred: ops.mean(ops.square(y - y_pred)))),
         "large": batch_logs(model(hooked(large))),
     }
     several = model(loss="mse", steps_per_execution=2)
-    found["steps_per_execution"] = refused(lambda: evaluated(several))
     by_hand = model(ByHand, loss="mse")
-    found["by hand"] = refused(lambda: by_hand.fit(X, Y, batch_size=5, verbose=0))
-    print(json.dumps(found))
+    return {
+        **logs,
+        "steps_per_execution": refused(lambda: evaluated(several)),
+        "by hand": refused(lambda: by_hand.fit(X, Y, batch_size=5, verbose=0)),
+    }

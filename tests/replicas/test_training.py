@@ -1,4 +1,4 @@
-"""Two replicas, and two workers, give the numbers of one device.
+"""Two replicas, and two workers, give the numbers of one device, or say that they cannot.
 
 Each strategy has a process of its own: strategies of one process disturb each other.
 """
@@ -11,6 +11,8 @@ import sys
 
 import numpy as np
 import pytest
+
+from tests.toy import MSE, SQUARES, close
 
 # Batches of 4 rows, the last of 3; of 11 rows as 6 and 5; of 5 rows and a last one of 1,
 # which leaves one replica without a row. Queries are cut wherever a batch is halved.
@@ -62,19 +64,24 @@ def assert_same_numbers(found, expected):
             np.testing.assert_allclose(values, wanted, atol=1e-6, err_msg=part)
 
 
-@pytest.mark.parametrize(
-    "cases", [CASES, pytest.param(MORE_CASES, marks=pytest.mark.slow)], ids=["few", "more"]
-)
-def test_two_replicas_equal_one_device(cases, tmp_path):
-    one_device, mirrored = (
-        finished(path, start(path, kind, cases))
-        for path, kind in (
-            (tmp_path / "one.json", "one"),
-            (tmp_path / "two.json", "mirrored"),
-        )
-    )
-    for case in cases:
-        assert_same_numbers(mirrored[case], one_device[case])
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """All that the default run asks of two replicas."""
+    path = tmp_path_factory.mktemp("replicas") / "found.json"
+    return finished(path, start(path, "mirrored", [*CASES, "edges"]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_two_replicas_equal_one_device(found, case):
+    assert_same_numbers(found["replicas"][case], found["one device"][case])
+
+
+@pytest.mark.slow
+def test_two_replicas_equal_one_device_in_more_cases(tmp_path):
+    path = tmp_path / "more.json"
+    more = finished(path, start(path, "mirrored", MORE_CASES))
+    for case in MORE_CASES:
+        assert_same_numbers(more["replicas"][case], more["one device"][case])
 
 
 @pytest.mark.slow
@@ -100,4 +107,46 @@ def test_two_workers_equal_one_process(tmp_path):
     )
     for case in WORKER_CASES:
         for worker in workers:
-            assert_same_numbers(worker[case], one_process[case])
+            assert_same_numbers(worker["replicas"][case], one_process["one device"][case])
+
+
+@pytest.mark.slow
+def test_a_step_around_that_of_the_library_trains_as_it():
+    command = [sys.executable, "-m", "tests.replicas.own_steps"]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    assert process.returncode == 0, process.stderr[-3000:]
+
+
+# What replicas log, and what they cannot do
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        ("overridden", 3 * MSE),
+        ("sum", np.mean([SQUARES[:5].sum(), SQUARES[5:].sum()])),
+        ("reduced", MSE),
+    ],
+    ids=[
+        "an overridden loss is whole",
+        "a sum is over the batch",
+        "a mean weighs as its rows",
+    ],
+)
+def test_the_loss_is_logged_as_on_one_device(found, case, expected):
+    assert found["edges"][case]["loss"] == close(expected)
+
+
+def test_logged_sums_are_exact_beyond_float32(found):
+    assert found["edges"]["large"]["large"] == 2**24 + 1
+
+
+@pytest.mark.parametrize(
+    ("case", "rule"),
+    [
+        ("steps_per_execution", "`steps_per_execution` must be 1 with several replicas"),
+        ("by hand", "`train_step` must call `super().train_step(data)` on several replicas"),
+    ],
+)
+def test_what_replicas_cannot_do_is_refused(found, case, rule):
+    assert rule in found["edges"][case]

@@ -1,8 +1,9 @@
-"""Runs one training on one device, on two replicas or as one of two workers.
+"""Trains on one device, on two replicas and on one device, or as one of two workers.
 
     python -m tests.replicas.training OUTPUT.json one|mirrored|worker CASE [CASE ...]
 
-Each case is one `fit`, `evaluate` and `predict`; what they give is written as JSON.
+Each case is one `fit`, `evaluate` and `predict`, and `edges` are those of `edges.py`; what they
+give is written as JSON, apart for one device and for replicas.
 """
 
 import contextlib
@@ -29,6 +30,7 @@ import keras  # noqa: E402
 
 from keras_trainsteps import LossAwareModel, losses, metrics, penalties  # noqa: E402
 from keras_trainsteps.data import query_batches  # noqa: E402
+from tests.replicas import edges  # noqa: E402
 
 ROWS = 11
 
@@ -122,18 +124,17 @@ MODELS = {
 }
 
 
-def run(case):
+def run(case, strategy):
     """`MODEL/BATCH_SIZE`: rows are cut anywhere; batch size 11 leaves 6 and 5 rows."""
     name, batch_size = case.split("/")
     keras.utils.set_random_seed(1)
-    logs = []
+    batch_logs = []
 
     class Record(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs_=None, logs=None):
-            record.append({key: float(value) for key, value in (logs_ or logs).items()})
+        def on_train_batch_end(self, batch, logs=None):
+            batch_logs.append({key: float(value) for key, value in logs.items()})
 
-    record = logs
-    with STRATEGY.scope() if STRATEGY else contextlib.nullcontext():
+    with strategy.scope() if strategy else contextlib.nullcontext():
         if name == "masked":
             model, x, y = masked()
             weight = None
@@ -166,7 +167,7 @@ def run(case):
     )
     return {
         "history": history,
-        "batches": logs,
+        "batches": batch_logs,
         "evaluate": evaluated,
         "weights": [weight.tolist() for weight in model.get_weights()],
         "predict": model.predict(x, verbose=0, batch_size=ROWS).tolist(),
@@ -177,6 +178,13 @@ if __name__ == "__main__":
     import warnings
 
     warnings.filterwarnings("ignore", message=".* queries of .* have rows that")
-    found = {case: run(case) for case in sys.argv[3:]}
+    cases = [case for case in sys.argv[3:] if case != "edges"]
+    found = {}
+    if STRATEGY:
+        found["replicas"] = {case: run(case, STRATEGY) for case in cases}
+    if KIND != "worker":
+        found["one device"] = {case: run(case, None) for case in cases}
+    if "edges" in sys.argv[3:]:  # last, since they end in errors
+        found["edges"] = edges.found(STRATEGY)
     with open(sys.argv[1], "w") as file:
         json.dump(found, file)

@@ -92,7 +92,9 @@ def absolute(x, y, y_pred):
     return {"absolute": ops.abs(y_pred - y)}
 
 
-@pytest.mark.parametrize(("hook", "expected"), [(squares, MSE), (absolute, MAE)])
+@pytest.mark.parametrize(
+    ("hook", "expected"), [(squares, MSE), (absolute, MAE)], ids=["squares", "absolute"]
+)
 def test_validation_and_evaluation_have_the_loss_of_training(hook, expected):
     model = still(network(hooked(hook)))
     history = fit(model, validation_data=(X, Y))
