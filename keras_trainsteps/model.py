@@ -637,9 +637,10 @@ class LossAwareModel(compat.Model):
     def term_weights(self) -> dict[str, Any]:
         """The loss weight of each logged term, by name, once a step has run.
 
-        A number, or the variable that `compile` was given. `regularization` weighs 1, and a
-        single compiled loss is no term of its own: it is logged as `loss`. A weight that is
-        trained is not in here: it is logged as `<term>_weight`, and multiplies the given one.
+        A number, or the variable that `compile` was given. Not in here are `regularization`,
+        which weighs 1, and a single compiled loss, which is no term of its own: it is logged
+        as `loss`. A weight that is trained is logged as `<term>_weight`, and multiplies the
+        given one, which is in here.
         """
         of_term = self._training.losses.weights.of_term
         given = {

@@ -99,7 +99,7 @@ def _require_kept(
     if replicas.num_replicas() > 1:  # only a step that calls that of the library is allowed
         return flat
     untouched = before.untouched(model.metrics)
-    for name, value in flat.items():
+    for name, value in list(flat.items()):
         if is_of_batch_alone(value, batch, any_updated=before.any_updated(model.metrics)):
             raise TypeError(
                 f"`{step}` must return results of the metrics in `metrics`, which are kept "
@@ -108,7 +108,9 @@ def _require_kept(
                 f"{REPLACEMENT.format(step=step)}\n"
                 "Or update a metric in `metrics` and return its `result()`."
             )
-        if name in untouched:
+        if name in untouched and name != log.loss.name:
+            del flat[name]  # of the other kind of step
+        elif name in untouched:
             raise TypeError(
                 f"`{step}` must update every metric whose result it returns. Received: "
                 f"{name!r}, not updated, which would be logged as 0. "
