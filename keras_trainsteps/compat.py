@@ -16,8 +16,6 @@ from keras.src.backend.common import global_state
 from tensorflow.python.eager import record
 from tensorflow.python.ops import control_flow_util
 
-from keras_trainsteps import replicas
-
 
 def in_xla() -> bool:
     """Whether ops are being traced for XLA, where every shape must be static.
@@ -320,7 +318,7 @@ def reducible_logs(logs: Any, strategy: tf.distribute.Strategy) -> Any:
     (`fit` raises in 3.15.1).
     """
     multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-    if not multi_worker or replicas.num_replicas() == 1:
+    if not multi_worker:
         return logs
     return tf.nest.map_structure(lambda value: tf.expand_dims(value, 0), logs)
 

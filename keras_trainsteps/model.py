@@ -16,12 +16,12 @@ from typing import Any, ClassVar, TypeAlias
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat, fitting, replicas
+from keras_trainsteps import compat, fitting
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
+from keras_trainsteps.added.term import AddedLoss
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
-from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.step import checks, names, running, side_inputs
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
@@ -47,9 +47,6 @@ Metrics: TypeAlias = Any
 
 Callbacks: TypeAlias = Sequence[keras.callbacks.Callback] | keras.callbacks.CallbackList | None
 """What Keras calls while a model is trained, evaluated or predicts."""
-
-AddedLoss: TypeAlias = Penalty | keras.KerasTensor | Callable[[], Any] | float
-"""What `add_loss` takes: a penalty, a tensor of the graph, a function of weights, a number."""
 
 Logs: TypeAlias = Any
 """A number, a list of them, or a dict by name with `return_dict=True`."""
@@ -573,7 +570,8 @@ class LossAwareModel(compat.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """Values of all metrics; inside a replica, those of all replicas together."""
         log = self._training.log
-        with self._state_of_all_replicas():
+        several = self.distribute_strategy.num_replicas_in_sync > 1
+        with log.of_all_replicas(self.metrics_variables) if several else contextlib.nullcontext():
             logs = log.logged(super().get_metrics_result())
         if not log.training:
             return logs
@@ -723,11 +721,6 @@ class LossAwareModel(compat.Model):
             declared=self.input if functional else None,
             single=isinstance(self, keras.Sequential),
         )
-
-    def _state_of_all_replicas(self) -> contextlib.AbstractContextManager[None]:
-        if self.distribute_strategy.num_replicas_in_sync == 1:
-            return contextlib.nullcontext()
-        return replicas.summed([v for v in self.metrics_variables if v.aggregation == "sum"])
 
     def _side_input_names(self) -> set[str]:
         training = self._training

@@ -68,7 +68,7 @@ class Plan(NamedTuple):
             needed += batch
         self.log.training = training
         held_back = compat.after(needed) if needed else None
-        return Running(batch.x, batch.rows, self.log, by_hand, held_back)
+        return Running(batch.x, batch.rows, self.log, by_hand, replicas.num_replicas(), held_back)
 
     def losses(self, batch: Batch, y_pred: Any, *, training: bool) -> Losses:
         """Every term of a batch, and their total."""
