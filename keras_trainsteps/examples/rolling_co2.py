@@ -51,8 +51,8 @@ class Outcome:
     """What became of the weeks that followed each update, in the order of time.
 
     Attributes:
-        dates: The weeks predicted from, one list an update.
-        errors: Predicted less observed, in ppm, by model; one array an update.
+        dates: The weeks predicted from, one list per update.
+        errors: Predicted less observed, in ppm, by model; one array per update.
         promoted: Whether the candidate of each update became champion.
     """
 

@@ -46,6 +46,22 @@ def fingerprint(model: keras.Model) -> str:
 
     Two models with one fingerprint predict the same if they have the same layers. What
     only training uses (coefficients, optimizer, random states) is left out.
+
+    Args:
+        model: A built model.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ValueError: When the model is not built.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> before = fingerprint(model)
+    >>> fingerprint(keras.models.clone_model(model)) == before  # other weights
+    False
     """
     digest = hashlib.sha256()
     for layer in network_layers(model):
