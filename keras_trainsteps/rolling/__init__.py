@@ -18,7 +18,7 @@ from keras_trainsteps.rolling.registry.registry import ModelRegistry as ModelReg
 from keras_trainsteps.rolling.registry.versions import Version as Version
 from keras_trainsteps.rolling.resume.batches import ResumableBatches as ResumableBatches
 from keras_trainsteps.rolling.resume.batches import resumable_batches as resumable_batches
-from keras_trainsteps.rolling.resume.checkpoint import ResumableCheckpoint as ResumableCheckpoint
+from keras_trainsteps.rolling.resume.job import ResumableJob as ResumableJob
 from keras_trainsteps.rolling.update import RollingUpdate as RollingUpdate
 from keras_trainsteps.rolling.update import UpdateReport as UpdateReport
 from keras_trainsteps.rolling.update import Window as Window

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import operator
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -23,15 +24,22 @@ from keras_trainsteps.data.rows import (
     spec_of,
 )
 
+Tensors = npt.ArrayLike | Mapping[str, npt.ArrayLike] | tuple[npt.ArrayLike, ...]
+
 
 class ResumableBatches:
-    """An endless stream of batches that can start anywhere. See `resumable_batches`.
+    """An endless stream of batches that can start anywhere: see `resumable_batches`.
 
     Attributes:
-        dataset: The stream, for `fit`; a `ResumableCheckpoint` sets where it starts.
-        steps_per_epoch: Batches of one pass over the data, for `fit`.
-        start: The step that `dataset` starts at when it is next iterated.
+        steps_per_epoch: Batches of one pass over the data.
         fingerprint: SHA-256 of data, seed and batch size: what a resumed job must share.
+
+    Example:
+
+    >>> batches = resumable_batches(np.arange(6), batch_size=2, seed=1)
+    >>> later = next(iter(batches.from_step(7)))[0]
+    >>> np.array_equal(later, batches.rows(7))
+    True
     """
 
     def __init__(
@@ -46,25 +54,33 @@ class ResumableBatches:
             self._groups = rows_of_queries(checked_ids(data[0][query_ids], query_ids))
             self._sizes = np.array([len(group) for group in self._groups])
         self.steps_per_epoch = len(cut_points(self._sizes, batch_size)) + 1
-        self.start = 0
         self.fingerprint = _fingerprint(data, query_ids, batch_size, seed)
         self._pass: tuple[int, list[npt.NDArray[np.int_]]] = (-1, [])
-        self.dataset = self._stream(lambda: self.start)
-
-    @property
-    def fit_arguments(self) -> dict[str, Any]:
-        """What `fit` needs: `model.fit(**batches.fit_arguments, epochs=5)`.
-
-        Keras warns of its own default `shuffle=True` when it is given a dataset.
-        """
-        return {"x": self.dataset, "steps_per_epoch": self.steps_per_epoch, "shuffle": False}
 
     def from_step(self, step: int) -> tf.data.Dataset:
-        """The stream from its `step`-th element on."""
-        return self._stream(lambda: step)
+        """The stream from its `step`-th element on, without an end.
+
+        Without a job: `model.fit(batches.from_step(0), shuffle=False,
+        steps_per_epoch=batches.steps_per_epoch)`.
+
+        Args:
+            step: From 0, over all passes.
+        """
+
+        def elements() -> Iterator[Any]:
+            for now in itertools.count(step):
+                rows = self.rows(now)
+                yield as_element(keras.tree.map_structure(operator.itemgetter(rows), self._data))
+
+        spec = as_element(keras.tree.map_structure(spec_of, self._data))
+        return tf.data.Dataset.from_generator(elements, output_signature=spec).prefetch(2)
 
     def rows(self, step: int) -> npt.NDArray[np.int_]:
-        """The rows of the `step`-th batch."""
+        """The rows of the `step`-th batch: their places in the data, of shape (rows,).
+
+        Args:
+            step: From 0, over all passes.
+        """
         number, place = divmod(step, self.steps_per_epoch)
         current, batches = self._pass
         if current != number:
@@ -77,41 +93,34 @@ class ResumableBatches:
             return groups
         return np.concatenate([self._groups[group] for group in groups])
 
-    def _stream(self, start: Any) -> tf.data.Dataset:
-        def elements() -> Iterator[Any]:
-            step = start()
-            while True:
-                rows = self.rows(step)
-                yield as_element(keras.tree.map_structure(operator.itemgetter(rows), self._data))
-                step += 1
-
-        spec = as_element(keras.tree.map_structure(spec_of, self._data))
-        return tf.data.Dataset.from_generator(elements, output_signature=spec).prefetch(2)
-
 
 def resumable_batches(
-    x: Any,
-    y: Any = None,
-    sample_weight: Any = None,
+    x: Tensors,
+    y: Tensors | None = None,
+    sample_weight: Tensors | None = None,
     *,
     query_ids: str | None = None,
     batch_size: int = 1024,
     seed: int,
 ) -> ResumableBatches:
-    """Shuffled batches for a job that can be killed and resumed: see `ResumableCheckpoint`.
+    """Shuffled batches for a job that can be killed and resumed: see `ResumableJob`.
 
     The i-th batch depends on the seed and i alone, so that a resumed job goes on with the
     very batch it would have had. Every pass over the data draws an order of its own.
 
     Args:
-        x: An array, or a dict, list or tuple of arrays, of one entry a row.
-        y: Targets, one a row.
-        sample_weight: Weights, one a row.
-        query_ids: The name of the entry of `x` with the query ids; then batches hold whole
-            queries, as by `query_batches`. Default: rows are drawn one by one.
-        batch_size: Rows of a batch; with queries, on average.
+        x: An array, or a dict, list or tuple of arrays, each of shape (rows, ...).
+        y: Targets in the same forms. Default: none.
+        sample_weight: Weights in the same forms; they need `y`. Default: none.
+        query_ids: The name of the entry of `x` with the query ids, of shape (rows,). Then
+            batches hold whole queries, as by `query_batches`. Default: rows are drawn one
+            by one.
+        batch_size: Rows per batch; with queries, on average. Default: 1024.
         seed: An integer, not negative. It must be given: without one nothing can be
             repeated.
+
+    Returns:
+        The batches, for `ResumableJob.fit`.
 
     Raises:
         ValueError: For a bad `batch_size` or `seed`, missing ids, arrays of different

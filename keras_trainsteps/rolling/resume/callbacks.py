@@ -1,23 +1,16 @@
-"""What callbacks remember: best values, patience, history."""
+"""What callbacks remember: best values, patience, best weights."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import keras
 import numpy as np
 
+from keras_trainsteps import compat
 from keras_trainsteps.rolling.disk.arrays import Arrays
 
-# Not all of `vars`: `ReduceLROnPlateau` negates its `min_delta` in place on first use
-# (seen in 3.15.1), and to restore it would negate it twice.
-_REMEMBERED: dict[type[keras.callbacks.Callback], tuple[str, ...]] = {
-    keras.callbacks.EarlyStopping: ("best", "wait", "best_epoch", "stopped_epoch"),
-    keras.callbacks.ReduceLROnPlateau: ("best", "wait", "cooldown_counter"),
-    keras.callbacks.ModelCheckpoint: ("best", "_current_epoch", "_last_batch_seen"),
-}
 _STATELESS = (
     keras.callbacks.CSVLogger,
     keras.callbacks.History,
@@ -42,40 +35,18 @@ class StatefulCallback(Protocol):
         """Goes on from there."""
 
 
-def callbacks_of_fit() -> list[keras.callbacks.Callback]:
-    """The callbacks of the running `fit`, called from `on_train_begin` of one of them.
-
-    Keras does not tell a callback of the others (seen in 3.15.1).
-    """
-    frame = inspect.currentframe()
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, keras.callbacks.CallbackList):
-            return list(owner.callbacks)
-        frame = frame.f_back
-    raise ValueError(
-        "`ResumableCheckpoint` must be one of the `callbacks` of `fit`. "
-        "Received: a call from elsewhere."
-    )
-
-
 def require_resumable(
     callbacks: Sequence[keras.callbacks.Callback],
-    own: keras.callbacks.Callback,
-    stateless: tuple[type[keras.callbacks.Callback], ...],
+    stateless: Sequence[type[keras.callbacks.Callback]],
 ) -> None:
-    """Refuses callbacks whose state is not known, and such as come after `own`."""
-    place = next(i for i, callback in enumerate(callbacks) if callback is own)
-    automatic = (keras.callbacks.History, keras.callbacks.ProgbarLogger)
-    late = [c for c in callbacks[place + 1 :] if not isinstance(c, automatic)]
-    if late:
-        raise ValueError(
-            "`ResumableCheckpoint` must be the last of `callbacks`, so that it saves what "
-            f"the others decided. Received: {type(late[0]).__name__} after it."
-        )
-    known = (*_REMEMBERED, *_STATELESS, *stateless, type(own))
+    """Refuses callbacks whose state is not known."""
+    known = (*_STATELESS, *stateless)
     for callback in callbacks:
-        if not isinstance(callback, known) and not isinstance(callback, StatefulCallback):
+        if (
+            not isinstance(callback, known)
+            and not isinstance(callback, StatefulCallback)
+            and compat.remembered_by(callback) is None
+        ):
             raise ValueError(
                 "Every callback must be one that can be resumed. Received: "
                 f"{type(callback).__name__}, of which nothing is known. Give it "
@@ -91,10 +62,8 @@ def save_callbacks(
     states: list[dict[str, Any]] = []
     kept: Arrays = {}
     for index, callback in enumerate(callbacks):
-        state: dict[str, Any] = {}
-        for kind, names in _REMEMBERED.items():
-            if isinstance(callback, kind):
-                state = {name: _plain(getattr(callback, name, None)) for name in names}
+        names = compat.remembered_by(callback) or ()
+        state: dict[str, Any] = {name: _plain(getattr(callback, name, None)) for name in names}
         if isinstance(callback, StatefulCallback):
             state["own"] = callback.get_state()
         best = getattr(callback, _BEST, None)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import threading
 import warnings
-import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,6 +39,30 @@ class Checkpoint(NamedTuple):
     values: Arrays
 
 
+class Begin(NamedTuple):
+    """Where a job begins or goes on.
+
+    Attributes:
+        found: The checkpoint to go on from; `None` for a new job.
+        complete: Whether there is nothing left to train.
+        final: Whether `found` is what the complete job left behind.
+    """
+
+    found: Checkpoint | None
+    complete: bool
+    final: bool
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are complete."""
+        return 0 if self.found is None else self.found.epoch
+
+    @property
+    def steps(self) -> int:
+        """Steps of the next epoch that are done."""
+        return 0 if self.found is None else self.found.steps
+
+
 class CheckpointDirectory:
     """Writes and finds the checkpoints of one job.
 
@@ -52,18 +74,16 @@ class CheckpointDirectory:
 
     def __init__(self, directory: str | os.PathLike[str], keep: int) -> None:
         self.path, self.keep = Path(directory).resolve(), keep
-        self._lock = contextlib.ExitStack()
         self._spare: Path | None = None
-        self._thread: int | None = None
 
-    def open(self, job: Mapping[str, Any]) -> None:
-        """Takes the directory for a job and for this process.
+    @contextlib.contextmanager
+    def opened(self, job: Mapping[str, Any]) -> Iterator[None]:
+        """Takes the directory for a job and for this process, and gives it free again.
 
         Raises:
             ValueError: When it is another job's, when it holds other things, or while
-                another process trains with it.
+                another process or thread trains with it.
         """
-        self.close()
         self.path.mkdir(parents=True, exist_ok=True)
         present = [name for name in os.listdir(self.path) if not name.startswith(".")]
         marker = self.path / _RUN
@@ -75,29 +95,35 @@ class CheckpointDirectory:
         if marker.is_file():
             self._require_same(job, files.read_json(marker, "A job"))
         (self.path / ".owner").mkdir(exist_ok=True)
-        self._thread = threading.get_ident()
-        earlier = _opened.get(self.path)
-        if earlier is not None and earlier._thread == self._thread:
-            earlier.close()  # of a `fit` that an exception ended: this thread runs one
-        try:
-            self._lock.enter_context(files.locked(self.path / ".owner", wait=False))
-        except BlockingIOError:
-            raise ValueError(
-                f"`directory` must belong to one running job. Received: `{self.path}`, "
-                "with which another `fit` is training now. Wait for it, or take another."
-            ) from None
-        _opened[self.path] = self
-        files.remove_leftovers(self.path)
-        if not marker.is_file():
-            body = {"format": _FORMAT, "format_version": 1, "job": dict(job)}
-            files.replace_file(marker, files.canonical_json(body))
+        with contextlib.ExitStack() as stack:
+            try:
+                stack.enter_context(files.locked(self.path / ".owner", wait=False))
+            except BlockingIOError:
+                raise ValueError(
+                    f"`directory` must belong to one running job. Received: `{self.path}`, "
+                    "with which another `fit` is training now. Wait for it, or take another."
+                ) from None
+            files.remove_leftovers(self.path)
+            if not marker.is_file():
+                body = {"format": _FORMAT, "format_version": 1, "job": dict(job)}
+                files.replace_file(marker, files.canonical_json(body))
+            stack.callback(self._remove_spare)
+            yield
 
-    def close(self) -> None:
-        """Gives the directory free."""
-        spare, self._spare = self._spare, None
-        if spare is not None:
-            shutil.rmtree(spare, ignore_errors=True)
-        self._lock.close()
+    def begin(self, epochs: int) -> Begin:
+        """Where a job of so many epochs begins or goes on.
+
+        Raises:
+            ValueError: When there are checkpoints and every one is damaged.
+        """
+        found = self.latest()
+        if found is None or found.steps or not (found.stopped or found.epoch >= epochs):
+            return Begin(found, complete=False, final=False)
+        final = self.final()
+        # One of fewer epochs is that of the job before it was given more.
+        if final is None or final.epoch != found.epoch:
+            return Begin(found, complete=True, final=False)
+        return Begin(final, complete=True, final=True)
 
     def save(
         self,
@@ -156,6 +182,11 @@ class CheckpointDirectory:
         values = arrays.read_arrays(self.path / name / _FILE, about.pop("arrays"))
         return Checkpoint(about["epoch"], about["steps"], about["stopped"], about, values)
 
+    def _remove_spare(self) -> None:
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            shutil.rmtree(spare, ignore_errors=True)
+
     def _take_spare(self, stage: Path) -> None:
         """Moves the file of a checkpoint that is out of date to where the next is written."""
         spare, self._spare = self._spare, None
@@ -192,7 +223,3 @@ class CheckpointDirectory:
                 f"is {job.get(changed[0])!r}, was {saved.get(changed[0])!r}. Restore it, or "
                 "begin a new job with another `run_id` and directory."
             )
-
-
-# Directories that this process has opened, to tell its own earlier `fit` from another job.
-_opened: weakref.WeakValueDictionary[Path, CheckpointDirectory] = weakref.WeakValueDictionary()

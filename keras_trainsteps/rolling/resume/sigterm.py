@@ -1,56 +1,49 @@
-"""SIGTERM as a wish to stop after the running step, while a model is being fitted."""
+"""SIGTERM as a wish to stop after the running step."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
-import weakref
-from types import FrameType
-from typing import Any
-
-import keras
+from collections.abc import Iterator
 
 EXIT_STATUS = 128 + signal.SIGTERM
 
 
 class Sigterm:
-    """Remembers that SIGTERM came during `fit`.
-
-    Signals can only be watched for from the main thread; elsewhere it sees none. One that
-    comes when `fit` has been left by an exception does what it did before.
-    """
+    """Whether SIGTERM came, and has not been followed yet."""
 
     def __init__(self) -> None:
         self.received = False
-        self._model: weakref.ref[keras.Model] | None = None
-        self._old_handler: Any = None
 
-    def watch(self, model: keras.Model) -> None:
-        """Begins to watch, while `model` is fitted."""
-        self.unwatch()
-        self.received, self._model = False, weakref.ref(model)
-        if threading.current_thread() is threading.main_thread():
-            self._old_handler = signal.signal(signal.SIGTERM, self._on_signal)
+    def exit_if_received(self) -> None:
+        """Ends the process as a shell reports it, by `SystemExit` with status 143."""
+        if self.received:
+            self.received = False
+            raise SystemExit(EXIT_STATUS)
 
-    def unwatch(self) -> None:
-        """Puts the handler back that was there before."""
-        if self._old_handler is not None:
-            signal.signal(signal.SIGTERM, self._old_handler)
-            self._old_handler = None
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if self._is_in_fit(frame):
-            self.received = True
-        else:
-            self.unwatch()
-            os.kill(os.getpid(), number)
+@contextlib.contextmanager
+def sigterm_watched() -> Iterator[Sigterm]:
+    """Remembers SIGTERM while the block runs; afterwards the handler of before is back.
 
-    def _is_in_fit(self, frame: FrameType | None) -> bool:
-        """Whether `fit` is running: Keras does not say when an exception has ended it."""
-        model = None if self._model is None else self._model()
-        while frame is not None:
-            if frame.f_code.co_name == "fit" and frame.f_locals.get("self") is model:
-                return model is not None
-            frame = frame.f_back
-        return False
+    Signals can only be watched for from the main thread; elsewhere none is seen. One that
+    came and was not followed, because an exception ended the block, is sent again.
+    """
+    sigterm = Sigterm()
+    if threading.current_thread() is not threading.main_thread():
+        yield sigterm
+        return
+
+    def remember(number: int, frame: object) -> None:
+        sigterm.received = True
+
+    before = signal.signal(signal.SIGTERM, remember)
+    try:
+        yield sigterm
+    finally:
+        # `None` stands for a handler that Python cannot put back.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
+        if sigterm.received:
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -47,7 +47,7 @@ def job_variables(
     return named
 
 
-def restore(variables: Variables, found: Checkpoint, *, metrics: bool) -> None:
+def restore_variables(variables: Variables, found: Checkpoint, *, metrics: bool) -> None:
     """Sets the variables of a job to what a checkpoint holds.
 
     Raises:

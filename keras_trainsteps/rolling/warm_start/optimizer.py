@@ -18,13 +18,14 @@ from keras_trainsteps.rolling.artifacts.optimizer_state import (
 )
 from keras_trainsteps.rolling.warm_start.report import Line
 from keras_trainsteps.rolling.warm_start.vocabulary import VocabularyMap
+from keras_trainsteps.rolling.warm_start.weights import Plan
 from keras_trainsteps.structure.structure import Structure
 
 _RATE = "learning_rate"
 
 
 def plan_optimizer(
-    plan: Any,
+    plan: Plan,
     model: keras.Model,
     state: ModelState,
     structure: Structure,
@@ -62,7 +63,7 @@ def plan_optimizer(
 
 
 def _plan_scalars(
-    plan: Any,
+    plan: Plan,
     target: OptimizerVariables,
     initial: OptimizerVariables,
     carried: OptimizerState | None,
@@ -97,7 +98,7 @@ def _plan_scalars(
 
 
 def _plan_slots(
-    plan: Any,
+    plan: Plan,
     target: OptimizerVariables,
     initial: OptimizerVariables,
     carried: OptimizerState | None,
@@ -236,7 +237,7 @@ def _unbuilt(optimizer: Any, model: keras.Model, structure: Structure) -> Optimi
     return optimizer_variables(copy, structure.weights)
 
 
-def _drop(plan: Any, saved: OptimizerState | None, reason: str) -> None:
+def _drop(plan: Plan, saved: OptimizerState | None, reason: str) -> None:
     if saved is None:
         return
     for name, value in saved.scalars.items():

@@ -53,7 +53,7 @@ def warm_start(
     what they are called on, weights with shape and dtype, coefficients, vocabularies, the
     optimizer. One mismatch refuses the whole; the model then is as it was, to the bit.
     Random states are the model's own: this is a new job. To go on with the same job after
-    a crash, use `ResumableCheckpoint`.
+    a crash, use `ResumableJob`.
 
     What `call` of a subclassed model does cannot be compared, only its layers and weights,
     by the attributes that hold them. Initializers, regularizers, dropout rates and
@@ -65,16 +65,17 @@ def warm_start(
             or a model in memory.
         optimizer: `"reset"` begins the optimizer anew, as compiled. `"carry"` goes on with
             the saved state, all of it: the class and options must be the same, and a
-            learning-rate schedule must not be finished.
+            learning-rate schedule must not be finished. Default: `"reset"`.
         learning_rate: `"code"` keeps the rate that the model was compiled with; `"saved"`
-            takes that of the source. A schedule is always that of the code.
-        rename: New path by old, of layers or single weights.
+            takes that of the source. A schedule is always that of the code. Default:
+            `"code"`.
+        rename: New path by old, of layers or single weights. Default: none.
         vocabularies: For each table whose rows follow tokens: the path of its lookup
             layer, or a `VocabularyMap`. The key is the path of the table, or of a layer
-            with one weight.
+            with one weight. Default: none.
         allow_unused: Paths of the source that may be left over, also with `*`; a layer's
-            path stands for all that is below it.
-        allow_missing: Paths of the model that may stay as initialized.
+            path stands for all that is below it. Default: none.
+        allow_missing: Paths of the model that may stay as initialized. Default: none.
 
     Returns:
         What happened to every value on both sides; it prints as a table.

@@ -22,15 +22,20 @@ class VocabularyMap:
     Args:
         lookup: The path of the `StringLookup` or `IntegerLookup` layer that gives both
             vocabularies. Or else give `old` and `new`.
-        old: The tokens of the saved table, one a row, special ones included.
+        old: The tokens of the saved table, one per row, special ones included.
         new: The tokens of the model's table.
         axis: The axis of the table that tokens run along: 0 for an embedding, 1 for the
-            kernel of an output layer.
+            kernel of an output layer. Default: 0.
         new_rows: `"initializer"` leaves new rows as the model has them; `"mean"` sets them
-            to the mean of the rows that are kept.
+            to the mean of the rows that are kept. Default: `"initializer"`.
         new_slots: `"initial"` begins the slots of new rows as the optimizer does. With
             carried Adam moments the first steps of such rows are longer than elsewhere
-            (up to 6 times); `"mean"` takes the mean over the kept rows.
+            (up to 6 times); `"mean"` takes the mean over the kept rows. Default:
+            `"initial"`.
+
+    Raises:
+        ValueError: For both or neither of `lookup` and the two lists, or an unknown
+            `new_rows` or `new_slots`.
 
     Example:
 
@@ -62,7 +67,7 @@ class VocabularyMap:
             )
 
     def rows(self) -> npt.NDArray[np.int_]:
-        """For each new token the row of the old table that it had, or -1."""
+        """For each new token the row of the old table that it had, or -1: (new tokens,)."""
         old = {token: row for row, token in enumerate(_numbered(self.old or ()))}
         found = [old.get(token, -1) for token in _numbered(self.new or ())]
         return np.array(found, dtype=int)

@@ -7,7 +7,7 @@ import pytest
 from keras_trainsteps.rolling import VocabularyMap, save_for_training, warm_start
 from keras_trainsteps.rolling.artifacts.model_state import state_of as copy_of
 from tests.rolling.models import ranker, ranking_data, state_of
-from tests.rolling.starts import (
+from tests.rolling.warm_start.starts import (
     OPTIMIZERS,
     compiled,
     refused,

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_trainsteps import LossAwareModel
 from keras_trainsteps.rolling import save_for_training, warm_start
-from tests.rolling.starts import (
+from tests.rolling.warm_start.starts import (
     Dense,
     compiled,
     randomized,
@@ -238,6 +238,13 @@ def test_weights_of_one_name_are_refused_unless_held():
     model = owner("coefficient", "coefficient", held=True)
     warm_start(model, source)
     np.testing.assert_array_equal(model.attribute_1, source.attribute_1)
+
+
+def test_weights_of_one_name_in_the_source_alone_are_refused():
+    source = randomized(owner("coefficient", "coefficient"))
+    model = owner("coefficient")
+    match = r"differs in 1:\n  coefficient:1: of the source: one of several weights of one name"
+    refused(model, source, match, allow_unused=["coefficient:1"])
 
 
 def test_variables_that_keras_does_not_see_are_refused(tmp_path):

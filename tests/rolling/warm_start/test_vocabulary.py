@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from keras_trainsteps.rolling import VocabularyMap, warm_start
 from keras_trainsteps.rolling.artifacts.model_state import state_of as copy_of
-from tests.rolling.starts import (
+from tests.rolling.warm_start.starts import (
     OPTIMIZERS,
     Dense,
     compiled,

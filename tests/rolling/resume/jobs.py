@@ -18,7 +18,7 @@ from keras_trainsteps.penalties import (
     WeightPenalty,
     sum_of_norms,
 )
-from keras_trainsteps.rolling import ResumableCheckpoint, resumable_batches
+from keras_trainsteps.rolling import ResumableJob, resumable_batches
 from tests.rolling.faults import Faults
 from tests.rolling.models import Ranker, ranking_data
 
@@ -225,7 +225,13 @@ CASES = {
     "dropout global": lambda: (plain(GlobalNoise()), [], {}),
     "one replica": lambda: (one_replica(), [], {}),
     "annealed weight": lambda: annealed_case(),
+    "light": lambda: (light(), [], {}),
 }
+
+
+def light():
+    """Nothing is traced, and little is computed."""
+    return plain(keras.layers.Dropout(0.3), optimizer="sgd", run_eagerly=True)
 
 
 def float16():
@@ -293,9 +299,8 @@ def job(case, directory, *, kill=None, epochs=EPOCHS, save_freq=1, out=None, shi
         rows, y[:, None] if not query_ids else y, query_ids=query_ids, batch_size=10, seed=5
     )
     assert batches.steps_per_epoch == STEPS
-    checkpoint = ResumableCheckpoint(
+    resumable = ResumableJob(
         directory,
-        batches,
         run_id=case,
         save_freq=save_freq,
         variables=options.get("variables"),
@@ -307,12 +312,14 @@ def job(case, directory, *, kill=None, epochs=EPOCHS, save_freq=1, out=None, shi
     elif kill is not None:
         killer = Killer(*kill)
     validation = (rows, y[:, None] if not query_ids else y)
-    history = model.fit(
-        **batches.fit_arguments,
+    history = resumable.fit(
+        model,
+        batches,
         epochs=epochs,
         validation_data=validation,
         validation_batch_size=20,
-        callbacks=[*callbacks, killer, checkpoint],
+        callbacks=[*callbacks, killer],
+        class_weight=options.get("class_weight"),
         verbose=0,
     )
     if out is not None:

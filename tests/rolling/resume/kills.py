@@ -1,6 +1,6 @@
 """Jobs that are killed and resumed, compared with the same jobs left alone; prints JSON.
 
-python resume_faults.py DIRECTORY SUITE...
+python -m tests.rolling.resume.kills DIRECTORY SUITE...
 """
 
 import functools
@@ -15,7 +15,6 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import keras
 import numpy as np
@@ -23,7 +22,7 @@ import pytest
 import tensorflow as tf
 
 from keras_trainsteps.rolling import (
-    ResumableCheckpoint,
+    ResumableJob,
     export_serving,
     load_for_inference,
     resumable_batches,
@@ -34,7 +33,7 @@ from keras_trainsteps.rolling import (
 from keras_trainsteps.rolling.artifacts.model_state import read_state
 from tests.rolling.faults import Faults
 from tests.rolling.forks import forked, parallel, started, waited
-from tests.rolling.resume_jobs import CASES, EPOCHS, STEPS, job, plain
+from tests.rolling.resume.jobs import CASES, EPOCHS, STEPS, job, plain
 
 child = functools.partial(forked, job)
 task = functools.partial
@@ -176,6 +175,17 @@ def disk(base, case="dropout unseeded", places=range(46), actions=("kill_before"
     return all_same(base, case, [[("disk", at, act)] for at in places for act in actions])
 
 
+def some_kills(base):
+    """A few real ones of a light job: of its process, by SIGTERM, on disk."""
+    each = [
+        [("batch_end", 9)],
+        [("batch_end", 6, signal.SIGTERM)],
+        [("disk", 13, "ENOSPC")],
+        [("disk", 20, "kill_after")],
+    ]
+    return all_same(base, "light", each)
+
+
 def some_disk(base):
     each = [(0, "kill_before"), (13, "ENOSPC"), (20, "kill_after"), (40, "kill_before")]
     return all_same(base, "dropout unseeded", [[("disk", *place)] for place in each])
@@ -188,7 +198,7 @@ def broken_disk(base):
 
 def complete(base):
     """Resuming a complete job does nothing."""
-    base.mkdir(exist_ok=True)
+    base.mkdir(parents=True, exist_ok=True)
     outs = [base / f"{name}.json" for name in ("first", "again")]
     for out in outs:
         assert child("early stopping", base / "c", out=out) == 0
@@ -199,7 +209,7 @@ def complete(base):
 
 def longer(base, case="ema"):
     """A complete job that is given more epochs goes on."""
-    base.mkdir(exist_ok=True)
+    base.mkdir(parents=True, exist_ok=True)
     out = base / "longer.json"
     assert child(case, base / "c", epochs=3) == 0
     assert child(case, base / "c", out=out, epochs=EPOCHS) == 0
@@ -269,7 +279,7 @@ def warm_starts(base):
         type(model.weights[0]).assign = assign
         warm_start(model, base / "source")
 
-    base.mkdir()
+    base.mkdir(parents=True)
     assert forked(lambda: save_for_training(plain(), base / "source")) == 0
     codes = [forked(start, at) for at in (0, 2, 4)]
     assert codes == [-signal.SIGKILL] * 3, codes
@@ -280,13 +290,13 @@ def warm_starts(base):
 def two_trainers(base):
     """A second trainer on the same directory is refused while the first one runs."""
     base.mkdir(parents=True, exist_ok=True)
-    pid = started(job, "plain", base / "t", kill=("batch_end", 3, signal.SIGSTOP))
+    pid = started(job, "light", base / "t", kill=("batch_end", 3, signal.SIGSTOP))
     os.waitpid(pid, os.WUNTRACED)
-    code = child("plain", base / "t")
+    code = child("light", base / "t")
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert code == 1
-    assert child("plain", base / "t") == 0
+    assert child("light", base / "t") == 0
     return code
 
 
@@ -305,9 +315,9 @@ def replicas(base):
         for left, right in zip(model.get_weights(), source.get_weights(), strict=True):
             np.testing.assert_array_equal(left, right)
         batches = resumable_batches(np.ones((8, 3)), np.ones((8, 1)), batch_size=4, seed=1)
-        checkpoint = ResumableCheckpoint(base, batches, run_id="x")
-        with pytest.raises(ValueError, match="needs one replica"):
-            model.fit(**batches.fit_arguments, callbacks=[checkpoint], verbose=0)
+        with pytest.raises(ValueError, match="must be on one replica"):
+            ResumableJob(base, run_id="x").fit(model, batches, verbose=0)
+        assert not base.exists()
 
     assert forked(start) == 0
     return 2
