@@ -612,12 +612,13 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
     """A function of tensors that is traced once for each of their kinds, and not for each model.
 
     TensorFlow traces what a graph calls anew for each graph. A graph calls this as one
-    operation; XLA, which wants static shapes, gets it operation by operation.
+    operation. Eagerly, and in XLA, which wants static shapes, it runs as it is.
     """
     traced = tf.function(function, autograph=False, reduce_retracing=True)
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> Any:
-        return function(*tensors) if in_xla() else traced(*tensors)
+        as_it_is = tf.executing_eagerly() or in_xla()
+        return function(*tensors) if as_it_is else traced(*tensors)
 
     return call
