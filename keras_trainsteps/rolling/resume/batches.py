@@ -37,7 +37,7 @@ class ResumableBatches:
     Example:
 
     >>> batches = resumable_batches(np.arange(6), batch_size=2, seed=1)
-    >>> later = next(iter(batches.from_step(7)))[0]
+    >>> later = next(iter(batches.from_step(7)))
     >>> np.array_equal(later, batches.rows(7))
     True
     """
