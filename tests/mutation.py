@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MODULES = ["keras_trainsteps/step", "keras_trainsteps/model.py", "keras_trainsteps/fitting.py"]
-TESTS = "tests/test_model_edges.py tests/test_fitting.py tests/step tests/keras2 tests/added"
+TESTS = "tests/test_overrides.py tests/test_fitting.py tests/step tests/keras2 tests/added"
 TESTS += " tests/test_model.py tests/test_bad_input.py tests/traps tests/parity/test_stock.py"
 CONFIG = """
 [cosmic-ray]

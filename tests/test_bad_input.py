@@ -200,6 +200,8 @@ def test_a_batch_size_below_1(batch_size):
     model = linear(Ranker)
     model.compile("sgd")
     raises_unchanged(model, "`batch_size` must be", x, y, batch_size=batch_size)
+    with pytest.raises(ValueError, match=r"`batch_size` must be .*at least 1"):
+        model.evaluate(x, y, batch_size=batch_size, verbose=0)
 
 
 def test_no_loss_at_all():

@@ -28,10 +28,6 @@ def steps_of(cls, data, loss):
     return int(model.optimizer.iterations)
 
 
-def test_no_phantom_step():
-    assert steps_of(SquaredError, unknown_length(), None) == 5
-
-
 def test_keras_takes_a_phantom_step():
     assert steps_of(keras.Model, unknown_length(), "mse") == 6
 

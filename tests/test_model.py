@@ -296,22 +296,6 @@ def test_weights_that_are_variables_are_known_by_name():
     assert model.loss_weight_variables == {"pairwise": weight}
 
 
-def test_a_variable_weight_can_be_annealed():
-    weight = keras.Variable(0.0)
-
-    class Anneal(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            weight.assign(float(epoch))
-
-    x, y = ranking_batch()
-    model = linear(Ranker)
-    model.compile(keras.optimizers.SGD(0.0), loss_weights={"pairwise": weight})
-    logs = model.fit(x, y, epochs=3, callbacks=[Anneal()], verbose=0).history
-    for epoch in range(3):
-        expected = epoch * logs["pairwise"][epoch] + logs["squared"][epoch]
-        assert logs["loss"][epoch] == pytest.approx(expected, rel=1e-6)
-
-
 def test_a_weight_that_changes_within_an_epoch_counts_as_it_was_in_force():
     weight = keras.Variable(0.0)
 
@@ -402,37 +386,7 @@ def test_no_optimizer_evaluates():
     assert model.evaluate(np.ones((4, 3)), np.ones((4, 1)), verbose=0)[0] == 4.0
 
 
-def test_evaluate_within_a_callback_leaves_the_epoch_s_logs():
-    x, y = np.ones((10, 3), "float32"), np.arange(10.0).reshape(10, 1)
-
-    class Evaluate(keras.callbacks.Callback):
-        def on_train_batch_end(self, batch, logs=None):
-            self.model.evaluate(x[:2], y[:2], verbose=0)
-
-    logs = []
-    for callbacks in ([], [Evaluate()]):
-        model = linear(SquaredError)
-        model.compile(keras.optimizers.SGD(0.0), metrics=["mae"])
-        history = model.fit(x, y, batch_size=4, verbose=0, callbacks=callbacks, shuffle=False)
-        logs.append(history.history)
-    assert logs[0] == logs[1]
-
-
 # The rest of Keras
-
-
-def test_train_on_batch_and_test_on_batch():
-    x, y = ranking_batch()
-    model = linear(Ranker)
-    model.compile(keras.optimizers.SGD(0.0))
-    pairwise, squared = expected_terms(model, x, y)
-    for method in (model.train_on_batch, model.test_on_batch):
-        logs = method(
-            {**x, "features": x["features"].astype("float64")},
-            y.astype("float64"),
-            return_dict=True,
-        )
-        assert logs["loss"] == pytest.approx(pairwise + squared, rel=1e-6)
 
 
 def test_class_weight_and_validation_split():

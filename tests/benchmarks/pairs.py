@@ -1,4 +1,4 @@
-"""Time and memory of the pair sums, beside the seed's formula and other libraries.
+"""Time and memory of the pair sums, together with a closure's and other libraries'.
 
     python -m tests.benchmarks.pairs            # some minutes; the peers that are installed
     python -m tests.benchmarks.pairs --quick    # the peers on at most 8,192 rows
@@ -61,7 +61,7 @@ def padded(values: np.ndarray, query: np.ndarray, fill: float) -> np.ndarray:
 
 
 def seed_loss(y_true, y_pred, query):
-    """`pairwise_binary_crossentropy(query)` as printed in the seed."""
+    """`pairwise_binary_crossentropy(query)` as it is written for Keras 2."""
     y_true, y_pred, query = y_true[:, None], y_pred[:, None], query[:, None]
     pair_mask = tf.cast(tf.equal(query, tf.transpose(query)), tf.float32)
     diagonal = tf.linalg.band_part(tf.ones_like(pair_mask), -1, 0)
@@ -241,7 +241,9 @@ def main() -> None:
     for name in ("64 x 16", "1 x 1024", "1 x 4096", "log-normal", *shorter):
         report(name, medians(contenders(name, quadratic=True)) | other_peers(name))
 
-    print("\nleft out from here on, since they take time or memory of n**2: the seed, Keras-RS,")
+    print(
+        "\nleft out from here on, since they take time or memory of n**2: the closure, Keras-RS,"
+    )
     print("RAX and PyTorch, and this library when it visits every pair (exact, XLA)")
     long = {}
     for rows in (16384, 32768, 65536, 131072, 262144, 524288, 1048576):

@@ -47,7 +47,7 @@ def all_pairs(y_true, y_pred, query):
 
 
 def seed(y_true, y_pred, query):
-    """The seed's formula."""
+    """The formula of the closure over query ids."""
     return seed_loss(y_true[:, 0], y_pred[:, 0], query)
 
 

@@ -1,4 +1,4 @@
-"""What several blocks of the fourth seed share, as the article prints it."""
+"""What several blocks of the guide share, as it prints it."""
 
 import keras
 import numpy as np
@@ -39,7 +39,7 @@ def assert_equal(stock, own):
 
 
 def digits(*, train, val, test):
-    """The article's arrays, from a random state of their own."""
+    """The guide's arrays, from a random state of their own."""
     rng = np.random.default_rng(0)
     x = rng.random((train + val + test, 784))
     y = rng.integers(10, size=(train + val + test, 1))
@@ -78,7 +78,7 @@ def basic_loss_function(y_true, y_pred):
 
 
 class WeightedBinaryCrossEntropy(keras.losses.Loss):
-    """The article's; its default `Reduction.AUTO` is "sum_over_batch_size" in Keras 3."""
+    """The guide's; its default `Reduction.AUTO` is "sum_over_batch_size" in Keras 3."""
 
     def __init__(
         self,

@@ -1,12 +1,22 @@
 """Epochs, names and checks of what is logged."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
-from keras_trainsteps import losses
-from tests.toy import ROWS, X, fit, hooked, network, still
+from keras_trainsteps import LossAwareModel, LossTerm, losses
+from tests.toy import (
+    ROWS,
+    X,
+    close,
+    fit,
+    hooked,
+    network,
+    still,
+)
 
 WHOLE = {"features": X, "query_id": np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])}
 LONE = {"features": X, "query_id": np.arange(ROWS)}
@@ -75,3 +85,25 @@ def test_a_metric_with_the_name_of_what_the_model_logs_is_refused(name, kind, we
     options = {"weighted_metrics" if weighted else "metrics": [given]}
     with pytest.raises(ValueError, match=f"A metric must not have the name .* '{name}'"):
         still(network(), loss="mse", **options)
+
+
+class Longer(LossAwareModel):
+    """A step that goes on after that of the library, and looks at the metrics."""
+
+    def train_step(self, data):
+        super().train_step(data)
+        return self.get_metrics_result()
+
+
+@pytest.mark.parametrize("base", [LossAwareModel, Longer], ids=["own step", "step around it"])
+def test_an_eager_batch_with_nothing_to_count_is_no_empty_epoch(base):
+    def hook(x, y, y_pred):
+        counts = ops.cast(x["counts"], "float32")
+        return {"counted": LossTerm(ops.sum(counts * y_pred[:, 0]), ops.sum(counts))}
+
+    counts = np.array([0] * 4 + [1] * 6, "float32")
+    model = still(network(hooked(hook, base=base, side_inputs=["counts"])), run_eagerly=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        history = fit(model, {"features": X, "counts": counts})
+    assert history["counted"] == [close(X[4:].astype("float64").sum() / 6)]

@@ -1,7 +1,6 @@
 """Bodies written for Keras 2: the right numbers, or an error with the replacement.
 
-The toy problem of the traps: 10 rows in batches of 4, 4 and 2, a kernel of ones, a learning
-rate of 0. Keras 3.15 logs 0, the last batch, or a mean of `y_pred` for most of these.
+Keras 3.15 logs 0, the last batch, or a mean of `y_pred` for most of these.
 """
 
 import subprocess
@@ -15,59 +14,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps import LossAwareModel, LossTerm
+from tests.keras2.steps import (
+    ERROR,
+    MAE,
+    MSE,
+    WEIGHT,
+    WEIGHTED,
+    Keras2,
+    Own,
+    X,
+    Y,
+    apply,
+    fit,
+    get_updates,
+    loop_over_metrics,
+    minimize,
+    raw_loss,
+    scaled,
+)
+from tests.models import linear
 
-from .models import linear
-
-RNG = np.random.default_rng(0)
-X = RNG.normal(size=(10, 3)).astype("float32")
-Y = RNG.normal(size=(10, 1)).astype("float32")
-WEIGHT = RNG.uniform(1, 3, size=10).astype("float32")
-ERROR = X.astype("float64").sum(axis=1) - Y[:, 0]
-MSE, MAE, WEIGHTED = np.mean(ERROR**2), np.mean(np.abs(ERROR)), np.mean(WEIGHT * ERROR**2)
 REPLACEMENT = "def compute_losses"
-
-
-def fit(
-    cls, loss="mse", *, rate=0.0, sample_weight=None, validation=False, dense=None, **options
-):
-    model = linear(cls, **(dense or {}))
-    model.compile(
-        keras.optimizers.SGD(rate),
-        loss=loss,
-        metrics=options.pop("metrics", ["mae"]),
-        weighted_metrics=options.pop("weighted_metrics", None),
-        run_eagerly=options.pop("run_eagerly", False),
-    )
-    history = model.fit(
-        X,
-        Y,
-        batch_size=4,
-        shuffle=False,
-        sample_weight=sample_weight,
-        validation_data=(X, Y) if validation else None,
-        verbose=0,
-        **options,
-    ).history
-    return model, history
-
-
-def apply(model, tape, loss):
-    trainable_vars = model.trainable_variables
-    gradients = tape.gradient(loss, trainable_vars)
-    model.optimizer.apply_gradients(zip(gradients, trainable_vars, strict=True))
-
-
-class Keras2(LossAwareModel):
-    """The body of `001_*.txt` and of Keras's guide up to version 2.11."""
-
-    def train_step(self, data):
-        x, y = data
-        with tf.GradientTape() as tape:
-            y_pred = self(x, training=True)
-            loss = self.compiled_loss(y, y_pred, regularization_losses=self.losses)
-        apply(self, tape, loss)
-        self.compiled_metrics.update_state(y, y_pred)
-        return {m.name: m.result() for m in self.metrics}
 
 
 class Weighted(LossAwareModel):
@@ -91,7 +58,7 @@ class Weighted(LossAwareModel):
 
 
 class Keras3Guide(LossAwareModel):
-    """The body of today's guide, which logs a mean over batches in Keras (trap 2.4)."""
+    """The body of today's guide, which logs a mean over batches in Keras."""
 
     def train_step(self, data):
         x, y = data
@@ -212,24 +179,12 @@ def test_a_loop_outside_of_fit():
 # Steps of their own
 
 
-class Own(LossAwareModel):
-    """Trains on the absolute error, whatever is compiled; `finish` logs."""
-
-    def train_step(self, data):
-        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        with tf.GradientTape() as tape:
-            y_pred = self(x, training=True)
-            loss = tf.reduce_mean(tf.abs(y - y_pred))
-        apply(self, tape, loss)
-        return self.finish(y, y_pred, loss)
-
-
-def test_the_second_step_of_the_seed():
-    """`001_*.txt`: metrics outside of the model, and `metrics` overridden with them."""
+def test_metrics_outside_of_the_model_are_logged():
+    """And `metrics` is overridden with them."""
     loss_tracker = keras.metrics.Mean(name="loss")
     mae_metric = keras.metrics.MeanAbsoluteError(name="mae")
 
-    class Seed(LossAwareModel):
+    class Outside(LossAwareModel):
         def train_step(self, data):
             x, y = data
             with tf.GradientTape() as tape:
@@ -244,7 +199,7 @@ def test_the_second_step_of_the_seed():
         def metrics(self):
             return [loss_tracker, mae_metric]
 
-    _, history = fit(Seed, None, metrics=None, epochs=2)
+    _, history = fit(Outside, None, metrics=None, epochs=2)
     assert history["loss"] == pytest.approx([MSE] * 2, rel=1e-6)
     assert history["mae"] == pytest.approx([MAE] * 2, rel=1e-6)
 
@@ -281,7 +236,7 @@ class Tracked(Own):
 
 
 @pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
-def test_2_3_a_mean_of_batches_is_weighed_by_their_rows(run_eagerly):
+def test_a_mean_of_batches_is_weighed_by_their_rows(run_eagerly):
     _, history = fit(Tracked, None, metrics=None, epochs=2, run_eagerly=run_eagerly)
     assert history == {"loss": pytest.approx([MAE] * 2, rel=1e-6)}
     model = linear(Tracked)
@@ -346,10 +301,6 @@ def test_a_step_written_by_hand_may_read_side_inputs_and_data_of_four_parts():
     assert history["absolute"] == pytest.approx([expected], rel=1e-6)
 
 
-def raw_loss(self, y, y_pred, loss):
-    return {"loss": loss}
-
-
 def raw_other(self, y, y_pred, loss):
     return {"my_loss": loss}
 
@@ -363,30 +314,12 @@ def metrics_only(self, y, y_pred, loss):
     return {m.name: m.result() for m in self.metrics}
 
 
-def loop_over_metrics(self, y, y_pred, loss):
-    for metric in self.metrics:
-        metric.update_state(y, y_pred)
-    return {m.name: m.result() for m in self.metrics}
-
-
-def minimize(self, y, y_pred, loss):
-    self.optimizer.minimize(lambda: loss, self.trainable_variables)
-
-
-def get_updates(self, y, y_pred, loss):
-    self.optimizer.get_updates(loss, self.trainable_variables)
-
-
-def scaled(self, y, y_pred, loss):
-    self.optimizer.get_scaled_loss(loss)
-
-
 REFUSED = {
-    "2.1: a raw loss": (raw_loss, TypeError, "'loss' a value of one batch"),
-    "2.2: under another name": (raw_other, TypeError, "'my_loss' a value of one batch"),
+    "a raw loss": (raw_loss, TypeError, "'loss' a value of one batch"),
+    "a raw loss under another name": (raw_other, TypeError, "'my_loss' a value of one batch"),
     "no dict": (raw_scalar, TypeError, "must return a dict"),
-    "4: a tracker that is not updated": (metrics_only, TypeError, "'loss', not updated"),
-    "2.6: the loop of Keras's warning": (loop_over_metrics, TypeError, "takes the loss of a"),
+    "a tracker that is not updated": (metrics_only, TypeError, "'loss', not updated"),
+    "the loop of Keras's warning": (loop_over_metrics, TypeError, "takes the loss of a"),
     "minimize": (minimize, AttributeError, "tape.gradient"),
     "get_updates": (get_updates, AttributeError, "tape.gradient"),
     "get_scaled_loss": (scaled, AttributeError, "`optimizer.scale_loss"),
@@ -403,7 +336,7 @@ def test_a_step_whose_log_would_be_wrong_is_refused(finish, error, match, run_ea
 
 
 def test_another_loss_in_validation_is_refused():
-    """Trap 2.9: the step trains on one loss, and the default `test_step` logs another."""
+    """The step trains on one loss, and the default `test_step` logs another."""
 
     def finish(self, y, y_pred, loss):
         self.metrics[0].update_state(loss)
@@ -418,7 +351,7 @@ def test_another_loss_in_validation_is_refused():
 
 @pytest.mark.parametrize("missing", ["loss", "compile_metrics"])
 @pytest.mark.parametrize("step", ["train_step", "test_step"])
-def test_2_7_2_12_metrics_without_those_of_the_model_are_refused(step, missing):
+def test_metrics_without_those_of_the_model_are_refused(step, missing):
     tracker = keras.metrics.Mean(name="own")
 
     def listed(self):
@@ -433,13 +366,13 @@ def test_2_7_2_12_metrics_without_those_of_the_model_are_refused(step, missing):
         model.fit(X, Y, verbose=0) if step == "train_step" else model.evaluate(X, Y, verbose=0)
 
 
-def test_2_15_weights_that_are_not_unpacked():
+def test_weights_that_are_not_unpacked():
     with pytest.raises(ValueError, match=r"keras.utils.unpack_x_y_sample_weight") as refused:
         fit(Keras2, sample_weight=WEIGHT)
     assert REPLACEMENT in str(refused.value)
 
 
-def test_2_10_added_losses_are_not_forgotten():
+def test_added_losses_are_not_forgotten():
     class Forgetful(Keras2):
         def train_step(self, data):
             return {"loss": self.compiled_loss(data[1], self(data[0]))}
@@ -469,7 +402,7 @@ def test_the_tracker_of_a_term_is_left_to_the_model():
         model.metrics[1].update_state(Y, Y)
 
 
-def test_2_16_a_loss_that_is_not_scaled_is_refused_and_a_scaled_one_learns():
+def test_a_loss_that_is_not_scaled_is_refused_and_a_scaled_one_learns():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         with pytest.raises(ValueError, match=r"self.optimizer.scale_loss\(loss\)"):
@@ -511,7 +444,7 @@ def test_names_of_keras_2_say_what_replaces_them(name, match):
 
 
 @pytest.mark.slow
-def test_2_19_2_21_on_several_replicas_a_step_must_call_that_of_the_library():
+def test_on_several_replicas_a_step_must_call_that_of_the_library():
     found = subprocess.run(
         [sys.executable, "-m", "tests.replicas.own_steps"], capture_output=True, text=True
     )

@@ -144,7 +144,7 @@ def test_losses_and_metrics_are_the_formulas_and_add_up():
 
 @pytest.mark.filterwarnings(PREDICTS_ONLY)
 def test_an_output_that_only_predicts_may_be_left_out_of_the_dict():
-    """The article's last `compile`, which Keras 3 refuses ("Expected keys")."""
+    """The guide's last `compile`, which Keras 3 refuses ("Expected keys")."""
 
     def run(loss):
         def train(cls):

@@ -17,7 +17,7 @@ EPOCHS = 5
 
 
 class LossHistory(keras.callbacks.Callback):
-    """The article's callback."""
+    """The guide's callback."""
 
     def on_train_begin(self, logs):
         self.losses = []

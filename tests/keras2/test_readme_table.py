@@ -10,18 +10,12 @@ import tensorflow as tf
 
 from keras_trainsteps import LossAwareModel
 from keras_trainsteps.losses import PairwiseLogistic
+from tests.keras2 import steps
+from tests.models import linear, ranking_batch
+from tests.parity.closure import pairwise_binary_crossentropy
 
-from . import test_migration as steps
-from .models import linear, ranking_batch
-from .parity import (
-    test_seed_000,
-    test_seed_002,
-    test_seed_003,
-    test_seed_003_outputs,
-    test_seed_004,
-)
-
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def ids_by_name():
@@ -30,8 +24,8 @@ def ids_by_name():
     model.compile("sgd", loss=PairwiseLogistic("query_id", pairs="all"))
     found = model.evaluate(x, y, batch_size=len(y), verbose=0)
     query = tf.constant(x["query_id"].reshape(-1, 1))
-    seed = test_seed_000.pairwise_binary_crossentropy(query)
-    assert found == pytest.approx(float(seed(tf.constant(y), model(x))), rel=1e-5)
+    closure = pairwise_binary_crossentropy(query)
+    assert found == pytest.approx(float(closure(tf.constant(y), model(x))), rel=1e-5)
 
 
 def keras_2_step():
@@ -95,42 +89,49 @@ def reset_states():
     assert history["smallest"] == [np.abs(steps.Y).min()] * 2
 
 
+BODIES = "keras2/test_bodies.py::"
+LAYERS = "parity/test_loss_layers.py::"
+# What shows each row: a function below, or tests of other files by their names.
 ROWS = {
     "`compile(loss=pairwise_binary_crossentropy(query))`": ids_by_name,
     "`self.compiled_loss(y, y_pred, regularization_losses=self.losses)`": keras_2_step,
     "`self.compiled_metrics.update_state(y, y_pred)`": keras_2_step,
     "a `train_step` with its own loss": hook,
     "`self.loss_tracker.update_state(loss)`": (
-        steps.test_2_3_a_mean_of_batches_is_weighed_by_their_rows
+        BODIES + "test_a_mean_of_batches_is_weighed_by_their_rows"
     ),
     '`return {"loss": loss}`': lambda: refused(steps.raw_loss, "def compute_losses"),
     "`for m in self.metrics: m.update_state(y, y_pred)`": metrics_by_compute_metrics,
-    "`x, y = data`": steps.test_2_15_weights_that_are_not_unpacked,
+    "`x, y = data`": BODIES + "test_weights_that_are_not_unpacked",
     "`optimizer.minimize(...)`": lambda: (
         refused(steps.minimize, r"apply_gradients\(zip\(tape.gradient"),
         refused(steps.get_updates, r"apply_gradients\(zip\(tape.gradient"),
     ),
-    "`optimizer.get_scaled_loss(loss)`": lambda: (
-        refused(steps.scaled, r"optimizer.scale_loss\(loss\)"),
-        steps.test_2_16_a_loss_that_is_not_scaled_is_refused_and_a_scaled_one_learns(),
+    "`optimizer.get_scaled_loss(loss)`": (
+        BODIES + "test_a_loss_that_is_not_scaled_is_refused_and_a_scaled_one_learns"
     ),
-    "`Loss(reduction=Reduction.AUTO)`": test_seed_003.test_custom_losses,
+    "`Loss(reduction=Reduction.AUTO)`": "parity/test_guide.py::test_custom_losses",
     "`reset_states` of a metric": reset_states,
     '`loss={"class_output": ...}`': (
-        test_seed_003_outputs.test_an_output_that_only_predicts_may_be_left_out_of_the_dict
+        "parity/test_guide_outputs.py::"
+        "test_an_output_that_only_predicts_may_be_left_out_of_the_dict"
     ),
     "`compile(loss=lambda y_true, y_pred: y_pred)`": (
-        test_seed_002.test_method_1_needs_no_dummy_targets
+        LAYERS + "test_a_loss_as_output_needs_no_dummy_targets"
     ),
-    "`model.add_loss([loss])`": test_seed_002.test_method_2_adds_its_loss_and_its_metrics,
-    '`metrics_names.append("ppl")`': test_seed_002.test_method_2_adds_its_loss_and_its_metrics,
+    "`model.add_loss([loss])`": LAYERS + "test_an_added_tensor_is_the_loss_with_added_metrics",
+    '`metrics_names.append("ppl")`': (
+        LAYERS + "test_an_added_tensor_is_the_loss_with_added_metrics"
+    ),
     "`model.add_loss(custom_loss(weight_a, weight_b, a))`": (
-        test_seed_004.test_the_question_trains_its_factor_without_bound
+        "parity/test_trained_factor.py::test_a_factor_without_a_bound_falls_for_ever"
     ),
     "a loop with `loss_value += sum(model.losses)`": (
-        test_seed_003.test_losses_and_metrics_within_layers_and_a_loop_that_adds_them
+        "parity/test_guide.py::test_losses_and_metrics_within_layers_and_a_loop_that_adds_them"
     ),
 }
+ELSEWHERE = {row: test for row, test in ROWS.items() if isinstance(test, str)}
+HERE = {row: test for row, test in ROWS.items() if row not in ELSEWHERE}
 
 
 def test_the_rows_of_this_table_are_those_of_the_readme():
@@ -141,10 +142,13 @@ def test_the_rows_of_this_table_are_those_of_the_readme():
         assert sum(row.startswith(start) for row in rows) == 1, start
 
 
-# Rows that are tests themselves, under names of their own, are not run twice.
-OWN_TESTS = [row for row, test in ROWS.items() if not test.__name__.startswith("test_")]
+@pytest.mark.parametrize("test", sorted(set(ELSEWHERE.values())))
+def test_a_row_that_is_shown_elsewhere_has_its_test(test):
+    path, name = test.split("::")
+    source = (ROOT / "tests" / path).read_text(encoding="utf-8")
+    assert re.search(rf"^def {name}\(", source, re.MULTILINE)
 
 
-@pytest.mark.parametrize("row", OWN_TESTS)
+@pytest.mark.parametrize("row", HERE)
 def test_both_sides_of_a_row(row):
-    ROWS[row]()
+    HERE[row]()

@@ -1,7 +1,7 @@
-"""The second seed: a custom loss "computes something else" when given to `compile`.
+"""A custom loss does not compute something else when it is given to `compile`.
 
-It does not. The article builds all its models from the same `inputs` and `outputs`, so
-each starts with the layers that the one before has trained.
+It seems to where models are built from the same `inputs` and `outputs`: each starts with the
+layers that the one before has trained.
 """
 
 import keras
@@ -20,7 +20,7 @@ def custom_mse(y_true, y_pred):
 
 
 class MyCustomModel(LossAwareModel):
-    """The article's third model: the loss is computed by the model itself."""
+    """The loss is computed by the model itself."""
 
     def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
         return {"custom_mse": custom_mse(y, y_pred)}
@@ -52,13 +52,13 @@ def test_all_three_routes_agree_on_fresh_layers():
     assert compiled == custom == own
 
 
-def test_shared_layers_are_what_made_the_article_differ():
+def test_shared_layers_are_what_makes_the_routes_differ():
     first, second, third = losses_of_all_routes(fresh=False)
     # Each route goes on with the layers as the one before has left them.
     assert first[0] > second[0] > third[0]
 
 
-def test_the_article_s_check_of_the_formula():
+def test_the_custom_loss_is_the_formula():
     a_true, a_pred = tf.constant([1.0, 1.5, 1.2]), tf.constant([1.0, 2.0, 1.5])
     expected = np.mean((np.array([1.0, 1.5, 1.2]) - np.array([1.0, 2.0, 1.5])) ** 2)
     np.testing.assert_allclose(custom_mse(a_true, a_pred), expected, rtol=1e-6)

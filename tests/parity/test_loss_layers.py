@@ -1,8 +1,4 @@
-"""The third seed: the loss is a layer of the network, and its output or an added tensor.
-
-Its own lines, with the import and the base class changed and, in the second method, what it
-leaves out: the `return` of `_get_loss`, and a small encoder and decoder.
-"""
+"""The loss is a layer of the network, and its output or an added tensor."""
 
 import keras
 import numpy as np
@@ -22,7 +18,7 @@ RNG = np.random.default_rng(2)
 QUESTIONS, RIGHT, WRONG = (RNG.integers(1, nb_features, size=(12, 5)) for _ in range(3))
 
 
-# Method 1: the output is the loss of each example
+# The output is the loss of each example
 
 
 def encoders():
@@ -65,7 +61,7 @@ class Matcher(Model):
 
 
 def as_output(fit_y):
-    """The seed's `model_train`; `fit_y` says whether it is given the dummy `y`."""
+    """`fit_y` says whether it is given the dummy `y`."""
     inputs, encoded = encoders()
     model_train = Model(inputs=list(inputs), outputs=loss_layer(encoded))
     model_train.compile(optimizer="adam", loss=lambda y_true, y_pred: y_pred)
@@ -112,7 +108,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(weight, same)
 
 
-def test_method_1_needs_no_dummy_targets():
+def test_a_loss_as_output_needs_no_dummy_targets():
     dummy, with_dummy, _ = trained(as_output, True)
     none, without, _ = trained(as_output, False)
     added, as_tensor, _ = trained(as_added_output)
@@ -131,11 +127,11 @@ def test_the_loss_layer_agrees_to_the_bit_with_the_hook():
 
 
 @pytest.mark.parametrize("build", [as_layer, as_hook])
-def test_the_seeds_lines_agree_with_the_library_within_float32(build):
+def test_a_loss_by_hand_agrees_with_the_library_within_float32(build):
     # The cosines of the library survive vectors whose squares are no float32: other roundings.
-    (seed, by_seed, _), (library, by_library, _) = trained(as_output, True), trained(build)
-    np.testing.assert_allclose(seed, library, rtol=1e-4)  # the second epoch's is nearly 0
-    for weight, other in zip(by_seed, by_library, strict=True):
+    (by_hand, weights, _), (library, by_library, _) = trained(as_output, True), trained(build)
+    np.testing.assert_allclose(by_hand, library, rtol=1e-4)  # the second epoch's is nearly 0
+    for weight, other in zip(weights, by_library, strict=True):
         np.testing.assert_allclose(weight, other, atol=1e-5)
 
 
@@ -168,7 +164,7 @@ def test_inference_models_share_the_trained_weights(build):
     assert {id(w) for w in model_a_encoder.weights} <= shared
 
 
-# Method 2: added to the model, with metrics that no `compile` could compute
+# Added to the model, with metrics that no `compile` could compute
 
 WORDS = 7
 SOURCE = RNG.integers(1, WORDS, size=(10, 4))
@@ -224,7 +220,7 @@ def per_row(logits):
     return np.array(found).T
 
 
-def test_method_2_adds_its_loss_and_its_metrics():
+def test_an_added_tensor_is_the_loss_with_added_metrics():
     keras.utils.set_random_seed(3)
     model, output_model = seq2seq()
     loss, hits = per_row(output_model.predict([SOURCE, TARGET], verbose=0))

@@ -1,6 +1,6 @@
-"""The fourth seed, a guide to `compile`, `fit`, `evaluate` and `predict`: stock numbers.
+"""A guide to `compile`, `fit`, `evaluate` and `predict`: stock numbers.
 
-Each block is the article's own, with `keras.Model` as `cls` and fewer rows. It is run on
+Each block is the guide's own, with `keras.Model` as `cls` and fewer rows. It is run on
 stock Keras 3 and on `LossAwareModel` from the same weights; what both log, predict and
 learn must be equal to the last bit. Formulas are those of NumPy in float64.
 """
@@ -58,7 +58,7 @@ def test_end_to_end():
 
 
 @pytest.mark.slow
-def test_end_to_end_with_the_article_s_number_of_rows():
+def test_end_to_end_with_50_000_rows():
     data = guide.digits(train=50_000, val=10_000, test=10_000)
     same_as_stock(lambda cls: end_to_end(cls, data))
 
@@ -244,7 +244,7 @@ def test_a_custom_metric_starts_anew_in_every_epoch():
 
 
 class ActivityStatistics(layers.Layer):
-    """A loss and a metric within a layer; the article writes `self.add_metric(...)`."""
+    """A loss and a metric within a layer; the guide writes `self.add_metric(...)`."""
 
     def __init__(self, **kwargs):
         super().__init__(**kwargs)
@@ -283,7 +283,7 @@ def test_losses_and_metrics_within_layers_and_a_loop_that_adds_them():
     assert {"loss", "regularization", "std_of_activation"} < set(history)
 
     def loop(cls):
-        """The article's hand-written loop, with `model.losses` in it."""
+        """The guide's hand-written loop, with `model.losses` in it."""
         model = with_activity_statistics(cls)
         optimizer = keras.optimizers.SGD(learning_rate=1e-3)
         train_acc_metric = keras.metrics.SparseCategoricalAccuracy()

@@ -1,8 +1,7 @@
-"""The fifth seed: weights of several layers, and a trained one, in the loss.
+"""Weights of several layers, and a trained one, in the loss.
 
-The article's own lines, with the import and the base class changed. Its trained factor has
-no lower bound: the loss falls for ever, as the article's log shows. Bounds, or uncertainty
-weighting, are the stable forms that it asks for.
+A trained factor without a lower bound lets the loss fall for ever. Bounds, or uncertainty
+weighting, are the stable forms.
 """
 
 import keras
@@ -23,10 +22,10 @@ from keras_trainsteps.penalties import (
 RNG = np.random.default_rng(4)
 
 
-# The answer's model: weights of two layers
+# Weights of two layers
 
 
-def answer():
+def with_norms():
     inp = Input(shape=[10])
     x = Dense(16)(inp)
     x = Dense(32)(x)
@@ -50,8 +49,8 @@ def answer():
     return model, weight_a, weight_b
 
 
-def test_the_answer_adds_the_norms_of_two_layers():
-    model, weight_a, weight_b = answer()
+def test_norms_of_two_layers_are_added():
+    model, weight_a, weight_b = with_norms()
     assert model.count_params() == 857
     norms = [np.linalg.norm(w.numpy().astype("float64")) for w in (weight_a, weight_b)]
     assert float(model.losses[0]) == pytest.approx(sum(norms), rel=1e-6)
@@ -66,7 +65,7 @@ def test_the_answer_adds_the_norms_of_two_layers():
     assert history["regularization"][-1] < sum(norms)
 
 
-# The question's model: a trained factor
+# A trained factor
 
 
 class Pseudo_Model(Model):
@@ -94,7 +93,7 @@ def custom_loss(weight_a, weight_b, a):
     return _custom_loss
 
 
-def question():
+def with_factor():
     sub_model = Pseudo_Model(name="sub_model")
     inputs = Input(shape=(32,))
     outputs = sub_model(inputs)
@@ -106,7 +105,7 @@ FAKE_LABELS = RNG.random((1000, 2))
 
 
 def by_hand(weights, epochs, batch_size=32, learning_rate=0.01):
-    """The article's training in float64: losses of the epochs, and the factor after them."""
+    """The same training in float64: losses of the epochs, and the factor after them."""
     w1, b1, w2, b2, w3, b3, a = (w.astype("float64") for w in weights)
     losses = []
     for _ in range(epochs):
@@ -139,9 +138,9 @@ def by_hand(weights, epochs, batch_size=32, learning_rate=0.01):
     return losses, a
 
 
-def test_the_question_trains_its_factor_without_bound():
+def test_a_factor_without_a_bound_falls_for_ever():
     keras.utils.set_random_seed(4)
-    model = question()
+    model = with_factor()
     sub_model = model.get_layer("sub_model")
     assert model.count_params() == 607
     assert [layer.count_params() for layer in sub_model.layers[:3]] == [528, 68, 10]
@@ -170,7 +169,7 @@ def test_the_question_trains_its_factor_without_bound():
 
 
 def stable():
-    """The question's network without the factor, and the kernels that its penalty reads."""
+    """That network without the factor, and the kernels that its penalty reads."""
     keras.utils.set_random_seed(4)
     inputs = Input(shape=(32,))
     x = Dense(16, name="dense1")(inputs)

@@ -1,0 +1,36 @@
+"""The hook: names that are taken, and whether it trains."""
+
+import pytest
+from keras import ops
+
+from keras_trainsteps import LossAwareModel
+from tests.toy import (
+    X,
+    Y,
+    fit,
+    hooked,
+    network,
+    still,
+)
+
+
+@pytest.mark.parametrize("kind", ["loss", "metric"])
+def test_a_term_of_the_hook_with_the_name_of_what_was_added_is_refused(kind):
+    model = network(hooked(lambda x, y, y_pred: {"extra": ops.square(y_pred)}))
+    add = {"loss": model.add_loss, "metric": model.add_metric}[kind]
+    add(lambda: ops.sum(model.trainable_weights[0]), name="extra")
+    still(model)
+    with pytest.raises(ValueError, match=r"needs a name of its own.*Received: 'extra'"):
+        fit(model)
+    assert int(model.optimizer.iterations) == 0
+
+
+def test_compute_loss_tells_the_hook_whether_it_trains():
+    class Phased(LossAwareModel):
+        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+            return {"phase": ops.convert_to_tensor(1.0 if training else 2.0)}
+
+    model = still(network(Phased))
+    y_pred = model(X)
+    assert float(model.compute_loss(X, Y, y_pred)) == 1.0
+    assert float(model.compute_loss(X, Y, y_pred, None, training=False)) == 2.0
