@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_trainsteps.rolling.artifacts.scorer import require_stock, scorer_of
+from keras_trainsteps.rolling.artifacts.scorer import Inputs, require_stock, scorer_of
 from keras_trainsteps.rolling.disk import files, manifest
 
 KIND = "inference"
@@ -23,7 +23,7 @@ def save_for_inference(
     model: keras.Model,
     path: str | os.PathLike[str],
     *,
-    inputs: Any = None,
+    inputs: Inputs = None,
     custom_layers: Collection[str] = (),
 ) -> None:
     """Saves the network of a model, and nothing else, as a stock Keras file.
@@ -76,7 +76,7 @@ def write_inference(
     model: keras.Model,
     directory: Path,
     *,
-    inputs: Any = None,
+    inputs: Inputs = None,
     custom_layers: Collection[str] = (),
 ) -> None:
     """Fills an empty directory as `save_for_inference` does."""

@@ -10,7 +10,7 @@ import keras
 
 from keras_trainsteps.rolling.artifacts.inference import load_for_inference, write_inference
 from keras_trainsteps.rolling.artifacts.model_state import write_training
-from keras_trainsteps.rolling.artifacts.scorer import fingerprint
+from keras_trainsteps.rolling.artifacts.scorer import Inputs, fingerprint
 from keras_trainsteps.rolling.artifacts.serving import Batch, export_saved_model
 from keras_trainsteps.rolling.disk.files import sha256_of
 from keras_trainsteps.rolling.disk.manifest import NAME
@@ -26,7 +26,7 @@ def publish_model(
     metrics: Mapping[str, float] | None = None,
     parent: int | None = None,
     data_window: tuple[str, str] | None = None,
-    inputs: Any = None,
+    inputs: Inputs = None,
     custom_layers: Collection[str] = (),
     saved_model: bool = False,
     golden: Batch | None = None,
