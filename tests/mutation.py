@@ -17,8 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MODULES = ["keras_trainsteps/step", "keras_trainsteps/model.py", "keras_trainsteps/fitting.py"]
-TESTS = "tests/test_overrides.py tests/test_fitting.py tests/step tests/keras2 tests/added"
-TESTS += " tests/test_model.py tests/test_bad_input.py tests/traps tests/parity/test_stock.py"
+TESTS = "tests/test_overrides.py tests/test_fitting.py tests/step tests/keras2/test_own_steps.py"
+TESTS += " tests/test_model.py tests/traps tests/test_bad_input.py tests/keras2/test_bodies.py"
 CONFIG = """
 [cosmic-ray]
 module-path = {modules}
