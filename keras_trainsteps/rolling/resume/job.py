@@ -30,7 +30,7 @@ class ResumableJob:
     `tf.config.experimental.enable_op_determinism()` and one replica. When the job is
     complete already, it trains nothing and gives back the model as it was at the end.
 
-    A checkpoint is written beside the last, synced, and renamed into place; a damaged one
+    A checkpoint is written next to the last, synced, and renamed into place; a damaged one
     is passed over with a warning. On SIGTERM the job saves after the step that runs and
     exits with status 143.
 
