@@ -37,11 +37,11 @@ class ResumableBatches:
     Example:
 
     >>> batches = resumable_batches(np.arange(6), batch_size=2, seed=1)
-        >>> batches.steps_per_epoch
+    >>> batches.steps_per_epoch
     3
     >>> sorted(np.concatenate([batches.rows(step) for step in (3, 4, 5)]).tolist())
     [0, 1, 2, 3, 4, 5]
-        """
+    """
 
     def __init__(
         self, data: tuple[Any, ...], query_ids: str | None, batch_size: int, seed: int
