@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -21,35 +21,28 @@ def as_scalar(name: str, value: tf.Tensor) -> tf.Tensor:
     return tf.reshape(value, ())
 
 
-def require_gradient(name: str, function: Callable[[], Any]) -> None:
-    """Refuses a function that would train nothing."""
-    with tf.GradientTape() as tape:
-        value = as_scalar(name, as_loss(tf.convert_to_tensor(function())))
-    watched = tape.watched_variables()
-    if any(gradient is not None for gradient in tape.gradient(value, watched)):
-        return
-    read = sorted({variable.name.split(":")[0] for variable in watched})
-    raise ValueError(
-        f"Added loss {name!r} has no gradient: it would train nothing. Received: a function "
-        f"that reads {read or 'no trainable weight'}. Compute it from weights of the model "
-        "inside the function, without `.numpy()` or `float()`; to see a number that trains "
-        "nothing use `add_metric`."
-    )
-
-
-def require_gradients(
-    name: str, function: Callable[[], Any], weights: list[keras.Variable]
+def require_gradient(
+    name: str, function: Callable[[], Any], weights: Sequence[keras.Variable] = ()
 ) -> None:
-    """Refuses a penalty that would leave some of its weights alone."""
+    """Refuses a loss that would train nothing, or leave alone one of the weights it is given."""
     strategy = tf.distribute.get_strategy()
-    read = [strategy.experimental_local_results(weight.value)[0] for weight in weights]
+    given = [strategy.experimental_local_results(weight.value)[0] for weight in weights]
     with tf.GradientTape() as tape:
-        tape.watch(read)
+        tape.watch(given)
         value = as_scalar(name, as_loss(tf.convert_to_tensor(function())))
-    gradients = tape.gradient(value, read)
-    without = [w.path for w, gradient in zip(weights, gradients, strict=True) if gradient is None]
-    if without:
+    read = tape.watched_variables()
+    trained = [gradient is not None for gradient in tape.gradient(value, given or read)]
+    if given and not all(trained):
+        without = [weight.path for weight, each in zip(weights, trained, strict=True) if not each]
         raise ValueError(
             f"Added loss {name!r} must have a gradient for each of its weights. Received: "
             f"none for {without}. Use these weights in its function, or leave them out."
+        )
+    if not any(trained):
+        names = sorted({variable.name.split(":")[0] for variable in read})
+        raise ValueError(
+            f"Added loss {name!r} has no gradient: it would train nothing. Received: a function "
+            f"that reads {names or 'no trainable weight'}. Compute it from weights of the model "
+            "inside the function, without `.numpy()` or `float()`; to see a number that trains "
+            "nothing use `add_metric`."
         )

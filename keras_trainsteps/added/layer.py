@@ -15,7 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.added.checks import as_scalar, require_gradient, require_gradients
+from keras_trainsteps.added.checks import as_scalar, require_gradient
 from keras_trainsteps.added.term import AddedTerm
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
@@ -177,7 +177,7 @@ class AddedTerms(compat.LossLayer):
         if isinstance(source, Penalty):
             coefficients, targets = self.coefficients(term), self._targets(term)
             function = source.bind(targets, coefficients)
-            require_gradients(term.name, function, [*targets, *coefficients.values()])
+            require_gradient(term.name, function, [*targets, *coefficients.values()])
             return function
         if not callable(source):
             number = float(source)
