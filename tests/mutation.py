@@ -58,7 +58,7 @@ def is_annotation(mutation):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="*", default=MODULES)
-    parser.add_argument("--sample", type=int, default=60)
+    parser.add_argument("--sample", type=int, default=60, help="how many mutants")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tests", default=TESTS)
     options = parser.parse_args()
