@@ -37,6 +37,15 @@ class Model(keras.Model):
         told = {_EVALUATION_OF_FIT: True} if is_evaluation_of_fit() else {}
         return super().evaluate(*args, **kwargs, **told)
 
+    def __reduce__(self) -> Any:
+        """As in Keras, by the file of the model, and not by its class.
+
+        Keras names a method of the class, which pickle imports (seen in 3.15.1): a class made
+        of another one, as `functional_twin`, cannot be imported.
+        """
+        _, arguments = super().__reduce__()
+        return Model._unpickle_model, arguments
+
     def declare_on_replicas(self, batch: Any) -> None:
         """Creates, for a batch, what no replica can create while its step is traced."""
 
