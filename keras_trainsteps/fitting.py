@@ -113,6 +113,7 @@ class Training:
         log: Where the losses of batches are entered.
         plan: What is decided before the first batch, once it is.
         added: The layers of added terms, of the model and of those inside it.
+        call_metrics: What `call` has passed to `add_metric` in its last forward pass.
         waits: Whether a step is held back until its batch is there.
         config_was_read: Whether the config was read since the build config was.
     """
@@ -125,6 +126,7 @@ class Training:
         self.log = Log()
         self.plan: Plan | None = None
         self.added: list[Any] = []
+        self.call_metrics: dict[str, tf.Tensor] = {}
         self.waits = False
         self.config_was_read = False
 

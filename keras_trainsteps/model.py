@@ -10,7 +10,7 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -19,7 +19,7 @@ import tensorflow as tf
 from keras_trainsteps import compat, fitting
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
-from keras_trainsteps.added.term import AddedLoss
+from keras_trainsteps.added.term import AddedLoss, AddedMetric
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
 from keras_trainsteps.step import checks, names, running, side_inputs
@@ -219,7 +219,7 @@ class LossAwareModel(compat.Model):
 
     def add_metric(
         self,
-        value: keras.KerasTensor | Callable[[], Tensors],
+        value: AddedMetric,
         *,
         name: str,
         aggregation: str = "mean",
@@ -227,8 +227,8 @@ class LossAwareModel(compat.Model):
         """Adds a metric that does not come from targets and `y_pred`.
 
         Args:
-            value: A `KerasTensor` of a Functional model's graph, or a function without
-                arguments.
+            value: A `KerasTensor` of a Functional model's graph, a function without
+                arguments, or, within `call`, a tensor.
             name: The name under which it is logged.
             aggregation: `"mean"`: over all values of an epoch; a scalar weighs as the rows
                 of its batch.
@@ -254,6 +254,9 @@ class LossAwareModel(compat.Model):
                 "`aggregation` must be 'mean'. "
                 f"Received: {aggregation!r}. For anything else compile with a metric object."
             )
+        if compat.in_call():
+            self._training.call_metrics[name] = tf.convert_to_tensor(value)
+            return
         fitting.require_not_fitting(self._training.log)
         additions.add(self, "metric", value, name)
         self._forget_plan()
@@ -684,7 +687,7 @@ class LossAwareModel(compat.Model):
             side_inputs=frozenset(self._side_input_names()),
             compiled=training.losses,
             hook=self.compute_losses if fills_hook else None,
-            added=functools.partial(added_of, self, training.added),
+            added=functools.partial(added_of, self, training.added, training.call_metrics),
             own_loss=self.compute_loss if own_loss else None,
             output_names=output_names,
             waits=training.waits and self.steps_per_execution == 1,

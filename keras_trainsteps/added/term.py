@@ -17,6 +17,9 @@ Kind = Literal["loss", "metric"]
 AddedLoss: TypeAlias = Penalty | keras.KerasTensor | Callable[[], Any] | float
 """What `add_loss` takes: a penalty, a tensor of the graph, a function of weights, a number."""
 
+AddedMetric: TypeAlias = keras.KerasTensor | Callable[[], Any] | tf.Tensor
+"""What `add_metric` takes: a tensor of the graph or of `call`, a function."""
+
 
 class AddedTerm:
     """One added loss or metric.

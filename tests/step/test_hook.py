@@ -1,12 +1,16 @@
 """The hook: names that are taken, and whether it trains."""
 
+import keras
 import pytest
 from keras import ops
 
 from keras_trainsteps import LossAwareModel
 from tests.toy import (
+    MSE,
     X,
     Y,
+    close,
+    dense,
     fit,
     hooked,
     network,
@@ -34,3 +38,19 @@ def test_compute_loss_tells_the_hook_whether_it_trains():
     y_pred = model(X)
     assert float(model.compute_loss(X, Y, y_pred)) == 1.0
     assert float(model.compute_loss(X, Y, y_pred, None, training=False)) == 2.0
+
+
+def test_an_output_may_be_none():
+    class Optional(LossAwareModel):
+        def __init__(self):
+            super().__init__()
+            self.dense = dense()
+
+        def call(self, inputs):
+            return {"score": self.dense(inputs), "spare": None}
+
+        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+            assert y_pred["spare"] is None
+            return {"squares": keras.ops.square(y - y_pred["score"])}
+
+    assert fit(still(Optional()))["loss"] == [close(MSE)]
