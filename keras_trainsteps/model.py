@@ -688,6 +688,7 @@ class LossAwareModel(compat.Model):
             compiled=training.losses,
             hook=self.compute_losses if fills_hook else None,
             added=functools.partial(added_of, self, training.added, training.call_metrics),
+            losses_of_calls=functools.partial(compat.losses_of_calls, self),
             own_loss=self.compute_loss if own_loss else None,
             output_names=output_names,
             waits=training.waits and self.steps_per_execution == 1,

@@ -39,6 +39,14 @@ def own_losses(layer: keras.layers.Layer) -> list[Any]:
     return list(keras.layers.Layer._get_own_losses(layer))
 
 
+def losses_of_calls(model: keras.Model) -> list[Any]:
+    """What a model and the layers inside it have passed to `add_loss` in their last calls.
+
+    `model.losses` has regularizers of weights, too, which are new each time (seen in 3.15.1).
+    """
+    return [loss for layer in (model, *sublayers(model)) for loss in layer._losses]
+
+
 def in_call() -> bool:
     """Whether the `call` of a layer or model is running, which Keras keeps to itself."""
     return global_state.get_global_attribute("current_call_ctx") is not None
