@@ -109,6 +109,7 @@ class Training:
         losses: The losses of `compile`.
         metric_names: The names of the metrics of `compile`.
         metric_side_inputs: The side inputs that these read.
+        side_inputs: Those of the metrics and the losses of `compile`.
         readers: What of `compile` reads query ids.
         log: Where the losses of batches are entered.
         plan: What is decided before the first batch, once it is.
@@ -122,6 +123,7 @@ class Training:
         self.losses = CompiledLosses()
         self.metric_names: set[str] = set()
         self.metric_side_inputs: set[str] = set()
+        self.side_inputs: set[str] = set()
         self.readers = QueryReaders()
         self.log = Log()
         self.plan: Plan | None = None

@@ -326,6 +326,7 @@ class LossAwareModel(compat.Model):
         training.metric_side_inputs = {
             name for metric in given for name in getattr(metric, "side_inputs", ())
         }
+        training.side_inputs = training.metric_side_inputs | losses.side_inputs
         training.readers = fitting.QueryReaders(losses.objects, given)
         self._forget_plan()
 
@@ -684,7 +685,7 @@ class LossAwareModel(compat.Model):
         if self.built and isinstance(self, compat.functional_class()):
             training.losses.expect(self.output, output_names)
         return Plan(
-            side_inputs=frozenset(self._side_input_names()),
+            side_inputs=frozenset(self.side_inputs) | training.side_inputs,
             compiled=training.losses,
             hook=self.compute_losses if fills_hook else None,
             added=functools.partial(added_of, self, training.added, training.call_metrics),
@@ -721,14 +722,10 @@ class LossAwareModel(compat.Model):
         functional = isinstance(self, compat.functional_class())
         return side_inputs.network_inputs(
             x,
-            self._side_input_names(),
+            {*self.side_inputs, *self._training.side_inputs},
             declared=self.input if functional else None,
             single=isinstance(self, keras.Sequential),
         )
-
-    def _side_input_names(self) -> set[str]:
-        training = self._training
-        return {*self.side_inputs, *training.metric_side_inputs, *training.losses.side_inputs}
 
     def _own_metric_names(self) -> set[str]:
         """Names of the metrics that belong to the model and its layers."""
