@@ -18,7 +18,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 MODULES = ["keras_trainsteps/step", "keras_trainsteps/model.py", "keras_trainsteps/fitting.py"]
 TESTS = """
-    tests/test_overrides.py tests/test_fitting.py tests/step/test_outputs.py tests/step/test_total.py
+    tests/test_overrides.py tests/test_fitting.py tests/step/test_outputs.py
+    tests/step/test_total.py
     tests/step/test_terms.py tests/step/test_log.py tests/step/test_compiled.py
     tests/step/test_hook.py tests/step/test_batch.py tests/step/test_side_inputs.py
     tests/step/test_weights.py tests/step/test_whole_queries.py tests/test_model.py
