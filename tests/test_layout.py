@@ -91,6 +91,19 @@ def test_the_allowed_arrows_make_no_circle():
             del open_rooms[room]
 
 
+def test_no_two_files_import_each_other_in_a_circle():
+    files = {}
+    for path, source in modules():
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts[-1] != "__init__":
+            files[parts] = {target for target in imports(path, source) if target != parts}
+    while files:
+        lowest = [name for name, below in files.items() if not below & set(files)]
+        assert lowest, f"a circle among {sorted('/'.join(name) for name in files)}"
+        for name in lowest:
+            del files[name]
+
+
 def test_there_are_few_arrows_between_rooms():
     """A reader keeps in mind what a room needs: at most fifty arrows for the whole house."""
     assert len({(room, target[0]) for room, target, _ in arrows()}) <= 50
