@@ -109,10 +109,12 @@ class Training:
         losses: The losses of `compile`.
         metric_names: The names of the metrics of `compile`.
         metric_side_inputs: The side inputs that these read.
+        side_inputs: Those of the metrics and the losses of `compile`.
         readers: What of `compile` reads query ids.
         log: Where the losses of batches are entered.
         plan: What is decided before the first batch, once it is.
         added: The layers of added terms, of the model and of those inside it.
+        call_metrics: What `call` has passed to `add_metric` in its last forward pass.
         waits: Whether a step is held back until its batch is there.
         config_was_read: Whether the config was read since the build config was.
     """
@@ -121,10 +123,12 @@ class Training:
         self.losses = CompiledLosses()
         self.metric_names: set[str] = set()
         self.metric_side_inputs: set[str] = set()
+        self.side_inputs: set[str] = set()
         self.readers = QueryReaders()
         self.log = Log()
         self.plan: Plan | None = None
         self.added: list[Any] = []
+        self.call_metrics: dict[str, tf.Tensor] = {}
         self.waits = False
         self.config_was_read = False
 

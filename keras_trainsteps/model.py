@@ -10,18 +10,18 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat, fitting, replicas
+from keras_trainsteps import compat, fitting
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
+from keras_trainsteps.added.term import AddedLoss, AddedMetric
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
-from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.step import checks, names, running, side_inputs
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
@@ -47,9 +47,6 @@ Metrics: TypeAlias = Any
 
 Callbacks: TypeAlias = Sequence[keras.callbacks.Callback] | keras.callbacks.CallbackList | None
 """What Keras calls while a model is trained, evaluated or predicts."""
-
-AddedLoss: TypeAlias = Penalty | keras.KerasTensor | Callable[[], Any] | float
-"""What `add_loss` takes: a penalty, a tensor of the graph, a function of weights, a number."""
 
 Logs: TypeAlias = Any
 """A number, a list of them, or a dict by name with `return_dict=True`."""
@@ -222,7 +219,7 @@ class LossAwareModel(compat.Model):
 
     def add_metric(
         self,
-        value: keras.KerasTensor | Callable[[], Tensors],
+        value: AddedMetric,
         *,
         name: str,
         aggregation: str = "mean",
@@ -230,8 +227,8 @@ class LossAwareModel(compat.Model):
         """Adds a metric that does not come from targets and `y_pred`.
 
         Args:
-            value: A `KerasTensor` of a Functional model's graph, or a function without
-                arguments.
+            value: A `KerasTensor` of a Functional model's graph, a function without
+                arguments, or, within `call`, a tensor.
             name: The name under which it is logged.
             aggregation: `"mean"`: over all values of an epoch; a scalar weighs as the rows
                 of its batch.
@@ -257,6 +254,9 @@ class LossAwareModel(compat.Model):
                 "`aggregation` must be 'mean'. "
                 f"Received: {aggregation!r}. For anything else compile with a metric object."
             )
+        if compat.in_call():
+            self._training.call_metrics[name] = tf.convert_to_tensor(value)
+            return
         fitting.require_not_fitting(self._training.log)
         additions.add(self, "metric", value, name)
         self._forget_plan()
@@ -326,6 +326,7 @@ class LossAwareModel(compat.Model):
         training.metric_side_inputs = {
             name for metric in given for name in getattr(metric, "side_inputs", ())
         }
+        training.side_inputs = training.metric_side_inputs | losses.side_inputs
         training.readers = fitting.QueryReaders(losses.objects, given)
         self._forget_plan()
 
@@ -573,7 +574,8 @@ class LossAwareModel(compat.Model):
     def get_metrics_result(self) -> dict[str, Any]:
         """Values of all metrics; inside a replica, those of all replicas together."""
         log = self._training.log
-        with self._state_of_all_replicas():
+        several = self.distribute_strategy.num_replicas_in_sync > 1
+        with log.of_all_replicas(self.metrics_variables) if several else contextlib.nullcontext():
             logs = log.logged(super().get_metrics_result())
         if not log.training:
             return logs
@@ -637,9 +639,10 @@ class LossAwareModel(compat.Model):
     def term_weights(self) -> dict[str, Any]:
         """The loss weight of each logged term, by name, once a step has run.
 
-        A number, or the variable that `compile` was given. `regularization` weighs 1, and a
-        single compiled loss is no term of its own: it is logged as `loss`. A weight that is
-        trained is not in here: it is logged as `<term>_weight`, and multiplies the given one.
+        A number, or the variable that `compile` was given. Not in here are `regularization`,
+        which weighs 1, and a single compiled loss, which is no term of its own: it is logged
+        as `loss`. A weight that is trained is logged as `<term>_weight`, and multiplies the
+        given one, which is in here.
         """
         of_term = self._training.losses.weights.of_term
         given = {
@@ -682,10 +685,11 @@ class LossAwareModel(compat.Model):
         if self.built and isinstance(self, compat.functional_class()):
             training.losses.expect(self.output, output_names)
         return Plan(
-            side_inputs=frozenset(self._side_input_names()),
+            side_inputs=frozenset(self.side_inputs) | training.side_inputs,
             compiled=training.losses,
             hook=self.compute_losses if fills_hook else None,
-            added=functools.partial(added_of, self, training.added),
+            added=functools.partial(added_of, self, training.added, training.call_metrics),
+            losses_of_calls=functools.partial(compat.losses_of_calls, self),
             own_loss=self.compute_loss if own_loss else None,
             output_names=output_names,
             waits=training.waits and self.steps_per_execution == 1,
@@ -718,19 +722,10 @@ class LossAwareModel(compat.Model):
         functional = isinstance(self, compat.functional_class())
         return side_inputs.network_inputs(
             x,
-            self._side_input_names(),
+            {*self.side_inputs, *self._training.side_inputs},
             declared=self.input if functional else None,
             single=isinstance(self, keras.Sequential),
         )
-
-    def _state_of_all_replicas(self) -> contextlib.AbstractContextManager[None]:
-        if self.distribute_strategy.num_replicas_in_sync == 1:
-            return contextlib.nullcontext()
-        return replicas.summed([v for v in self.metrics_variables if v.aggregation == "sum"])
-
-    def _side_input_names(self) -> set[str]:
-        training = self._training
-        return {*self.side_inputs, *training.metric_side_inputs, *training.losses.side_inputs}
 
     def _own_metric_names(self) -> set[str]:
         """Names of the metrics that belong to the model and its layers."""

@@ -17,8 +17,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 MODULES = ["keras_trainsteps/step", "keras_trainsteps/model.py", "keras_trainsteps/fitting.py"]
-TESTS = "tests/test_overrides.py tests/test_fitting.py tests/step tests/keras2 tests/added"
-TESTS += " tests/test_model.py tests/test_bad_input.py tests/traps tests/parity/test_stock.py"
+TESTS = """
+    tests/test_overrides.py tests/test_fitting.py tests/step/test_outputs.py
+    tests/step/test_total.py
+    tests/step/test_terms.py tests/step/test_log.py tests/step/test_compiled.py
+    tests/step/test_hook.py tests/step/test_batch.py tests/step/test_side_inputs.py
+    tests/step/test_weights.py tests/step/test_whole_queries.py tests/test_model.py
+    tests/keras2/test_own_steps.py tests/step/test_keras_loss.py tests/traps
+    tests/test_bad_input.py tests/keras2/test_bodies.py tests/step/test_after_an_error.py
+"""  # those that fail soonest come first
 CONFIG = """
 [cosmic-ray]
 module-path = {modules}
@@ -58,7 +65,7 @@ def is_annotation(mutation):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("modules", nargs="*", default=MODULES)
-    parser.add_argument("--sample", type=int, default=60)
+    parser.add_argument("--sample", type=int, default=60, help="how many mutants")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--tests", default=TESTS)
     options = parser.parse_args()
@@ -67,7 +74,11 @@ def main():
         ignored = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".*_cache")
         shutil.copytree(ROOT, copy, ignore=ignored)
         (copy / "cosmic.toml").write_text(
-            CONFIG.format(modules=options.modules, python=sys.executable, tests=options.tests)
+            CONFIG.format(
+                modules=options.modules,
+                python=sys.executable,
+                tests=" ".join(options.tests.split()),
+            )
         )
         cosmic_ray = [str(Path(sys.executable).with_name("cosmic-ray"))]
         run = {"cwd": copy, "check": True, "env": {**os.environ, "PYTHONPATH": str(copy)}}

@@ -7,10 +7,10 @@ import types
 import pytest
 
 import keras_trainsteps
-from keras_trainsteps import data, losses, metrics, penalties, plots
+from keras_trainsteps import data, losses, metrics, penalties, plots, rolling
 from keras_trainsteps.losses import lambda_weights
 
-PACKAGES = [keras_trainsteps, losses, lambda_weights, metrics, penalties, data, plots]
+PACKAGES = [keras_trainsteps, losses, lambda_weights, metrics, penalties, data, plots, rolling]
 
 
 def public(module):

@@ -1,5 +1,7 @@
 """`.keras` files: what is saved trains on after loading, also in another process."""
 
+import copy
+import pickle
 import subprocess
 import sys
 
@@ -163,3 +165,42 @@ def test_models_load_and_train_on_in_a_fresh_process(tmp_path):
             text=True,
         )
         assert f"LOGS {expected}" in done.stdout, done.stderr[-2000:]
+
+
+def functional():
+    return linear()
+
+
+@keras.saving.register_keras_serializable("tests_of_copies")
+class Stacked(LossAwareModel):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        return self.dense(inputs)
+
+
+def called():
+    return Stacked()
+
+
+def sequential():
+    return LossAwareSequential([keras.layers.Dense(1)])
+
+
+def pickled(model):
+    return pickle.loads(pickle.dumps(model))
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("build", [functional, called, sequential], ids=lambda f: f.__name__)
+def test_a_copy_predicts_and_trains_as_the_model(build, copied):
+    model = build()
+    model.compile(keras.optimizers.SGD(0.1), loss="mse")
+    x, y = np.ones((4, 3), "float32"), np.zeros((4, 1), "float32")
+    model.fit(x, y, verbose=0)
+    other = copied(model)
+    assert isinstance(other, LossAwareModel)
+    np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
+    assert other.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)

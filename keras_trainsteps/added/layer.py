@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.added.checks import as_scalar, require_gradient
 from keras_trainsteps.added.term import AddedTerm
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
@@ -161,7 +162,7 @@ class AddedTerms(compat.LossLayer):
         losses = compat.own_losses(self)
         for term in self.terms:
             if term.kind == "loss" and not term.is_symbolic:
-                value = as_loss(_scalar(term.name, self._value_of(term)))
+                value = as_loss(as_scalar(term.name, self._value_of(term)))
                 losses.append(named_loss(value, term.name) if term.is_named else value)
         return losses
 
@@ -176,13 +177,13 @@ class AddedTerms(compat.LossLayer):
         if isinstance(source, Penalty):
             coefficients, targets = self.coefficients(term), self._targets(term)
             function = source.bind(targets, coefficients)
-            _require_gradients(term.name, function, [*targets, *coefficients.values()])
+            require_gradient(term.name, function, [*targets, *coefficients.values()])
             return function
         if not callable(source):
             number = float(source)
             return lambda: tf.constant(number)
         if term.kind == "loss":
-            _require_gradient(term.name, source)
+            require_gradient(term.name, source)
         called: Callable[[], Any] = source
         return called
 
@@ -259,46 +260,3 @@ def _named(model: keras.Model) -> dict[str, keras.Variable]:
             for index, weight in enumerate(layer.weights)
         }
     return structure_of(model).weights
-
-
-def _scalar(name: str, value: tf.Tensor) -> tf.Tensor:
-    if any(size != 1 for size in value.shape):
-        raise ValueError(
-            f"Added loss {name!r} must be a scalar. Received: shape {tuple(value.shape)}. "
-            "Reduce it in the function, by `keras.ops.sum` or `keras.ops.mean`."
-        )
-    return tf.reshape(value, ())
-
-
-def _require_gradient(name: str, function: Callable[[], Any]) -> None:
-    """Refuses a function that would train nothing."""
-    with tf.GradientTape() as tape:
-        value = _scalar(name, as_loss(tf.convert_to_tensor(function())))
-    watched = tape.watched_variables()
-    if any(gradient is not None for gradient in tape.gradient(value, watched)):
-        return
-    read = sorted({variable.name.split(":")[0] for variable in watched})
-    raise ValueError(
-        f"Added loss {name!r} has no gradient: it would train nothing. Received: a function "
-        f"that reads {read or 'no trainable weight'}. Compute it from weights of the model "
-        "inside the function, without `.numpy()` or `float()`; to see a number that trains "
-        "nothing use `add_metric`."
-    )
-
-
-def _require_gradients(
-    name: str, function: Callable[[], Any], weights: list[keras.Variable]
-) -> None:
-    """Refuses a penalty that would leave some of its weights alone."""
-    strategy = tf.distribute.get_strategy()
-    read = [strategy.experimental_local_results(weight.value)[0] for weight in weights]
-    with tf.GradientTape() as tape:
-        tape.watch(read)
-        value = _scalar(name, as_loss(tf.convert_to_tensor(function())))
-    gradients = tape.gradient(value, read)
-    without = [w.path for w, gradient in zip(weights, gradients, strict=True) if gradient is None]
-    if without:
-        raise ValueError(
-            f"Added loss {name!r} must have a gradient for each of its weights. Received: "
-            f"none for {without}. Use these weights in its function, or leave them out."
-        )

@@ -13,8 +13,13 @@ from keras_trainsteps.step.plan import Added
 from keras_trainsteps.step.terms import LossTerm, StepTerm, as_loss, loss_name
 
 
-def added_of(model: keras.Model, layers: Iterable[AddedTerms], rows: tf.Tensor) -> Added:
-    """From what `model.losses` holds and its layers of added terms."""
+def added_of(
+    model: keras.Model,
+    layers: Iterable[AddedTerms],
+    call_metrics: dict[str, tf.Tensor],
+    rows: tf.Tensor,
+) -> Added:
+    """From what `model.losses` holds, its layers of added terms, and its last `call`."""
     terms, regularization = [], []
     for loss in model.losses:
         name = loss_name(loss)
@@ -26,7 +31,8 @@ def added_of(model: keras.Model, layers: Iterable[AddedTerms], rows: tf.Tensor) 
         terms.append(
             StepTerm(name, LossTerm(value * counted, counted), value, True, None, "added")
         )
-    metrics: dict[str, LossTerm] = {}
+    metrics = {name: _mean(value, rows) for name, value in call_metrics.items()}
+    call_metrics.clear()
     weights: dict[str, tf.Tensor] = {}
     logged: set[str] = set()
     for layer in layers:

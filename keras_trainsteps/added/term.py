@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import keras
 import tensorflow as tf
@@ -13,6 +13,12 @@ from keras_trainsteps.penalties.base import Penalty, is_registered
 from keras_trainsteps.penalties.not_saved import NotSaved
 
 Kind = Literal["loss", "metric"]
+
+AddedLoss: TypeAlias = Penalty | keras.KerasTensor | Callable[[], Any] | float
+"""What `add_loss` takes: a penalty, a tensor of the graph, a function of weights, a number."""
+
+AddedMetric: TypeAlias = keras.KerasTensor | Callable[[], Any] | tf.Tensor
+"""What `add_metric` takes: a tensor of the graph or of `call`, a function."""
 
 
 class AddedTerm:

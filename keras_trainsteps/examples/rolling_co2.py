@@ -12,17 +12,16 @@ predicts the two years that follow.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import tempfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-import numpy.typing as npt
 import statsmodels.api as sm
 import tensorflow as tf
 
+from keras_trainsteps.examples.rolling_co2_outcome import Array, Outcome
 from keras_trainsteps.rolling import (
     ChangeThreshold,
     ModelRegistry,
@@ -35,7 +34,6 @@ from keras_trainsteps.rolling import (
 LAGS, AHEAD = 4, 52  # weeks seen, and weeks from the last of them to the one predicted
 TRAIN, TEST, BETWEEN = 300, 52, 104  # weeks of a window, and from update to update
 QUARTER = 13  # weeks; within a quarter errors are alike, so that one quarter is one query
-Array = npt.NDArray[np.float32]
 
 
 class Weeks(NamedTuple):
@@ -44,29 +42,6 @@ class Weeks(NamedTuple):
     lags: Array
     year_ahead: Array
     dates: Any
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What became of the weeks that followed each update, in the order of time.
-
-    Attributes:
-        dates: The weeks predicted from, one list an update.
-        errors: Predicted less observed, in ppm, by model; one array an update.
-        promoted: Whether the candidate of each update became champion.
-    """
-
-    dates: list[Any]
-    errors: dict[str, list[Array]]
-    promoted: list[bool]
-
-    def mean_errors(self, name: str) -> list[float]:
-        """The mean absolute error of a model after each update."""
-        return [float(np.mean(np.abs(errors))) for errors in self.errors[name]]
-
-    def mean_error(self, name: str) -> float:
-        """The mean absolute error of a model over all updates."""
-        return float(np.mean(self.mean_errors(name)))
 
 
 def load_weeks() -> Weeks:

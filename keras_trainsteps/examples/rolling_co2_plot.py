@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import matplotlib.dates as mdates
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-if TYPE_CHECKING:
-    from keras_trainsteps.examples.rolling_co2 import Outcome
+from keras_trainsteps.examples.rolling_co2_outcome import Outcome
 
 COLOURS = {"train once": "#D55E00", "rolling": "#0072B2"}  # told apart by every eye
 LABELS = {"rolling": "updated every second year", "train once": "trained once"}

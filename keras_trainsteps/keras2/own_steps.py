@@ -15,12 +15,13 @@ from typing import Any
 
 import keras
 
-from keras_trainsteps import compat, replicas
+from keras_trainsteps import compat
 from keras_trainsteps.keras2.state import StateBefore, is_of_batch_alone
 from keras_trainsteps.step import checks, running
 from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.plan import Plan
+from keras_trainsteps.step.running import Running
 
 REPLACEMENT = """Delete `{step}` and return the loss from the hook, which is trained on, logged and evaluated:
 
@@ -73,14 +74,14 @@ def _guarded_step(model: Any, name: str, step: Callable[[Any], Any]) -> Callable
             plan.log.trains_own_loss = not own.called & {"step", "loss"}
         if "step" in own.called:
             checks.require_listed(model.metrics, plan.log.loss)
-        _require_one_replica(name, own.called)
-        return _require_kept(name, returned, model, before, batch, plan.log)
+        _require_one_replica(name, own)
+        return _require_kept(name, returned, model, before, batch, own)
 
     return run
 
 
 def _require_kept(
-    step: str, returned: Any, model: Any, before: StateBefore, batch: Batch, log: Log
+    step: str, returned: Any, model: Any, before: StateBefore, batch: Batch, own: Running
 ) -> dict[str, Any]:
     """What the step returned, flat, without what it does not log.
 
@@ -92,14 +93,15 @@ def _require_kept(
             f"`{step}` must return a dict of results of metrics. Received: "
             f"{type(returned).__name__}. {REPLACEMENT.format(step=step)}"
         )
+    log: Log = own.owner
     flat: dict[str, Any] = {}
     for name, value in returned.items():
         flat.update(value if isinstance(value, Mapping) else {name: value})
     flat = {name: value for name, value in flat.items() if name not in log.unlogged}
-    if replicas.num_replicas() > 1:  # only a step that calls that of the library is allowed
+    if own.num_replicas > 1:  # only a step that calls that of the library is allowed
         return flat
     untouched = before.untouched(model.metrics)
-    for name, value in flat.items():
+    for name, value in list(flat.items()):
         if is_of_batch_alone(value, batch, any_updated=before.any_updated(model.metrics)):
             raise TypeError(
                 f"`{step}` must return results of the metrics in `metrics`, which are kept "
@@ -108,7 +110,9 @@ def _require_kept(
                 f"{REPLACEMENT.format(step=step)}\n"
                 "Or update a metric in `metrics` and return its `result()`."
             )
-        if name in untouched:
+        if name in untouched and name != log.loss.name:
+            del flat[name]  # of the other kind of step
+        elif name in untouched:
             raise TypeError(
                 f"`{step}` must update every metric whose result it returns. Received: "
                 f"{name!r}, not updated, which would be logged as 0. "
@@ -162,11 +166,11 @@ def _require_scaled(optimizer: Any, called: set[str]) -> None:
         )
 
 
-def _require_one_replica(step: str, called: set[str]) -> None:
-    if replicas.num_replicas() > 1 and "step" not in called:
+def _require_one_replica(step: str, own: Running) -> None:
+    if own.num_replicas > 1 and "step" not in own.called:
         raise ValueError(
             f"`{step}` must call `super().{step}(data)` on several replicas, whose gradients "
-            f"and logs are those of one device. Received: {replicas.num_replicas()} "
+            f"and logs are those of one device. Received: {own.num_replicas} "
             f"replicas. {REPLACEMENT.format(step=step)}"
         )
 

@@ -3,8 +3,9 @@
 The graph of a model calls it as one operation. So a second model, and `evaluate` after `fit`,
 trace nothing of it. It takes tensors alone and belongs to no device, so replicas share it too.
 
-XLA wants static shapes and gets the sums in its own graph. So does a pair factor that is a
-closure: two closures of the same code may well mean different factors.
+Eagerly the sums are run operation by operation, which costs less than a trace where they are
+asked for once. XLA wants static shapes and gets them in its own graph. So does a pair factor
+that is a closure: two closures of the same code may well mean different factors.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def sums_of_rows(
     rule: PairRule, method: Method, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor
 ) -> Sums:
     """Totals and counts of each query, and the slope of each row, all float64."""
-    if compat.in_xla() or not _is_plain(rule.factor):
+    if tf.executing_eagerly() or compat.in_xla() or not _is_plain(rule.factor):
         return untraced_sums(rule, method, rows, query, num_queries)
     factor = None if rule.factor is None else _Factor(rule.factor.__code__, rule.factor)
     weight = [] if rows.weight is None else [rows.weight]

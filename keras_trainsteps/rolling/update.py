@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_trainsteps.metrics.query_metric import QueryMetric
 from keras_trainsteps.rolling.artifacts.publish import TRAINING, load_published, publish_model
 from keras_trainsteps.rolling.gate.evaluate import evaluate_candidate
+from keras_trainsteps.rolling.gate.queries import QueryFunction
 from keras_trainsteps.rolling.gate.thresholds import ChangeThreshold, Stability, ValueThreshold
 from keras_trainsteps.rolling.registry.blessing import Blessing
 from keras_trainsteps.rolling.registry.registry import CHAMPION, ModelRegistry
@@ -22,11 +24,18 @@ from keras_trainsteps.structure.structure import value_of
 class Window(NamedTuple):
     """The new data of an update.
 
-    Attributes:
-        train: `(x, y)` to train on.
+    Args:
+        train: `(x, y)` to train on; `y` has one label per row.
         test: `(x, y)` to judge on: later than `train`, of other queries.
         first: Its first moment, as text.
-        last: Its last moment.
+        last: Its last moment, as text.
+
+    Example:
+
+    >>> x = np.linspace(0, 1, 8)[:, None]
+    >>> window = Window((x[:6], x[:6, 0]), (x[6:], x[6:, 0]), "monday", "tuesday")
+    >>> window.first
+    'monday'
     """
 
     train: tuple[Any, Any]
@@ -39,13 +48,24 @@ class Window(NamedTuple):
 class UpdateReport:
     """What an update did.
 
-    Attributes:
-        champion: The champion before it, or `None`.
+    It prints as what `python -m keras_trainsteps.rolling update` shows.
+
+    Args:
+        champion: The number of the champion before it, or `None`.
         version: The version that was published; `None` in a dry run.
         promoted: Whether it is the champion now.
         blessing: What the gate found.
-        prequential: The champion's metrics on the new window, before training on it.
+        prequential: The champion's metrics on the new window, before training on it, by
+            name; empty without a champion.
         started: What the warm start did; `None` for a first model.
+
+    Example:
+
+    >>> from keras_trainsteps.rolling import Blessing, Check
+    >>> blessing = Blessing("a1", "b2", (Check("ndcg", True, 0.5, "within [0.4, inf]"),), 20)
+    >>> report = UpdateReport(1, 2, True, blessing, {"ndcg": 0.45}, None)
+    >>> print(str(report).splitlines()[0])
+    version 2 is champion; champion before: 1
     """
 
     champion: int | None
@@ -84,14 +104,16 @@ class RollingUpdate:
         build: Makes a built and compiled model.
         registry: Where versions are.
         fit: Trains a model: `fit(model, x, y)`.
-        query_ids: The name of the entry of `x` with the query ids, or a function of `x`.
-        thresholds: As for `evaluate_candidate`.
-        stability: As for `evaluate_candidate`.
-        metrics: As for `evaluate_candidate`.
+        query_ids: The name of the entry of `x` with the query ids, or a function of `x`
+            that gives one id per row.
+        thresholds: As for `evaluate_candidate`: at least one.
+        stability: As for `evaluate_candidate`. Default: none.
+        metrics: As for `evaluate_candidate`. Default: none but the known ones.
         new_ids: For `stability.max_new`: a function of `x` that says of each row whether
-            its ids are new.
+            its ids are new. Default: none.
         warm: Options of `warm_start`, e.g. `{"vocabularies": {"items": "lookup"}}`.
-        publish: Options of `publish_model`, e.g. `{"saved_model": True}`.
+            Default: none.
+        publish: Options of `publish_model`, e.g. `{"saved_model": True}`. Default: none.
         retain: How many of the newest versions to keep. Default: all.
 
     Raises:
@@ -125,7 +147,7 @@ class RollingUpdate:
         query_ids: str | Callable[[Any], Any],
         thresholds: Sequence[ValueThreshold | ChangeThreshold],
         stability: Stability | None = None,
-        metrics: Mapping[str, Callable[[Any, Any], float]] | None = None,
+        metrics: Mapping[str, QueryMetric | QueryFunction] | None = None,
         new_ids: Callable[[Any], Any] | None = None,
         warm: Mapping[str, Any] | None = None,
         publish: Mapping[str, Any] | None = None,
@@ -134,7 +156,7 @@ class RollingUpdate:
         if stability is not None and stability.max_new is not None and new_ids is None:
             raise ValueError(
                 "`new_ids` must be given with `stability.max_new`. Received: None. Pass a "
-                "function of `x` that gives a bool a row."
+                "function of `x` that gives a bool per row."
             )
         self.new_ids = new_ids
         self.build, self.registry, self.fit = build, registry, fit
@@ -154,8 +176,11 @@ class RollingUpdate:
 
         Args:
             window: The new data.
-            dry_run: Whether to do everything but publish and promote.
-            progress: Called with a line before each step.
+            dry_run: Whether to do everything but publish and promote. Default `False`.
+            progress: Called with a line before each step. Default: nothing is said.
+
+        Returns:
+            An `UpdateReport`.
 
         Raises:
             ValueError: For an empty window, a warm start that does not match, a model

@@ -43,7 +43,7 @@ def hook_terms(
 def _targets(y: Any, y_pred: Any) -> Any:
     """Float targets in the dtype of losses; in float64 where an output is."""
     outputs = keras.tree.flatten(y_pred)
-    double = any(output.dtype == tf.float64 for output in outputs)
+    double = any(output is not None and output.dtype == tf.float64 for output in outputs)
     dtype = tf.float64 if double else as_loss(0.0).dtype
 
     def target(value: Any) -> Any:
@@ -55,7 +55,7 @@ def _targets(y: Any, y_pred: Any) -> Any:
 
 def _wide(output: Any) -> Any:
     """An output of float16 or bfloat16 in float32, with its mask."""
-    if not output.dtype.is_floating or output.dtype.size >= 4:
+    if output is None or not output.dtype.is_floating or output.dtype.size >= 4:
         return output
     return compat.with_mask_of(output, tf.cast(output, tf.float32))
 
@@ -87,7 +87,7 @@ def _require_one_shape(y: Any, y_pred: Any) -> None:
         targets = [t for t in targets if t is not None and t.dtype.is_floating]
         outputs = outputs * len(targets) if len(outputs) == 1 else []
     for target, output in zip(targets, outputs, strict=False):
-        if target is None or None in (target.shape.rank, output.shape.rank):
+        if target is None or output is None or None in (target.shape.rank, output.shape.rank):
             continue
         low, high = sorted((target.shape, output.shape), key=lambda shape: shape.rank)
         if low.rank > 0 and high.rank == low.rank + 1 and high[-1] == 1:

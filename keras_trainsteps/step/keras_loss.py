@@ -94,24 +94,19 @@ def _without_target(loss: keras.losses.Loss) -> keras.losses.Loss:
 def _aligned(y_true: Any, y_pred: Any) -> tuple[Any, Any]:
     """Target and output with the same number of axes, where one has a last axis of 1 more.
 
-    Keras does so inside its own losses only; a subclass of `Loss` would broadcast.
+    Keras does so inside its own losses only, and takes the axis away, over which they then
+    reduce another one; a subclass of `Loss` would broadcast.
     """
     if y_true is None or keras.tree.is_nested(y_true) or keras.tree.is_nested(y_pred):
         return y_true, y_pred
     axes = y_true.shape.rank, y_pred.shape.rank
-    if axes in ((1, 2), (2, 1)) and (y_true, y_pred)[axes[1] - 1].shape[-1] == 1:
-        return tf.reshape(y_true, (-1, 1)), _reshaped(y_pred, (-1, 1))
     if None in axes or 0 in axes or abs(axes[0] - axes[1]) != 1:
         return y_true, y_pred
-    if axes[0] > axes[1] and y_true.shape[-1] == 1:
-        return tf.squeeze(y_true, -1), y_pred
-    if axes[1] > axes[0] and y_pred.shape[-1] == 1:
-        return y_true, _reshaped(y_pred, tf.shape(y_pred)[:-1])
+    if axes[0] < axes[1] and y_pred.shape[-1] == 1:
+        return y_true[..., None], y_pred
+    if axes[1] < axes[0] and y_true.shape[-1] == 1:
+        return y_true, compat.with_mask_of(y_pred, y_pred[..., None])
     return y_true, y_pred
-
-
-def _reshaped(y_pred: tf.Tensor, shape: Any) -> tf.Tensor:
-    return compat.with_mask_of(y_pred, tf.reshape(y_pred, shape))
 
 
 def _aligned_weight(loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_weight: Any) -> Any:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from typing import Any
 
+import keras
 import tensorflow as tf
 
+from keras_trainsteps import replicas
 from keras_trainsteps.step import names, running
 from keras_trainsteps.step.total import Losses
 from keras_trainsteps.step.trackers import TermTracker, TotalLoss, new_trackers, track
@@ -87,6 +90,12 @@ class Log:
             self.weights.pop(name, None)
             if tracker.is_own:
                 self.own.remove(tracker)
+
+    def of_all_replicas(
+        self, variables: Sequence[keras.Variable]
+    ) -> contextlib.AbstractContextManager[None]:
+        """Inside a replica, lets the state of metrics read as that of all replicas together."""
+        return replicas.summed([v for v in variables if v.aggregation == "sum"])
 
     def logged(self, results: Mapping[str, Any]) -> dict[str, Any]:
         """What of the results of metrics is logged, and the weighted parts of the loss."""

@@ -176,17 +176,16 @@ class Outputs:
             for path, place in keras.tree.flatten_with_path(given)
             if place is not None and place not in used
         ]
-        if left and not shared:
-            alone = len(self.each) == 1
-            raise ValueError(
-                f"{what} must name outputs of the model. Received: {left}, where "
-                + ("the model has one output" if alone else f"the outputs are {self.names}")
-                + ". Rename the entries"
-                + (
-                    ", or pass the target alone and the others as entries of `x`."
-                    if alone
-                    else "."
+        if left and not (shared and None not in found):
+            if len(self.each) == 1:
+                raise ValueError(
+                    f"{what} has the entries {left}, but the model has one output: which one "
+                    "its loss should read is not said. Pass the target alone and the others "
+                    "as entries of `x`, or fill `compute_losses`."
                 )
+            raise ValueError(
+                f"{what} must name outputs of the model. Received: {left}, where the outputs "
+                f"are {self.names}. Rename the entries."
             )
         return found
 

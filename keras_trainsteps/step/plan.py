@@ -46,6 +46,7 @@ class Plan(NamedTuple):
         compiled: The losses of `compile`; the first source of terms.
         hook: `compute_losses`, where it is filled; the second source.
         added: Gives what was added for a batch of so many rows; the third source.
+        losses_of_calls: Gives what layers have added in calls so far, those of the hook too.
         own_loss: A subclass's own `compute_loss`, instead of all three.
         output_names: What the model calls its outputs.
         waits: Whether a step is held back until its batch is there.
@@ -56,6 +57,7 @@ class Plan(NamedTuple):
     compiled: CompiledLosses
     hook: Callable[..., Any] | None
     added: Callable[[tf.Tensor], Added]
+    losses_of_calls: Callable[[], list[tf.Tensor]]
     own_loss: Callable[..., tf.Tensor] | None
     output_names: Sequence[str] | None
     waits: bool
@@ -68,7 +70,7 @@ class Plan(NamedTuple):
             needed += batch
         self.log.training = training
         held_back = compat.after(needed) if needed else None
-        return Running(batch.x, batch.rows, self.log, by_hand, held_back)
+        return Running(batch.x, batch.rows, self.log, by_hand, replicas.num_replicas(), held_back)
 
     def losses(self, batch: Batch, y_pred: Any, *, training: bool) -> Losses:
         """Every term of a batch, and their total."""
@@ -81,12 +83,15 @@ class Plan(NamedTuple):
         terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
         # First: a hook may wait for other replicas, whose layers pass on losses meanwhile.
         added = self.added(shape["rows"])
+        regularization = list(added.regularization)
         if self.hook is not None:
+            before = self.losses_of_calls()
             terms += hook_terms(self.hook, batch, y_pred, shape["rows"], training)
+            regularization += _new_of(self.losses_of_calls(), before)
         terms = self.compiled.weights.given_to([*terms, *added.terms], self.compiled.output_names)
         terms = _times(added.weights, terms)
         return total.total(
-            terms, added.regularization, added.metrics, also_logged=added.logged, **shape
+            terms, regularization, added.metrics, also_logged=added.logged, **shape
         )
 
     def compiled_losses(
@@ -96,6 +101,12 @@ class Plan(NamedTuple):
         shape = {"rows": batch.rows(y_pred), "num_replicas": replicas.num_replicas()}
         terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
         return total.total(terms, regularization, {}, **shape)
+
+
+def _new_of(losses: list[tf.Tensor], before: list[tf.Tensor]) -> list[tf.Tensor]:
+    """The losses that were not there before: of layers that the hook has called."""
+    known = {id(loss) for loss in before}
+    return [loss for loss in losses if id(loss) not in known]
 
 
 def _times(trained: Mapping[str, tf.Tensor], terms: list[StepTerm]) -> list[StepTerm]:

@@ -24,6 +24,7 @@ class Running:
         rows: Gives the number of rows of the batch.
         owner: Whose step it is: the log of a model.
         by_hand: Whether a subclass wrote the step itself.
+        num_replicas: How many replicas run it in parallel.
         inside: What else is entered with it.
 
     Attributes:
@@ -37,9 +38,11 @@ class Running:
         rows: Callable[[], tf.Tensor] | None = None,
         owner: Any = None,
         by_hand: bool = False,
+        num_replicas: int = 1,
         inside: contextlib.AbstractContextManager[Any] | None = None,
     ) -> None:
         self.x, self.rows, self.owner, self.by_hand = x, rows, owner, by_hand
+        self.num_replicas = num_replicas
         self.called: set[str] = set()
         self.counted: tuple[str, ...] = ()
         self._inside = inside or contextlib.nullcontext()

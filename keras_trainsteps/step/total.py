@@ -75,7 +75,10 @@ def total(
 
 def of_own(loss: tf.Tensor, *, rows: tf.Tensor, num_replicas: int) -> Losses:
     """What a subclass's own `compute_loss` gives: nothing but the loss."""
-    local = loss * tf.cast(num_replicas, loss.dtype)
+    local = loss
+    if num_replicas > 1:  # shares, that add up to the loss
+        every = tf.cast(replicas.sum_over_replicas(rows), loss.dtype)
+        local = tf.math.divide_no_nan(loss * every, tf.cast(rows, loss.dtype))
     return Losses(loss, local, rows, [], [], {}, is_single=True, tracked=[])
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.step import running
-from keras_trainsteps.step.terms import StepTerm
+from keras_trainsteps.step.terms import StepTerm, as_loss
 from keras_trainsteps.step.total import Losses
 
 
@@ -88,7 +88,7 @@ class TotalLoss(keras.metrics.Mean):
     """
 
     def __init__(self, own_terms: list[TermTracker], owner: Any) -> None:
-        super().__init__(name="loss")
+        super().__init__(name="loss", dtype=as_loss(0.0).dtype.name)
         compat.set_direction(self, "down")
         # Past `__setattr__`: the terms are not state of this metric.
         self.__dict__.update(own_terms=own_terms, owner=owner)

@@ -47,9 +47,7 @@ def graph_signatures(
         }
     ends = {key: config[key] for key in ("input_layers", "output_layers")}
     for key, value in ends.items():
-        signatures[f"({key.removesuffix('_layers')}s)"] = {
-            "called_on": _plain(_renamed(value, names))
-        }
+        signatures[f"({key.split('_')[0]}s)"] = {"called_on": _plain(_renamed(value, names))}
     return signatures, names
 
 

@@ -367,3 +367,33 @@ def test_new_weights_after_the_optimizer_has_seen_the_others_are_refused():
     assert "head/kernel" in [weight.path for weight in model.trainable_weights]
     with pytest.raises(ValueError, match="must be added or removed before the optimizer"):
         model.remove_term("new")
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+def test_a_metric_of_the_forward_pass_is_added_within_call(run_eagerly):
+    class Sized(LossAwareModel):
+        def __init__(self):
+            super().__init__()
+            self.dense = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+
+        def call(self, inputs):
+            scores = self.dense(inputs)
+            self.add_metric(keras.ops.abs(scores), name="size")
+            self.add_metric(keras.ops.max(scores), name="largest")
+            return scores
+
+    model = Sized()
+    x = np.random.default_rng(3).normal(size=(10, 3)).astype("float32")
+    y = np.zeros((10, 1), "float32")
+    model.compile(keras.optimizers.SGD(0.0), loss="mse", run_eagerly=run_eagerly)
+    model.predict(x, verbose=0)
+    options = {"batch_size": 4, "verbose": 0}
+    history = model.fit(x, y, shuffle=False, validation_data=(x, y), **options).history
+    scores = x.astype("float64").sum(axis=1)
+    batches = [scores[:4], scores[4:8], scores[8:]]
+    expected = {
+        "size": np.mean(np.abs(scores)),
+        "largest": sum(len(batch) * batch.max() for batch in batches) / 10,
+    }
+    for name, value in expected.items():
+        assert history[name] == history[f"val_{name}"] == [pytest.approx(value, rel=1e-6)]

@@ -7,6 +7,7 @@ million parameters; publishing and loading take at most 1.3 times Keras's own `s
 `load_model`, plus the hash.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -14,6 +15,7 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -22,7 +24,7 @@ import numpy as np
 
 from keras_trainsteps.rolling import (
     ModelRegistry,
-    ResumableCheckpoint,
+    ResumableJob,
     load_for_inference,
     load_published,
     publish_model,
@@ -30,6 +32,7 @@ from keras_trainsteps.rolling import (
     save_for_inference,
     save_for_training,
 )
+from keras_trainsteps.rolling.resume.checkpoint import JobCheckpoint
 from tests.rolling.models import Ranker
 
 ITEMS, WIDTH = 300_000, 32  # 9.6 million parameters, and a network of 0.4 million
@@ -61,31 +64,41 @@ def data():
     return x, generator.integers(0, 2, ROWS).astype("float32")
 
 
-class EveryOther(ResumableCheckpoint):
-    """Saves after epochs of odd number alone, so that both kinds stand side by side."""
+class Begins(keras.callbacks.Callback):
+    """Notes when each epoch begins."""
 
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
-        self.begins, self.saving = [], []
+    def __init__(self):
+        super().__init__()
+        self.times = []
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.begins.append(time.perf_counter())
-        super().on_epoch_begin(epoch, logs)
+        self.times.append(time.perf_counter())
 
-    def _save(self, epoch, steps, *, final=False):
-        if epoch % 2:
+
+@contextlib.contextmanager
+def every_other_epoch():
+    """Saves after epochs of odd number alone; gives the seconds of each save."""
+    save, seconds = JobCheckpoint._save, []
+
+    def timed(self, *, final=False):
+        if self._epoch % 2:
             begin = time.perf_counter()
-            super()._save(epoch, steps, final=final)
-            self.saving.append(time.perf_counter() - begin)
+            save(self, final=final)
+            seconds.append(time.perf_counter() - begin)
+
+    with mock.patch.object(JobCheckpoint, "_save", timed):
+        yield seconds
 
 
 def checkpoint_cost(model, folder, epochs):
     """Medians: a checkpoint, an epoch with one, an epoch without; in seconds."""
     batches = resumable_batches(*data(), query_ids="query_id", batch_size=2000, seed=1)
-    checkpoint = EveryOther(folder / "run", batches, run_id="cost")
-    model.fit(**batches.fit_arguments, epochs=epochs, callbacks=[checkpoint], verbose=0)
-    whole = np.diff(checkpoint.begins)[2:]  # the first epochs trace, and make room on disk
-    return [float(np.median(part)) for part in (checkpoint.saving[1:], whole[::2], whole[1::2])]
+    begins = Begins()
+    job = ResumableJob(folder / "run", run_id="cost", stateless=(Begins,))
+    with every_other_epoch() as saving:
+        job.fit(model, batches, epochs=epochs, callbacks=[begins], verbose=0)
+    whole = np.diff(begins.times)[2:]  # the first epochs trace, and make room on disk
+    return [float(np.median(part)) for part in (saving[1:], whole[::2], whole[1::2])]
 
 
 def interleaved(folder, rounds, **calls):

@@ -265,3 +265,23 @@ def test_a_number_given_to_a_mean_weighs_as_the_rows_of_its_batch(where, run_eag
     scores = X.astype("float64").sum(axis=1)
     expected = sum(len(scores[b]) * scores[b].max() for b in BATCHES) / len(scores)
     assert history["largest"] == [close(expected)]
+
+
+def test_a_tracker_of_the_other_kind_of_step_is_left_out_of_the_logs():
+    class Both(LossAwareModel):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.largest = keras.metrics.Mean(name="largest")
+
+        def train_step(self, data):
+            super().train_step(data)
+            self.largest.update_state(ops.max(self(data[0])))
+            return {metric.name: metric.result() for metric in self.metrics}
+
+        def test_step(self, data):
+            super().test_step(data)
+            return {metric.name: metric.result() for metric in self.metrics}
+
+    history = fit(still(network(Both), loss="mse"), validation_data=(X, Y))
+    assert sorted(history) == ["largest", "loss", "val_loss"]
+    assert history["val_loss"] == [close(MSE)]

@@ -25,7 +25,6 @@ def rows_of_sizes(sizes, seed=0):
 @pytest.mark.parametrize("pairs", ["preference", "all"])
 @pytest.mark.parametrize("tile_pairs", [64, 1000, 5000])
 @pytest.mark.parametrize("small_pairs", [0, 100])
-@pytest.mark.usefixtures("untraced")
 def test_tiles_of_any_size_give_the_same_sums(monkeypatch, pairs, tile_pairs, small_pairs):
     monkeypatch.setattr(exact, "_TILE_PAIRS", tile_pairs)
     monkeypatch.setattr(exact, "_SMALL_PAIRS", small_pairs)

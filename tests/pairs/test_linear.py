@@ -122,7 +122,6 @@ def test_the_loss_of_a_learned_query_is_as_small_as_it_should_be():
     assert 0 < totals[0] / counts[0] < 1e-12
 
 
-@pytest.mark.usefixtures("untraced")
 def test_the_linear_method_is_what_long_queries_take(monkeypatch):
     seen = []
     exact_sums = linear.exact_sums
@@ -153,7 +152,6 @@ def rows_of(sizes):
     ids=["few", "many"],
 )
 @pytest.mark.parametrize("far", [False, True])
-@pytest.mark.usefixtures("untraced")
 def test_small_queries_beside_long_ones(monkeypatch, kernel, pairs, sizes, taken_along, far):
     seen = []
     exact_sums = linear.exact_sums

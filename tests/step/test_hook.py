@@ -1,12 +1,17 @@
 """The hook: names that are taken, and whether it trains."""
 
+import keras
 import pytest
 from keras import ops
 
 from keras_trainsteps import LossAwareModel
 from tests.toy import (
+    MSE,
     X,
     Y,
+    close,
+    dense,
+    evaluate,
     fit,
     hooked,
     network,
@@ -34,3 +39,44 @@ def test_compute_loss_tells_the_hook_whether_it_trains():
     y_pred = model(X)
     assert float(model.compute_loss(X, Y, y_pred)) == 1.0
     assert float(model.compute_loss(X, Y, y_pred, None, training=False)) == 2.0
+
+
+def test_an_output_may_be_none():
+    class Optional(LossAwareModel):
+        def __init__(self):
+            super().__init__()
+            self.dense = dense()
+
+        def call(self, inputs):
+            return {"score": self.dense(inputs), "spare": None}
+
+        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+            assert y_pred["spare"] is None
+            return {"squares": keras.ops.square(y - y_pred["score"])}
+
+    assert fit(still(Optional()))["loss"] == [close(MSE)]
+
+
+class Balanced(keras.layers.Layer):
+    """Passes on the mean of its inputs as a loss, as a layer of experts would."""
+
+    def call(self, inputs):
+        self.add_loss(ops.mean(inputs))
+        return ops.sum(inputs, axis=-1, keepdims=True)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+@pytest.mark.parametrize("of", ["the model", "a layer"])
+def test_what_layers_add_while_the_hook_runs_is_part_of_the_loss(of, run_eagerly):
+    class Twice(LossAwareModel):
+        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+            called = self if of == "the model" else self.layers[-1]
+            return {"squares": ops.square(called(x + 1.0) - y_pred)}
+
+    inputs = keras.Input((3,))
+    model = still(Twice(inputs, Balanced()(inputs)), run_eagerly=run_eagerly)
+    logs = evaluate(model)
+    means = X.astype("float64").mean() + (X.astype("float64") + 1).mean()
+    assert logs["squares"] == close(9.0)  # three features are larger by 1
+    assert logs["regularization"] == close(means)
+    assert logs["loss"] == close(9.0 + means)

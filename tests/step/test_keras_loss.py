@@ -90,3 +90,28 @@ def test_a_loss_that_reduces_by_itself_is_averaged_by_rows_also_under_a_mask(los
     scores = model.predict(TOKENS, verbose=0).astype("float64")
     error = np.abs(scores - TARGETS)
     assert found == close((3 * error[:3].mean() + error[3:].mean()) / 4)
+
+
+@pytest.mark.parametrize("loss", ["mse", Squares()], ids=["name", "object"])
+def test_a_mask_fits_values_whose_targets_lack_the_last_axis(loss):
+    inputs = keras.Input((3,), dtype="int32")
+    embedded = keras.layers.Embedding(5, 2, mask_zero=True)(inputs)
+    model = still(LossAwareModel(inputs, keras.layers.Dense(1)(embedded)), loss=loss)
+    found = model.evaluate(TOKENS, TARGETS[..., 0], batch_size=3, verbose=0)
+    scores = model.predict(TOKENS, verbose=0).astype("float64")
+    kept = TOKENS != 0
+    assert found == close(np.mean(((scores - TARGETS)[..., 0] ** 2)[kept]))
+
+
+def test_a_logged_loss_beyond_float16_is_finite_under_floatx_float16():
+    keras.config.set_floatx("float16")
+    try:
+        inputs = keras.Input((1,))
+        model = still(LossAwareModel(inputs, keras.layers.Identity()(inputs)), loss="mae")
+        with_hook = still(hooked(lambda x, y, y_pred: {"t": 1e5 + 0 * y_pred})(inputs, inputs))
+        rows = np.ones((4, 1), "float32")
+        assert model.evaluate(rows, 0 * rows, verbose=0) == 1.0
+        logs = with_hook.evaluate(rows, rows, verbose=0, return_dict=True)
+    finally:
+        keras.config.set_floatx("float32")
+    assert logs == {"loss": close(1e5), "t": close(1e5)}

@@ -85,7 +85,7 @@ def test_row_weights_meet_rows_whatever_the_shape(shape, weight_shape):
 
 
 def test_weights_of_more_axes_than_values_are_refused():
-    with pytest.raises(ValueError, match="`sample_weight` must have one weight a row"):
+    with pytest.raises(ValueError, match="`sample_weight` must have one weight per row"):
         reduced(tf.ones((4,)), sample_weight=np.ones((4, 3), "float32"))
 
 

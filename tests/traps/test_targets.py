@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_trainsteps import LossAwareModel, LossTerm, losses
-from keras_trainsteps.losses.ranking import pairwise
+from keras_trainsteps.losses.ranking import pair_term
 from tests.toy import (
     BATCH,
     CUT_QUERIES,
@@ -126,7 +126,7 @@ def test_structured_targets_reach_the_hook_and_a_mask_the_compiled_loss():
         fit(model, x, {"labels": labels, "mask": mask})
 
 
-@pytest.mark.parametrize("normalize", get_args(pairwise.Normalize))
+@pytest.mark.parametrize("normalize", get_args(pair_term.Normalize))
 def test_padding_changes_nothing(normalize):
     lists, labels = X[:9].reshape(3, 3, 3), Y[:9].reshape(3, 3)
     inputs = keras.Input((None, 3), name="features")

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.losses.ranking.segments import last_row_of_run, take
+from keras_trainsteps.validation import as_float
 
 BLOCK = 128  # rows that are compared with their queries' rows at a time
 
@@ -30,7 +31,7 @@ def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Te
     place = tf.argsort(order)
     query = tf.gather(query, order)
 
-    width = tf.cast(temperature, scores.dtype)
+    width = as_float(temperature, scores.dtype)
 
     def compute(ordered: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         return [_ranks(ordered, query, width)], [query, width]

@@ -42,7 +42,7 @@ def tokens(
             "and". Only with neither is the mask used that Keras put on `y_pred`.
         sample_weight: One weight per token, `(B, T)`, or per sequence, `(B,)` or `(B, 1)`.
     """
-    implicit = getattr(y_pred, "_keras_mask", None)
+    implicit = compat.mask_of(y_pred)
     y_pred = widen(tf.convert_to_tensor(y_pred))
     if y_pred.shape.rank != 3:
         raise ValueError(

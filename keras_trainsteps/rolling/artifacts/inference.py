@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from keras_trainsteps.rolling.artifacts.scorer import require_stock, scorer_of
+from keras_trainsteps.rolling.artifacts.scorer import Inputs, require_stock, scorer_of
 from keras_trainsteps.rolling.disk import files, manifest
 
 KIND = "inference"
@@ -23,7 +23,7 @@ def save_for_inference(
     model: keras.Model,
     path: str | os.PathLike[str],
     *,
-    inputs: Any = None,
+    inputs: Inputs = None,
     custom_layers: Collection[str] = (),
 ) -> None:
     """Saves the network of a model, and nothing else, as a stock Keras file.
@@ -37,7 +37,7 @@ def save_for_inference(
         model: A built model: Functional, Sequential, or one that defines `call`.
         path: The directory to write, which must not exist. It appears whole or not at all.
         inputs: For a model that defines `call`: the structure of `keras.Input` that
-            `call` takes, side inputs left out.
+            `call` takes, side inputs left out. Default: none.
         custom_layers: Registered names (`"package>Class"`) of layers that are not Keras's
             and that whoever loads the file has. Default: none.
 
@@ -76,7 +76,7 @@ def write_inference(
     model: keras.Model,
     directory: Path,
     *,
-    inputs: Any = None,
+    inputs: Inputs = None,
     custom_layers: Collection[str] = (),
 ) -> None:
     """Fills an empty directory as `save_for_inference` does."""
@@ -102,7 +102,7 @@ def load_for_inference(
 
     Args:
         path: The directory.
-        custom_objects: Classes by name, for `custom_layers` of the save.
+        custom_objects: Classes by name, for `custom_layers` of the save. Default: none.
 
     Returns:
         The network, a stock Keras model that is not compiled.
@@ -110,6 +110,16 @@ def load_for_inference(
     Raises:
         ValueError: For anything else than an unchanged directory of `save_for_inference`:
             an `.h5` file, a pickle, a bare `.keras` file, a damaged or foreign archive.
+
+    Example:
+
+    >>> import tempfile
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> path = Path(tempfile.mkdtemp()) / "scorer"
+    >>> save_for_inference(model, path)
+    >>> x = np.ones((2, 3))
+    >>> bool(np.all(load_for_inference(path)(x) == model(x)))
+    True
     """
     path = Path(path)
     if path.is_file():

@@ -43,7 +43,25 @@ class OptimizerState:
 
 @dataclasses.dataclass(frozen=True)
 class ModelState:
-    """What a new job can start from. See `structure.Structure` for the names."""
+    """What a new job can start from: a copy of a model's state, by name.
+
+    `warm_start` takes one in place of a model or a directory.
+
+    Args:
+        weights: Values of the weights by path, e.g. `"hidden/kernel"`.
+        seeds: Random states of layers such as `Dropout`, by path.
+        layers: What each layer computes, by path: its class and options as JSON values.
+        vocabularies: The tokens of each lookup layer by path, in the order of their rows.
+        optimizer: The state of the optimizer; `None` for a model that has none, or one
+            that is not built.
+        source: Where it is from, for messages.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1, name="score")])
+    >>> list(state_of(model).weights)
+    ['score/kernel', 'score/bias']
+    """
 
     weights: Arrays
     seeds: Arrays
@@ -75,9 +93,11 @@ def save_for_training(model: keras.Model, path: str | os.PathLike[str]) -> None:
 
     Args:
         model: A built model, compiled or not.
-        path: The directory to write, which must not exist. It appears whole or not at all.
+        path: The directory to write, which must not exist. It appears whole or not at all:
+            `state.safetensors`, and a manifest with names, structure and SHA-256.
 
     Raises:
+        OSError: When the disk is full, read-only or fails. Nothing is written then.
         ValueError: When `path` exists, or the model is not built.
 
     Example:

@@ -10,7 +10,7 @@ import keras
 
 from keras_trainsteps.rolling.artifacts.inference import load_for_inference, write_inference
 from keras_trainsteps.rolling.artifacts.model_state import write_training
-from keras_trainsteps.rolling.artifacts.scorer import fingerprint
+from keras_trainsteps.rolling.artifacts.scorer import Inputs, fingerprint
 from keras_trainsteps.rolling.artifacts.serving import Batch, export_saved_model
 from keras_trainsteps.rolling.disk.files import sha256_of
 from keras_trainsteps.rolling.disk.manifest import NAME
@@ -26,7 +26,7 @@ def publish_model(
     metrics: Mapping[str, float] | None = None,
     parent: int | None = None,
     data_window: tuple[str, str] | None = None,
-    inputs: Any = None,
+    inputs: Inputs = None,
     custom_layers: Collection[str] = (),
     saved_model: bool = False,
     golden: Batch | None = None,
@@ -39,17 +39,23 @@ def publish_model(
     Args:
         registry: The registry.
         model: A built model.
-        metrics: Numbers to record with it.
-        parent: The version that it was trained on from.
-        data_window: First and last of the data that it was trained on, as text.
+        metrics: Numbers to record with it, by name. Default: none.
+        parent: The version that it was trained on from. Default: none.
+        data_window: First and last of the data that it was trained on, as text. Default:
+            none.
         inputs: For a model that defines `call`, as for `save_for_inference`.
-        custom_layers: As for `save_for_inference`.
+        custom_layers: As for `save_for_inference`. Default: none.
         saved_model: Whether to put a SavedModel into the version's directory, where
-            TensorFlow Serving finds it. It is tried out on `golden` first.
+            TensorFlow Serving finds it. It is tried out on `golden` first. Default `False`.
         golden: As for `export_serving`.
 
     Returns:
         The number of the version.
+
+    Raises:
+        OSError: When the disk is full, read-only or fails. Nothing is published then.
+        ValueError: As `save_for_inference` and `export_serving`; when `parent` is no
+            version.
 
     Example:
 
@@ -89,11 +95,22 @@ def load_published(
 
     Args:
         registry: The registry.
-        which: A number or an alias.
-        custom_objects: As for `load_for_inference`.
+        which: A number or an alias. Default `"champion"`.
+        custom_objects: As for `load_for_inference`. Default: none.
+
+    Returns:
+        The network, a stock Keras model that is not compiled.
 
     Raises:
         ValueError: For a missing or damaged version, or one without a network.
+
+    Example:
+
+    >>> import tempfile
+    >>> registry = ModelRegistry(tempfile.mkdtemp())
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> load_published(registry, publish_model(registry, model)).count_params()
+    4
     """
     found = registry.get(which)
     name = f"{INFERENCE}/{NAME}"

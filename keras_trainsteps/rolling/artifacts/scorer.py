@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -22,7 +22,11 @@ from keras_trainsteps.structure.network import (
 _VALUES = ("__keras_tensor__", "__tensor__", "__numpy__", "__slice__", "__ellipsis__", "dict")
 
 
-def scorer_of(model: keras.Model, inputs: Any = None) -> keras.Model:
+Inputs: TypeAlias = Any
+"""`keras.Input`s or `keras.InputSpec`s with names: one, or a list or dict of them."""
+
+
+def scorer_of(model: keras.Model, inputs: Inputs = None) -> keras.Model:
     """The network of a model as a stock Functional or Sequential model.
 
     It shares the layers and weights of `model`. What belongs to training alone is not in
@@ -46,6 +50,22 @@ def fingerprint(model: keras.Model) -> str:
 
     Two models with one fingerprint predict the same if they have the same layers. What
     only training uses (coefficients, optimizer, random states) is left out.
+
+    Args:
+        model: A built model.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Raises:
+        ValueError: When the model is not built.
+
+    Example:
+
+    >>> model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    >>> before = fingerprint(model)
+    >>> fingerprint(keras.models.clone_model(model)) == before  # other weights
+    False
     """
     digest = hashlib.sha256()
     for layer in network_layers(model):

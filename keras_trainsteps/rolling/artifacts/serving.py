@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from keras_trainsteps.rolling.artifacts.scorer import scorer_of
+from keras_trainsteps.rolling.artifacts.scorer import Inputs, scorer_of
 from keras_trainsteps.rolling.disk import files
 
 Batch = Mapping[str, npt.NDArray[Any]]
@@ -25,7 +25,7 @@ def export_serving(
     directory: str | os.PathLike[str],
     formats: Sequence[str] = ("saved_model",),
     *,
-    inputs: Any = None,
+    inputs: Inputs = None,
     golden: Batch | None = None,
     tolerance: float = 1e-5,
 ) -> dict[str, Path]:
@@ -87,7 +87,7 @@ def export_serving(
 
 
 def export_saved_model(
-    model: keras.Model, directory: Path, *, inputs: Any = None, golden: Batch | None = None
+    model: keras.Model, directory: Path, *, inputs: Inputs = None, golden: Batch | None = None
 ) -> None:
     """Fills a directory with a SavedModel, tried out as by `export_serving`."""
     served = _named(scorer_of(model, inputs))

@@ -36,7 +36,7 @@ def stability_index(old: Floats, new: Floats, bins: int = 10) -> float:
 def bootstrap_mean(
     values: Floats, *, samples: int, confidence: float, seed: int
 ) -> tuple[float, float]:
-    """An interval of the mean of `values`, one a query, by drawing queries anew.
+    """An interval of the mean of `values`, one per query, by drawing queries anew.
 
     Percentiles, widened by `sqrt(n / (n - 1))` and Student's t over the normal quantile
     (approximately), without which intervals of few queries are too short.

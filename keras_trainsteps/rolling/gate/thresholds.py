@@ -14,9 +14,17 @@ class ValueThreshold:
     """A candidate's own value must lie within bounds.
 
     Args:
-        metric: The name of the metric.
-        lower: The least value, inclusive. Default: none.
+        metric: The name of the metric; see `evaluate_candidate`.
+        lower: The least value, inclusive, in the metric's units. Default: none.
         upper: The largest value, inclusive. Default: none.
+
+    Raises:
+        ValueError: Without `lower` and `upper`.
+
+    Example:
+
+    >>> print(ValueThreshold("ndcg", lower=0.4).check(0.5))
+    pass  ndcg                             0.5  (within [0.4, inf])
     """
 
     metric: str
@@ -47,12 +55,22 @@ class ChangeThreshold:
     `min_gain`, when it excludes a gain smaller than that.
 
     Args:
-        metric: The name of the metric.
-        max_loss: The largest loss in the mean that is put up with, in the metric's units.
+        metric: The name of the metric; see `evaluate_candidate`.
+        max_loss: The largest loss in the mean that is put up with, in the metric's units,
+            not negative. Default 0.
         min_gain: Instead: the least gain that is demanded, e.g. 0 for "better than the
-            champion, surely".
-        direction: Whether `"higher"` or `"lower"` values are better.
-        relative: Whether the bounds are fractions of the champion's mean.
+            champion, surely". Default: none.
+        direction: Whether `"higher"` (default) or `"lower"` values are better.
+        relative: Whether the bounds are fractions of the champion's mean. Default `False`.
+
+    Raises:
+        ValueError: For an unknown `direction` or a negative `max_loss`.
+
+    Example:
+
+    >>> threshold = ChangeThreshold("ndcg", max_loss=0.01)
+    >>> print(threshold.check(mean=0.02, low=-0.005, high=0.04, champion=0.5))
+    pass  ndcg gain                        0.02 [-0.005, 0.04]  (gain surely above -0.01)
     """
 
     metric: str
@@ -86,12 +104,20 @@ class Stability:
     """How much a candidate may differ from the champion, whatever the metrics say.
 
     Args:
-        min_overlap: Least mean share of each query's top `k` that both have.
-        min_kendall: Least mean Kendall tau-b of the two orders of a query.
+        min_overlap: Least mean share of each query's top `k` that both have, from 0 to 1.
+            Default: none.
+        min_kendall: Least mean, over queries, of Kendall's tau-b between the two orders,
+            from -1 to 1. Default: none.
         max_drift: Largest population stability index of the scores: below 0.1 is
-            usual, above 0.25 a shift.
-        max_new: Largest share of queries or items (see `new`) not seen in training.
-        k: The number of top rows compared.
+            usual, above 0.25 a shift. Default: none.
+        max_new: Largest share, inclusive, of rows whose queries or items (see `new` of
+            `evaluate_candidate`) were not seen in training. Default: none.
+        k: The number of top rows compared. Default 10.
+
+    Example:
+
+    >>> Stability(min_overlap=0.5, max_drift=0.25, k=3).k
+    3
     """
 
     min_overlap: float | None = None

@@ -13,13 +13,18 @@ from keras_trainsteps.rolling.registry.versions import Version
 class Check:
     """One question of a gate.
 
-    Attributes:
+    Args:
         name: What was checked.
         passed: Whether the candidate passed.
         value: What was measured; `None` where there is no number.
         rule: What was demanded, in words.
-        low: Lower end of the bootstrap interval of `value`, where there is one.
-        high: Upper end.
+        low: Lower end of the bootstrap interval of `value`. Default `None`: there is none.
+        high: Upper end. Default `None`.
+
+    Example:
+
+    >>> print(Check("rows", False, 3.0, ">= 10"))
+    FAIL  rows                             3  (>= 10)
     """
 
     name: str
@@ -40,11 +45,22 @@ class Check:
 class Blessing:
     """The outcome of `evaluate_candidate`, bound to the weights that it saw.
 
-    Attributes:
-        challenger: Fingerprint of the candidate.
-        champion: Fingerprint of the model it was compared with, or `None`.
+    `ModelRegistry.promote` wants one, and takes it for the weights of this fingerprint alone.
+
+    Args:
+        challenger: `fingerprint` of the candidate.
+        champion: `fingerprint` of the model it was compared with, or `None`.
         checks: Every check with its outcome.
         queries: How many queries the data held.
+
+    Example:
+
+    >>> blessing = Blessing("a1", None, (Check("rows", True, 12.0, ">= 10"),), queries=4)
+    >>> blessing.blessed
+    True
+    >>> print(blessing)
+    blessed: 4 queries
+    pass  rows                             12  (>= 10)
     """
 
     challenger: str

@@ -213,7 +213,7 @@ class ModelRegistry:
         """Deletes old versions, never one that an alias points at or would roll back to.
 
         Args:
-            newest: How many of the newest versions to keep beside those.
+            newest: How many of the newest versions to keep, together with those.
             dry_run: Whether to return them and delete nothing.
 
         Returns:

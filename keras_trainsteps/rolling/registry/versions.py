@@ -15,17 +15,26 @@ KIND = "version"
 
 @dataclasses.dataclass(frozen=True)
 class Version:
-    """One published version.
+    """One published version, as `ModelRegistry.get` and `verify` return it.
 
-    Attributes:
-        number: Its number.
+    Args:
+        number: Its number, from 1.
         path: Its directory.
         created: When it was published, in UTC, ISO 8601.
         parent: The version that it was trained on from, or `None`.
         metrics: Numbers recorded with it.
         data_window: First and last of the data that it was trained on, as text.
         fingerprint: SHA-256 of the model's weights, or `None`.
-        files: Its files with their sizes and SHA-256.
+        files: Its files with their sizes, in bytes, and SHA-256.
+
+    Example:
+
+    >>> import tempfile
+    >>> from keras_trainsteps.rolling import ModelRegistry
+    >>> registry = ModelRegistry(tempfile.mkdtemp())
+    >>> number = registry.publish(lambda stage: (stage / "weights").write_text("..."))
+    >>> registry.get(number).files["weights"]["bytes"]
+    3
     """
 
     number: int

@@ -47,7 +47,7 @@ class JobCheckpoint(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self._store, self._begin, self._batches = store, begin, batches
-        self._save_freq, self._variables, self._sigterm = save_freq, variables, sigterm
+        self._save_freq, self._extra_variables, self._sigterm = save_freq, variables, sigterm
         histories = [c for c in callbacks if isinstance(c, keras.callbacks.History)]
         self._history = histories[0] if histories else keras.callbacks.History()
         # Keras's own order: the history sees what the others wrote into the logs.
@@ -101,7 +101,7 @@ class JobCheckpoint(keras.callbacks.Callback):
     # The state
 
     def _save(self, *, final: bool = False) -> None:
-        variables = job_variables(self.model, self._variables, metrics=self._done > 0)
+        variables = job_variables(self.model, self._extra_variables, metrics=self._done > 0)
         values: dict[str, npt.NDArray[Any]] = {
             name: value_of(variable) for name, variable in variables.items()
         }
@@ -119,7 +119,7 @@ class JobCheckpoint(keras.callbacks.Callback):
     def _restore(self, *, metrics: bool) -> None:
         found = self._begin.found
         if found is not None:
-            variables = job_variables(self.model, self._variables, metrics=metrics)
+            variables = job_variables(self.model, self._extra_variables, metrics=metrics)
             restore_variables(variables, found, metrics=metrics)
             restore_callbacks(self._others, found.about["callbacks"], found.values)
 

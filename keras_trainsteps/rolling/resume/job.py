@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import keras
 
@@ -17,6 +17,9 @@ from keras_trainsteps.rolling.resume.directory import CheckpointDirectory
 from keras_trainsteps.rolling.resume.sigterm import sigterm_watched
 from keras_trainsteps.structure.structure import structure_of
 
+ValidationData: TypeAlias = Any
+"""As in `keras.Model.fit`: `(x, y)`, `(x, y, sample_weight)`, or what gives batches."""
+
 
 class ResumableJob:
     """Trains a model, saves the job while it runs, and resumes it after a crash, to the bit.
@@ -27,7 +30,7 @@ class ResumableJob:
     `tf.config.experimental.enable_op_determinism()` and one replica. When the job is
     complete already, it trains nothing and gives back the model as it was at the end.
 
-    A checkpoint is written beside the last, synced, and renamed into place; a damaged one
+    A checkpoint is written next to the last, synced, and renamed into place; a damaged one
     is passed over with a warning. On SIGTERM the job saves after the step that runs and
     exits with status 143.
 
@@ -97,7 +100,7 @@ class ResumableJob:
         epochs: int = 1,
         verbose: int | Literal["auto"] = "auto",
         callbacks: keras.callbacks.Callback | Sequence[keras.callbacks.Callback] | None = None,
-        validation_data: Any = None,
+        validation_data: ValidationData = None,
         class_weight: Mapping[int, float] | None = None,
         validation_steps: int | None = None,
         validation_batch_size: int | None = None,

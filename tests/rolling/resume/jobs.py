@@ -225,7 +225,13 @@ CASES = {
     "dropout global": lambda: (plain(GlobalNoise()), [], {}),
     "one replica": lambda: (one_replica(), [], {}),
     "annealed weight": lambda: annealed_case(),
+    "light": lambda: (light(), [], {}),
 }
+
+
+def light():
+    """Nothing is traced, and little is computed."""
+    return plain(keras.layers.Dropout(0.3), optimizer="sgd", run_eagerly=True)
 
 
 def float16():

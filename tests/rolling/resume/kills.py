@@ -175,6 +175,17 @@ def disk(base, case="dropout unseeded", places=range(46), actions=("kill_before"
     return all_same(base, case, [[("disk", at, act)] for at in places for act in actions])
 
 
+def some_kills(base):
+    """A few real ones of a light job: of its process, by SIGTERM, on disk."""
+    each = [
+        [("batch_end", 9)],
+        [("batch_end", 6, signal.SIGTERM)],
+        [("disk", 13, "ENOSPC")],
+        [("disk", 20, "kill_after")],
+    ]
+    return all_same(base, "light", each)
+
+
 def some_disk(base):
     each = [(0, "kill_before"), (13, "ENOSPC"), (20, "kill_after"), (40, "kill_before")]
     return all_same(base, "dropout unseeded", [[("disk", *place)] for place in each])
@@ -187,7 +198,7 @@ def broken_disk(base):
 
 def complete(base):
     """Resuming a complete job does nothing."""
-    base.mkdir(exist_ok=True)
+    base.mkdir(parents=True, exist_ok=True)
     outs = [base / f"{name}.json" for name in ("first", "again")]
     for out in outs:
         assert child("early stopping", base / "c", out=out) == 0
@@ -198,7 +209,7 @@ def complete(base):
 
 def longer(base, case="ema"):
     """A complete job that is given more epochs goes on."""
-    base.mkdir(exist_ok=True)
+    base.mkdir(parents=True, exist_ok=True)
     out = base / "longer.json"
     assert child(case, base / "c", epochs=3) == 0
     assert child(case, base / "c", out=out, epochs=EPOCHS) == 0
@@ -268,7 +279,7 @@ def warm_starts(base):
         type(model.weights[0]).assign = assign
         warm_start(model, base / "source")
 
-    base.mkdir()
+    base.mkdir(parents=True)
     assert forked(lambda: save_for_training(plain(), base / "source")) == 0
     codes = [forked(start, at) for at in (0, 2, 4)]
     assert codes == [-signal.SIGKILL] * 3, codes
@@ -279,13 +290,13 @@ def warm_starts(base):
 def two_trainers(base):
     """A second trainer on the same directory is refused while the first one runs."""
     base.mkdir(parents=True, exist_ok=True)
-    pid = started(job, "plain", base / "t", kill=("batch_end", 3, signal.SIGSTOP))
+    pid = started(job, "light", base / "t", kill=("batch_end", 3, signal.SIGSTOP))
     os.waitpid(pid, os.WUNTRACED)
-    code = child("plain", base / "t")
+    code = child("light", base / "t")
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert code == 1
-    assert child("plain", base / "t") == 0
+    assert child("light", base / "t") == 0
     return code
 
 

@@ -240,6 +240,13 @@ def test_weights_of_one_name_are_refused_unless_held():
     np.testing.assert_array_equal(model.attribute_1, source.attribute_1)
 
 
+def test_weights_of_one_name_in_the_source_alone_are_refused():
+    source = randomized(owner("coefficient", "coefficient"))
+    model = owner("coefficient")
+    match = r"differs in 1:\n  coefficient:1: of the source: one of several weights of one name"
+    refused(model, source, match, allow_unused=["coefficient:1"])
+
+
 def test_variables_that_keras_does_not_see_are_refused(tmp_path):
     class Loss(keras.losses.Loss):
         def __init__(self):

@@ -58,7 +58,12 @@ def test_training_choices_may_differ():
     source = sequential(Dense(4, name="a"), keras.layers.Dropout(0.1, name="drop"))
     layer = Dense(4, name="a", kernel_regularizer="l2", kernel_initializer="ones")
     layer.trainable = False
-    warm_start(sequential(layer, keras.layers.Dropout(0.7, name="drop")), source)
+    model = sequential(layer, keras.layers.Dropout(0.7, name="drop"))
+    report = warm_start(model, source)
+    assert report.loaded == ("a/kernel", "a/bias")
+    np.testing.assert_array_equal(layer.kernel, source.get_layer("a").kernel)
+    assert (layer.trainable, model.get_layer("drop").rate) == (False, 0.7)
+    assert layer.kernel_regularizer is not None
 
 
 def test_a_renamed_coefficient_is_refused_until_renamed():

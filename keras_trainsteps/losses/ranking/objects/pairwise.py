@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_trainsteps.losses.lambda_weights import LambdaWeight
-from keras_trainsteps.losses.ranking import pairwise
+from keras_trainsteps.losses.ranking import pair_term, pairwise
 from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 
 
@@ -75,13 +75,13 @@ class PairwiseLogistic(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
-        pairs: pairwise.Pairs = "preference",
-        pair_weight: pairwise.PairWeight = "product",
+        pairs: pair_term.Pairs = "preference",
+        pair_weight: pair_term.PairWeight = "product",
         lambda_weight: LambdaWeight | None = None,
-        normalize: pairwise.Normalize = "pairs",
+        normalize: pair_term.Normalize = "pairs",
         temperature: float = 1.0,
         epsilon: float = 0.0,
-        method: pairwise.Method = "auto",
+        method: pair_term.Method = "auto",
         name: str | None = None,
     ) -> None:
         self.bind(locals())
@@ -143,9 +143,9 @@ class PairwiseSoftZeroOne(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
-        pair_weight: pairwise.PairWeight = "product",
+        pair_weight: pair_term.PairWeight = "product",
         lambda_weight: LambdaWeight | None = None,
-        normalize: pairwise.Normalize = "pairs",
+        normalize: pair_term.Normalize = "pairs",
         temperature: float = 1.0,
         name: str | None = None,
     ) -> None:
@@ -211,12 +211,12 @@ class PairwiseMeanSquaredError(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
-        pairs: pairwise.Pairs = "all",
-        pair_weight: pairwise.PairWeight = "product",
+        pairs: pair_term.Pairs = "all",
+        pair_weight: pair_term.PairWeight = "product",
         lambda_weight: LambdaWeight | None = None,
-        normalize: pairwise.Normalize = "pairs",
+        normalize: pair_term.Normalize = "pairs",
         temperature: float = 1.0,
-        method: pairwise.Method = "auto",
+        method: pair_term.Method = "auto",
         name: str | None = None,
     ) -> None:
         self.bind(locals())

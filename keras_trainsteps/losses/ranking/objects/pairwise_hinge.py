@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from keras_trainsteps.losses.lambda_weights import LambdaWeight
-from keras_trainsteps.losses.ranking import pairwise
+from keras_trainsteps.losses.ranking import pair_term, pairwise
 from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 
 
@@ -70,11 +70,11 @@ class PairwiseHinge(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
-        pair_weight: pairwise.PairWeight = "product",
+        pair_weight: pair_term.PairWeight = "product",
         lambda_weight: LambdaWeight | None = None,
-        normalize: pairwise.Normalize = "pairs",
+        normalize: pair_term.Normalize = "pairs",
         temperature: float = 1.0,
-        method: pairwise.Method = "auto",
+        method: pair_term.Method = "auto",
         name: str | None = None,
     ) -> None:
         self.bind(locals())
@@ -138,11 +138,11 @@ class PairwiseSquaredHinge(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
-        pair_weight: pairwise.PairWeight = "product",
+        pair_weight: pair_term.PairWeight = "product",
         lambda_weight: LambdaWeight | None = None,
-        normalize: pairwise.Normalize = "pairs",
+        normalize: pair_term.Normalize = "pairs",
         temperature: float = 1.0,
-        method: pairwise.Method = "auto",
+        method: pair_term.Method = "auto",
         name: str | None = None,
     ) -> None:
         self.bind(locals())

@@ -1,0 +1,46 @@
+"""What works around Keras or TensorFlow, each with its issue and the version seen.
+
+Every private name of theirs stands in this room, and nowhere else.
+"""
+
+from keras_trainsteps.compat.functional import functional_class as functional_class
+from keras_trainsteps.compat.functional import functional_twin as functional_twin
+from keras_trainsteps.compat.functional import layer_of as layer_of
+from keras_trainsteps.compat.functional import makes_functional as makes_functional
+from keras_trainsteps.compat.functional import node_of_outputs as node_of_outputs
+from keras_trainsteps.compat.functional import take_graph as take_graph
+from keras_trainsteps.compat.gradients import HandGradient as HandGradient
+from keras_trainsteps.compat.graphs import after as after
+from keras_trainsteps.compat.graphs import after_loss as after_loss
+from keras_trainsteps.compat.graphs import created_outside as created_outside
+from keras_trainsteps.compat.graphs import in_xla as in_xla
+from keras_trainsteps.compat.graphs import traced_once as traced_once
+from keras_trainsteps.compat.layers import LossLayer as LossLayer
+from keras_trainsteps.compat.layers import as_weight as as_weight
+from keras_trainsteps.compat.layers import global_random_state as global_random_state
+from keras_trainsteps.compat.layers import in_call as in_call
+from keras_trainsteps.compat.layers import is_keras_attribute as is_keras_attribute
+from keras_trainsteps.compat.layers import losses_of_calls as losses_of_calls
+from keras_trainsteps.compat.layers import mask_of as mask_of
+from keras_trainsteps.compat.layers import own_losses as own_losses
+from keras_trainsteps.compat.layers import sublayers as sublayers
+from keras_trainsteps.compat.layers import tracked_layers as tracked_layers
+from keras_trainsteps.compat.layers import unlocked as unlocked
+from keras_trainsteps.compat.layers import with_mask_of as with_mask_of
+from keras_trainsteps.compat.memory import learning_rate_schedule as learning_rate_schedule
+from keras_trainsteps.compat.memory import optimized_weights as optimized_weights
+from keras_trainsteps.compat.memory import optimizer_attributes as optimizer_attributes
+from keras_trainsteps.compat.memory import remembered_by as remembered_by
+from keras_trainsteps.compat.memory import set_direction as set_direction
+from keras_trainsteps.compat.training import Model as Model
+from keras_trainsteps.compat.training import as_in_fit as as_in_fit
+from keras_trainsteps.compat.training import called_by_fit as called_by_fit
+from keras_trainsteps.compat.training import compile_metrics as compile_metrics
+from keras_trainsteps.compat.training import first_local_batch as first_local_batch
+from keras_trainsteps.compat.training import is_evaluation_of_fit as is_evaluation_of_fit
+from keras_trainsteps.compat.training import length_is_known as length_is_known
+from keras_trainsteps.compat.training import loss_tracker as loss_tracker
+from keras_trainsteps.compat.training import readable as readable
+from keras_trainsteps.compat.training import reducible_logs as reducible_logs
+from keras_trainsteps.compat.training import set_loss_tracker as set_loss_tracker
+from keras_trainsteps.compat.training import trace as trace

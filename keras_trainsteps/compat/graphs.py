@@ -1,0 +1,89 @@
+"""What TensorFlow runs, in which order, and how often it is traced."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.ops import control_flow_util
+
+
+def in_xla() -> bool:
+    """Whether ops are being traced for XLA, where every shape must be static.
+
+    TensorFlow offers no public way to ask (seen in 2.21).
+    """
+    if tf.executing_eagerly():
+        return False
+    graph = tf.compat.v1.get_default_graph()
+    return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
+
+
+@contextlib.contextmanager
+def after(needed: Any) -> Iterator[None]:
+    """Runs what is inside only once these tensors and operations are there.
+
+    Keras fetches the next batch inside the compiled step; when there is none, whatever
+    does not depend on the batch still runs: a phantom step (keras#23084, seen in 3.15.1).
+    Variables are created outside the dependency, which XLA cannot lift.
+    """
+    flat = [
+        part
+        for part in tf.nest.flatten(needed, expand_composites=True)
+        if tf.is_tensor(part) or isinstance(part, tf.Operation)
+    ]
+    if tf.executing_eagerly() or not flat:
+        yield
+        return
+
+    def independent(next_creator: Any, **kwargs: Any) -> Any:
+        with tf.control_dependencies(None):
+            return next_creator(**kwargs)
+
+    with tf.variable_creator_scope(independent), tf.control_dependencies(flat):
+        yield
+
+
+def created_outside(create: Callable[[], Any]) -> Any:
+    """Creates variables outside of the function that is being traced.
+
+    A `tf.function` that sees a variable created is traced a second time (seen in 2.21). It
+    sees those of its own thread, also under `tf.init_scope`. A strategy belongs to a thread,
+    too: under one there is no way around.
+    """
+    if tf.executing_eagerly() or tf.distribute.has_strategy():
+        with tf.init_scope():
+            return create()
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        return thread.submit(create).result()
+
+
+def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
+    """Updates weights only once the loss has read them, and checked its inputs.
+
+    The gradient of a factor of a penalty does not depend on the factor. TensorFlow's
+    dependency optimizer then drops the order of its read and its update: now and then the
+    loss, and the gradients of the other weights, see the factor of the next step (seen in
+    2.21, also with stock Keras).
+    """
+    return after([loss])
+
+
+def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of tensors that is traced once for each of their kinds, and not for each model.
+
+    TensorFlow traces what a graph calls anew for each graph. A graph calls this as one
+    operation. Eagerly, and in XLA, which wants static shapes, it runs as it is.
+    """
+    traced = tf.function(function, autograph=False, reduce_retracing=True)
+
+    @functools.wraps(function)
+    def call(*tensors: tf.Tensor) -> Any:
+        as_it_is = tf.executing_eagerly() or in_xla()
+        return function(*tensors) if as_it_is else traced(*tensors)
+
+    return call

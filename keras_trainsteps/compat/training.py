@@ -1,0 +1,171 @@
+"""What Keras does around a step: building, reading arrays, logs of replicas."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_trainsteps.compat.functional import functional_twin, makes_functional
+
+
+def length_is_known(x: Any) -> bool:
+    """Whether Keras knows how many batches `x` gives, and so asks for none beyond them."""
+    if isinstance(x, tf.data.Dataset):
+        return int(x.cardinality()) >= 0
+    arrays = keras.tree.flatten(x)
+    return all(
+        leaf is None or tf.is_tensor(leaf) or hasattr(leaf, "__array__") for leaf in arrays
+    )
+
+
+class Model(keras.Model):
+    """`keras.Model`, with what is private there under names of our own."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Model:
+        if makes_functional(cls, args, kwargs):
+            cls = functional_twin(cls)
+        return super().__new__(cls, *args, **kwargs)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`, told whether `fit` calls it."""
+        told = {_EVALUATION_OF_FIT: True} if is_evaluation_of_fit() else {}
+        return super().evaluate(*args, **kwargs, **told)
+
+    def __reduce__(self) -> Any:
+        """As in Keras, by the file of the model, and not by its class.
+
+        Keras names a method of the class, which pickle imports (seen in 3.15.1): a class made
+        of another one, as `functional_twin`, cannot be imported.
+        """
+        _, arguments = super().__reduce__()
+        return Model._unpickle_model, arguments
+
+    def declare_on_replicas(self, batch: Any) -> None:
+        """Creates, for a batch, what no replica can create while its step is traced."""
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        # Called by Keras under a strategy, before the step is traced in the replicas, where
+        # no variable can be created any more (seen in 3.15.1).
+        strategy = self.distribute_strategy
+        if strategy.num_replicas_in_sync == 1:
+            super()._maybe_symbolic_build(iterator=iterator, data_batch=data_batch)
+            return
+        if iterator is not None:
+            data_batch = first_local_batch(iterator, strategy)
+        super()._maybe_symbolic_build(data_batch=data_batch)
+        with strategy.scope():
+            trace(self.declare_on_replicas, data_batch)
+
+
+def loss_tracker(model: keras.Model) -> keras.metrics.Metric | None:
+    """The metric that logs the loss of a compiled model, which Keras keeps private."""
+    return model._loss_tracker
+
+
+def set_loss_tracker(model: keras.Model, tracker: keras.metrics.Metric) -> None:
+    """Puts a tracker of ours in the place of Keras's own.
+
+    Past `__setattr__`, which would list it once more among the metrics (seen in 3.15.1).
+    """
+    model.__dict__["_loss_tracker"] = tracker
+
+
+def compile_metrics(model: keras.Model) -> keras.metrics.Metric | None:
+    """The container of the metrics of `compile`, which Keras keeps private."""
+    return model._compile_metrics
+
+
+_EVALUATION_OF_FIT = "_use_cached_eval_dataset"  # what `fit` alone passes to `evaluate`
+
+
+_of_fit = threading.local()
+
+
+def is_evaluation_of_fit() -> bool:
+    """Whether the `evaluate` that runs was called by `fit`, for validation."""
+    return getattr(_of_fit, "evaluates", False)
+
+
+def called_by_fit(evaluate: Callable[..., Any]) -> Callable[..., Any]:
+    """An `evaluate` with a signature of names alone, which `fit` may call in its own way.
+
+    Keras passes a private keyword to it (seen in 3.15.1).
+    """
+
+    @functools.wraps(evaluate)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        before = is_evaluation_of_fit()
+        _of_fit.evaluates = kwargs.pop(_EVALUATION_OF_FIT, False)
+        try:
+            return evaluate(*args, **kwargs)
+        finally:
+            _of_fit.evaluates = before
+
+    return run
+
+
+def readable(x: Any) -> Any:
+    """Arrays of text as arrays of objects, the only text that Keras reads (seen in 3.15.1)."""
+
+    def as_objects(value: Any) -> Any:
+        is_text = isinstance(value, np.ndarray) and value.dtype.kind in "SU"
+        return value.astype(object) if is_text else value
+
+    if not isinstance(x, (Mapping, tuple, list)):
+        return x
+    return keras.tree.map_structure(as_objects, x)
+
+
+def as_in_fit(x: Any) -> Any:
+    """Arrays as `fit` reads them: floats in `floatx`, which `train_on_batch` leaves out."""
+
+    def cast(value: Any) -> Any:
+        is_float = isinstance(value, np.ndarray) and value.dtype.kind == "f"
+        return value.astype(keras.config.floatx()) if is_float else value
+
+    return keras.tree.map_structure(cast, readable(x))
+
+
+def first_local_batch(iterator: Any, strategy: tf.distribute.Strategy) -> Any:
+    """One batch of the first local replica, to build a model from.
+
+    Keras averages the batches of all replicas for this, which fails for replicas with
+    different numbers of rows, for strings and across workers (seen in 3.15.1).
+    """
+    for _, _, batches in iterator:
+        batch = next(batches)
+        return tf.nest.map_structure(
+            lambda value: strategy.experimental_local_results(value)[0], batch
+        )
+    return None
+
+
+def trace(function: Callable[[Any], None], batch: Any) -> None:
+    """Traces `function` on batches of this kind, running nothing of it."""
+
+    def spec(value: Any) -> Any:
+        if value is None:
+            return None
+        tensor = tf.convert_to_tensor(value)
+        return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+
+    specs = tf.nest.map_structure(spec, batch)
+    tf.function(function, autograph=False).get_concrete_function(specs)
+
+
+def reducible_logs(logs: Any, strategy: tf.distribute.Strategy) -> Any:
+    """The logs of a step in the shape in which Keras can average them over workers.
+
+    With several workers Keras averages over the first axis, which scalars lack
+    (`fit` raises in 3.15.1).
+    """
+    multi_worker = isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
+    if not multi_worker:
+        return logs
+    return tf.nest.map_structure(lambda value: tf.expand_dims(value, 0), logs)

@@ -1,0 +1,98 @@
+"""The one routine of all pairwise losses."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import tensorflow as tf
+
+from keras_trainsteps import compat
+from keras_trainsteps.losses.lambda_weights import LambdaWeight
+from keras_trainsteps.losses.ranking.query_weights import query_weights
+from keras_trainsteps.pairs import PairKernel, pair_sums
+from keras_trainsteps.queries import (
+    RankingRows,
+    checked_labels,
+    owned_term,
+    query_sizes,
+    ranking_rows,
+)
+from keras_trainsteps.step.terms import LossTerm, QueryTerm
+from keras_trainsteps.validation import require_choice, require_positive
+
+Pairs = Literal["preference", "all"]
+PairWeight = Literal["product", "preferred"]
+Normalize = Literal["pairs", "queries", "rows"]
+Method = Literal["auto", "exact", "linear"]
+
+
+def pairwise_term(
+    kernel: PairKernel,
+    y_true: Any,
+    y_pred: Any,
+    *,
+    query_ids: Any,
+    mask: Any,
+    sample_weight: Any,
+    query_weight: Any,
+    pair_weight: PairWeight,
+    lambda_weight: LambdaWeight | None,
+    normalize: Normalize,
+    temperature: float,
+    pairs: Pairs = "preference",
+    epsilon: float = 0.0,
+    method: Method = "auto",
+) -> LossTerm:
+    """Total and count of a pairwise loss, or of its queries or rows."""
+    require_choice("pairs", pairs, Pairs)
+    require_choice("pair_weight", pair_weight, PairWeight)
+    require_choice("normalize", normalize, Normalize)
+    require_choice("method", method, Method)
+    require_positive("temperature", temperature)
+    if not epsilon >= 0:
+        raise ValueError(f"`epsilon` must not be negative. Received: {epsilon}.")
+    rows = ranking_rows(
+        y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
+    )
+    gains = lambda_weight is not None and lambda_weight.gains
+    rows = _with_checked_labels(rows, gains=gains)
+    totals, counts = pair_sums(
+        kernel,
+        rows.y_true,
+        rows.y_pred / tf.constant(temperature, rows.y_pred.dtype),
+        rows.query,
+        rows.num_queries,
+        pairs=pairs,
+        row_weight=rows.weight,
+        pair_weight=pair_weight,
+        pair_factor=None if lambda_weight is None else lambda_weight.factor(rows),
+        method=method,
+    )
+    if normalize == "queries":
+        totals = tf.math.divide_no_nan(totals, counts)
+        counts = tf.cast(counts != 0, totals.dtype)  # NaN stays in sight
+    elif normalize == "rows":
+        ones = tf.ones_like(rows.y_pred)
+        counts = tf.math.unsorted_segment_sum(ones, rows.query, rows.num_queries)
+    if query_weight is not None:
+        y_pred = tf.convert_to_tensor(y_pred)
+        weights = query_weights(query_weight, y_pred, query_ids is None, rows)
+        totals, counts = (part * tf.cast(weights, part.dtype) for part in (totals, counts))
+    term = owned_term(totals, counts, rows.owned)
+    if epsilon:
+        # Spread over the replicas as the count is, so that it is added once.
+        share = tf.math.divide_no_nan(tf.constant(epsilon, counts.dtype), tf.reduce_sum(counts))
+        term = LossTerm(term.total, term.count * (1 + share))
+    return QueryTerm.of(term, query_sizes(rows))
+
+
+def _with_checked_labels(rows: RankingRows, *, gains: bool) -> RankingRows:
+    """The rows with numbers alone in what is masked, and NaN scores for NaN labels."""
+    y_true = checked_labels(rows, gains=gains)
+    zeros = tf.zeros_like(y_true)
+    y_pred = tf.where(rows.query >= 0, rows.y_pred, zeros)  # sorting would trip over a NaN
+    if compat.in_xla():  # a NaN label is in no pair: what cannot be refused must not be hidden
+        unknown = tf.math.is_nan(y_true)
+        y_true = tf.where(unknown, zeros, y_true)
+        y_pred = tf.where(unknown, tf.constant(float("nan"), y_pred.dtype), y_pred)
+    return rows._replace(y_true=y_true, y_pred=y_pred)
