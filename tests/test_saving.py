@@ -36,9 +36,9 @@ def compiled_ranker():
     model = linear()
     model.compile(
         keras.optimizers.Adam(0.1),
-        loss=losses.ListMLE("query_id", temperature=0.5),
-        loss_weights={"list_mle_loss": 2.0},
-        metrics=[metrics.NDCG("query_id", k=3)],
+        loss=losses.PairwiseLogistic("query_id", pairs="all"),
+        loss_weights={"pairwise_logistic_loss": 2.0},
+        metrics=[metrics.NDCG("query_id", k=3), metrics.PairAccuracy("query_id")],
     )
     return model
 
