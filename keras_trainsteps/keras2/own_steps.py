@@ -65,7 +65,10 @@ def _guarded_step(model: Any, name: str, step: Callable[[Any], Any]) -> Callable
         before = StateBefore(model.metrics)
         with (
             plan.running(batch, training=training, by_hand=True) as own,
-            _calls_noted(model, own.called),
+            # Replicas share the model; what they may call is the library's own step.
+            _calls_noted(model, own.called)
+            if own.num_replicas == 1
+            else contextlib.nullcontext(),
             _explained(name),
         ):
             returned = step(parts if isinstance(data, tuple) else data)
