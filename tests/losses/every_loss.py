@@ -225,6 +225,26 @@ def every(where=lambda case: True, default=lambda name: True):
     )
 
 
+def few_or_many(where=lambda case: True):
+    """A few batches of a loss of each kind by default, many of every loss in the slow run."""
+    few = [
+        pytest.param(case, 3, id=f"{name}-few")
+        for name, case in CASES.items()
+        if where(case) and one_of_each(name)
+    ]
+    many = [
+        pytest.param(case, 40, id=f"{name}-many", marks=pytest.mark.slow)
+        for name, case in CASES.items()
+        if where(case)
+    ]
+    return pytest.mark.parametrize(("case", "examples"), few + many)
+
+
+def some_to_compile(name):
+    """Losses of unlike code, for what takes seconds a loss."""
+    return name in {"pairwise_logistic", "list_mle", "masked_crossentropy", "multi_similarity"}
+
+
 def one_of_each(name):
     """A loss of each kind, for what takes a second a loss."""
     return name in {

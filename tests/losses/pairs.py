@@ -7,6 +7,12 @@ from hypothesis import strategies as st
 from tests.reference.pairwise import pairwise
 
 
+def by_examples(test):
+    """For a test that runs hypothesis within: `-m slow` runs it again, on more examples."""
+    test.by_examples = True
+    return test
+
+
 @st.composite
 def batches(draw, dtype="float32"):
     """Labels with ties, scores from equal to huge, few or many queries, masks, weights."""

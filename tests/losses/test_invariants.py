@@ -15,17 +15,13 @@ from tests.losses.every_loss import (
     CLASSES,
     every,
     example,
+    few_or_many,
     hidden,
-    one_of_each,
     rows_of,
     select,
+    some_to_compile,
 )
 from tests.losses.rows import Rows, padded
-
-few = settings(deadline=None, max_examples=3)
-EXAMPLES = pytest.mark.parametrize(
-    "examples", [pytest.param(3, id="few"), pytest.param(40, id="many", marks=pytest.mark.slow)]
-)
 
 
 def check(case, examples, holds, *more):
@@ -37,8 +33,7 @@ def by_query(case):
     return case.of == "queries"
 
 
-@EXAMPLES
-@every(by_query)
+@few_or_many(by_query)
 def test_padded_lists_give_what_flat_rows_give_whatever_the_padding(case, examples):
     def holds(batch, extra):
         lists, places = padded(Rows(**batch), extra)
@@ -51,8 +46,7 @@ def test_padded_lists_give_what_flat_rows_give_whatever_the_padding(case, exampl
     check(case, examples, holds, st.integers(0, 3))
 
 
-@EXAMPLES
-@every()
+@few_or_many()
 def test_a_masked_row_is_a_removed_row_whatever_it_holds(case, examples):
     def holds(batch):
         kept = batch["mask"].reshape(rows_of(batch), -1).any(1)
@@ -67,8 +61,7 @@ def test_a_masked_row_is_a_removed_row_whatever_it_holds(case, examples):
     check(case, examples, holds)
 
 
-@EXAMPLES
-@every()
+@few_or_many()
 def test_more_padding_changes_nothing(case, examples):
     def holds(batch, extra):
         rows = rows_of(batch)
@@ -82,8 +75,7 @@ def test_more_padding_changes_nothing(case, examples):
     check(case, examples, holds, st.integers(1, 3))
 
 
-@EXAMPLES
-@every()
+@few_or_many()
 def test_the_order_of_rows_does_not_matter(case, examples):
     def holds(batch, seed):
         order = np.random.default_rng(seed).permutation(rows_of(batch))
@@ -93,8 +85,7 @@ def test_the_order_of_rows_does_not_matter(case, examples):
     check(case, examples, holds, st.integers(0, 99))
 
 
-@EXAMPLES
-@every(lambda case: case.adds_up)
+@few_or_many(lambda case: case.adds_up)
 def test_a_batch_is_the_sum_of_its_parts(case, examples):
     def holds(batch):
         part = batch.get("query_ids", np.arange(rows_of(batch)))
@@ -110,8 +101,7 @@ def test_a_batch_is_the_sum_of_its_parts(case, examples):
     check(case, examples, holds)
 
 
-@EXAMPLES
-@every(lambda case: case.frequency)
+@few_or_many(lambda case: case.frequency)
 def test_a_weight_of_two_is_a_row_twice(case, examples):
     def holds(batch):
         rows = np.arange(rows_of(batch))
@@ -161,7 +151,7 @@ def test_what_is_not_finite_is_not_hidden(case):
             assert not np.isfinite(case.term(batch).value)
 
 
-@every(default=one_of_each)
+@every(default=some_to_compile)
 def test_eager_graph_of_unknown_size_and_xla_agree(case):
     batch = example(case)
     expected = case.run(batch)
@@ -185,8 +175,7 @@ def test_narrow_floats_are_computed_in_float32(case):
         assert float(term.total) == float(case.term(wide).total)
 
 
-@EXAMPLES
-@every()
+@few_or_many()
 def test_float32_is_float64_within_ulps(case, examples):
     def holds(batch):
         single = batch | {name: batch[name].astype(np.float32) for name in case.takes}
@@ -250,7 +239,7 @@ def test_strings_are_ids_but_not_under_xla(case):
         tf.function(lambda: case.term(named).total, jit_compile=True)()
 
 
-@every(default=one_of_each)
+@every(default=some_to_compile)
 def test_bad_values_are_refused_in_a_graph_and_not_hidden_under_xla(case):
     broken = [("sample_weight", -1.0), *[("y_true", bad) for bad in bad_labels(case)]]
 

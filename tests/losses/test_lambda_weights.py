@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from keras_trainsteps import losses
 from keras_trainsteps.losses import lambda_weights
-from tests.losses.pairs import assert_equals_reference, batch_of, batches, traced
+from tests.losses.pairs import assert_equals_reference, batch_of, batches, by_examples, traced
 from tests.reference import lambda_weights as reference_weights
 
 LAMBDAS = {
@@ -26,12 +26,21 @@ LAMBDAS = {
 }
 
 
-@pytest.mark.parametrize("weight", LAMBDAS.values(), ids=LAMBDAS)
+FOR_ALL_RANKS = ("dcg", "ndcg", "ndcg2")
+
+
+@by_examples
+@pytest.mark.parametrize(
+    "weight",
+    [
+        pytest.param(weight, id=name, marks=pytest.mark.slow if name in FOR_ALL_RANKS else ())
+        for name, weight in LAMBDAS.items()
+    ],
+)
 def test_lambda_weights_equal_plain_formulas(weight):
     lambda_weight, reference, options = weight
     run = traced(losses.pairwise_logistic, lambda_weight=lambda_weight)
 
-    @settings(max_examples=15)
     @given(batches("float64"))
     def check(batch):
         assert_equals_reference(

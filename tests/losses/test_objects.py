@@ -8,7 +8,7 @@ import pytest
 
 from keras_trainsteps import LossAwareModel, losses
 from keras_trainsteps.losses import lambda_weights
-from tests.losses.every_loss import CASES, CLASSES, every, example, one_of_each
+from tests.losses.every_loss import CASES, CLASSES, every, example, some_to_compile
 
 READS = {
     "queries": {"query_ids": "ids", "mask": "kept", "query_weight": "query"},
@@ -59,7 +59,7 @@ def hooked(case):
     return Hooked
 
 
-@every(default=one_of_each)
+@every(default=some_to_compile)
 def test_trains_by_compile_as_its_function_by_the_hook(case, tmp_path):
     found = []
     for cls, loss in ((hooked(case), None), (LossAwareModel, object_of(case))):
@@ -73,6 +73,15 @@ def test_trains_by_compile_as_its_function_by_the_hook(case, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     given = {"batch_size": 10, "verbose": 0, "sample_weight": weight}
     assert loaded.evaluate(x, y, **given) == model.evaluate(x, y, **given)
+
+
+@every(default=lambda name: "," not in name or name.endswith("semihard"))
+def test_every_class_trains_by_compile(case):
+    model, x, y, weight = model_and_data(case, LossAwareModel)
+    model.compile(keras.optimizers.SGD(0.01), loss=object_of(case), run_eagerly=True)
+    options = {"batch_size": 10, "shuffle": False, "verbose": 0, "sample_weight": weight}
+    first, second = model.fit(x, y, epochs=2, **options).history["loss"]
+    assert second < first
 
 
 @every()

@@ -112,7 +112,7 @@ def assert_equals_plain_loops(batch, weight):
         assert float(metric.result()) == pytest.approx(expected, rel=1e-12, abs=1e-12), name
 
 
-@settings(max_examples=10)
+@settings(max_examples=5)
 @given(batches(), st.booleans())
 def test_equals_plain_loops(batch, weighted):
     assert_equals_plain_loops(batch, batch["weight"] if weighted else None)

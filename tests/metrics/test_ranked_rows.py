@@ -54,7 +54,7 @@ def assert_average_is_the_mean_over_all_orders(batch):
         assert float(metric.result()) == pytest.approx(expected, rel=1e-12, abs=1e-12), name
 
 
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(queries())
 def test_average_is_the_mean_over_all_orders(batch):
     assert_average_is_the_mean_over_all_orders(batch)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 
 from keras_trainsteps.losses.sequences.crossentropy import masked_crossentropy
 from keras_trainsteps.metrics.sequence import Perplexity, SequenceAccuracy, TokenAccuracy
@@ -10,10 +10,8 @@ from tests.losses.tokens import sequence_batches
 from tests.reference import sequence as reference
 
 METRICS = [Perplexity, TokenAccuracy, SequenceAccuracy]
-few = settings(deadline=None, max_examples=15)
 
 
-@few
 @given(first=sequence_batches(), second=sequence_batches())
 def test_epoch_perplexity_is_exp_of_the_epochs_token_mean_loss(first, second):
     metric = Perplexity()
@@ -25,7 +23,6 @@ def test_epoch_perplexity_is_exp_of_the_epochs_token_mean_loss(first, second):
     assert float(metric.result()) == float(tf.exp(epoch.value))
 
 
-@few
 @given(batch=sequence_batches())
 def test_accuracies_are_those_of_plain_loops(batch):
     y, z, mask, weight = batch

@@ -43,7 +43,7 @@ def test_tiles_of_any_size_give_the_same_sums(monkeypatch, pairs, tile_pairs, sm
 
 
 @pytest.mark.parametrize("kernel", [LOGISTIC, SOFT_ZERO_ONE], ids=lambda kernel: kernel.name)
-@pytest.mark.parametrize("mode", ["graph", "xla"])
+@pytest.mark.parametrize("mode", ["graph", pytest.param("xla", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     ("dtype", "limit", "span"), [(tf.float32, 1e-6, 80.0), (tf.float64, 1e-12, 600.0)]
 )

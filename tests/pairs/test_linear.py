@@ -84,8 +84,18 @@ def check(kernel, pairs, dtype, method, arrays):
     assert_accurate(run(*arrays), expected, LIMIT[dtype], ties)
 
 
+# Two grades are in "one-relevant", many grades in "real".
+by_labels = pytest.mark.parametrize(
+    "labels",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in ("binary", "many") else ())
+        for name in LABELS
+    ],
+)
+
+
 @by_rule
-@pytest.mark.parametrize("labels", LABELS)
+@by_labels
 def test_float32_holds_1e_6(kernel, pairs, labels):
     for scores in SCORES:
         check(kernel, pairs, tf.float32, "linear", batch(labels, scores, 500, tf.float32))
@@ -95,7 +105,7 @@ def test_float32_holds_1e_6(kernel, pairs, labels):
     ("kernel", "pairs"),
     [rule for rule in RULES if rule[0] in (LOGISTIC, SQUARED_ERROR)],
 )
-@pytest.mark.parametrize("labels", LABELS)
+@by_labels
 def test_float64_holds_1e_12(kernel, pairs, labels):
     for scores in ("normal", "spread-to-50", "integers", "learned", "well-separated"):
         check(kernel, pairs, tf.float64, "linear", batch(labels, scores, 400, tf.float64))

@@ -29,6 +29,21 @@ PREFERENCE = [
 RULES = [*PREFERENCE, (LOGISTIC, "all"), (SQUARED_ERROR, "all")]
 RULE_IDS = [f"{kernel.name.lower()}-{pairs}" for kernel, pairs in RULES]
 by_rule = pytest.mark.parametrize(("kernel", "pairs"), RULES, ids=RULE_IDS)
+# XLA compiles a rule for seconds: by default one kernel of preferences, one of all pairs.
+XLA_BY_DEFAULT = [(HINGE, "preference"), (LOGISTIC, "all")]
+by_rule_and_mode = pytest.mark.parametrize(
+    ("kernel", "pairs", "mode"),
+    [
+        pytest.param(
+            *rule,
+            mode,
+            id=f"{mode}-{name}",
+            marks=pytest.mark.slow if mode == "xla" and rule not in XLA_BY_DEFAULT else (),
+        )
+        for mode in ("eager", "graph", "xla")
+        for rule, name in zip(RULES, RULE_IDS, strict=True)
+    ],
+)
 
 
 def totals_counts_gradient(kernel, y_true, y_pred, query, num_queries, **options):
@@ -130,11 +145,10 @@ def batches(draw):
     [
         ("product", "graph"),
         ("preferred", "graph"),
-        # XLA takes its time to compile; the tests below run it for some kernels by default.
+        # The tests below run it for some kernels by default.
         pytest.param("product", "xla", marks=pytest.mark.slow),
     ],
 )
-@settings(max_examples=20, deadline=None, derandomize=True)
 @given(batch=batches())
 def test_equals_plain_loops(kernel, pairs, pair_weight, mode, batch):
     y_true, y_pred, weight, query, number = batch
@@ -153,7 +167,7 @@ def test_equals_plain_loops(kernel, pairs, pair_weight, mode, batch):
 
 
 @by_rule
-@settings(max_examples=5, deadline=None, derandomize=True)
+@settings(max_examples=5)
 @given(batch=batches())
 def test_eager_equals_plain_loops(kernel, pairs, batch):
     y_true, y_pred, weight, query, number = batch
@@ -213,8 +227,7 @@ def test_upstream_gradient_that_is_not_a_number_stays_out_of_masked_rows():
     assert gradient[2] == 0
 
 
-@by_rule
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@by_rule_and_mode
 def test_no_pair_is_exactly_zero(kernel, pairs, mode):
     run = runner(kernel, pairs, "product", tf.float32, mode)
     scores = np.asarray([1e4, -3.3, 0.1], np.float32)
@@ -225,8 +238,7 @@ def test_no_pair_is_exactly_zero(kernel, pairs, mode):
         assert not values.any()
 
 
-@by_rule
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@by_rule_and_mode
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_scores_that_are_not_finite_show_in_their_query_alone(kernel, pairs, mode, bad):
     run = runner(kernel, pairs, "product", tf.float32, mode)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.losses.embeddings.contrastive import contrastive, margin_loss
@@ -10,12 +10,10 @@ from tests.losses.labelled import embedding_batches
 from tests.reference import embeddings as reference
 from tests.reference.complex_step import gradient
 
-few = settings(deadline=None, max_examples=15)
 distances = st.sampled_from(["cosine", "euclidean", "squared_euclidean"])
 normalizes = st.sampled_from(["pairs", "active"])
 
 
-@few
 @given(
     batch=embedding_batches(),
     distance=distances,
@@ -38,7 +36,6 @@ def test_contrastive_is_that_of_plain_loops(batch, distance, margin, normalize):
     assert_same(result, (*plain(x), gradient(lambda x: plain(x)[0], x)))
 
 
-@few
 @given(batch=embedding_batches(), distance=distances, normalize=normalizes)
 def test_margin_loss_and_its_boundaries_are_those_of_plain_loops(batch, distance, normalize):
     labels, x, mask, weight = batch

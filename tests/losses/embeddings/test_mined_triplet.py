@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.losses.embeddings.mined_triplet import mined_triplet
@@ -12,11 +12,8 @@ from tests.losses.labelled import DISTANCES, embedding_batches, margins
 from tests.reference import embeddings as reference
 from tests.reference.complex_step import gradient
 
-few = settings(deadline=None, max_examples=15)
-
 
 @pytest.mark.parametrize("mining", ["hard", "semihard", "all"])
-@few
 @given(
     batch=embedding_batches(),
     distance=st.sampled_from(DISTANCES),

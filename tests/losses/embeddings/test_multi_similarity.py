@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.losses.embeddings.multi_similarity import multi_similarity
@@ -9,10 +9,7 @@ from tests.losses.labelled import embedding_batches
 from tests.reference import embeddings as reference
 from tests.reference.complex_step import gradient
 
-few = settings(deadline=None, max_examples=15)
 
-
-@few
 @given(batch=embedding_batches(), epsilon=st.sampled_from([None, 0.0, 0.1]))
 def test_multi_similarity_is_that_of_plain_loops(batch, epsilon):
     labels, x, mask, weight = batch

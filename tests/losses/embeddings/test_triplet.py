@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.losses.embeddings.mined_triplet import mined_triplet
@@ -11,10 +11,7 @@ from tests.losses.labelled import DISTANCES, embedding_batches, margins
 from tests.reference import embeddings as reference
 from tests.reference.complex_step import gradient
 
-few = settings(deadline=None, max_examples=15)
 
-
-@few
 @given(
     batch=embedding_batches(copies=3),
     distance=st.sampled_from(DISTANCES),

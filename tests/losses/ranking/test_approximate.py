@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.losses.ranking import approximate
@@ -14,7 +14,6 @@ LOSSES = [approximate.approx_ndcg, approximate.approx_mrr]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@settings(deadline=None, max_examples=20)
 @given(
     batch=row_batches(),
     normalize=st.sampled_from(["queries", "lists", "rows"]),

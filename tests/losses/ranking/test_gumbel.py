@@ -51,7 +51,8 @@ def test_with_gumbel_is_the_mean_of_the_loss_over_the_samples():
     assert float(term.count) == 5.0
 
 
-def test_eager_graph_and_xla_draw_the_same():
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_eager_graph_and_xla_draw_the_same(jit_compile):
     loss = with_gumbel(softmax, samples=2, seed=9)
 
     def run(scores):
@@ -59,8 +60,8 @@ def test_eager_graph_and_xla_draw_the_same():
 
     scores = tf.constant([0.25, 1.0])
     expected = float(run(scores))
-    assert float(tf.function(run)(scores)) == pytest.approx(expected, rel=1e-6)
-    assert float(tf.function(run, jit_compile=True)(scores)) == pytest.approx(expected, rel=1e-6)
+    compiled = tf.function(run, jit_compile=jit_compile)
+    assert float(compiled(scores)) == pytest.approx(expected, rel=1e-6)
 
 
 def test_narrow_scores_are_widened_and_padded_lists_keep_their_shape():

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.losses.ranking import listwise
@@ -21,7 +21,6 @@ CASES = [
 
 
 @pytest.mark.parametrize(("loss", "plain", "options"), CASES)
-@settings(deadline=None, max_examples=15)
 @given(
     batch=row_batches(),
     normalize=st.sampled_from(["queries", "lists", "rows"]),

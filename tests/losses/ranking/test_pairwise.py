@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 
 from keras_trainsteps.losses import pairwise_logistic
-from tests.losses.pairs import batch_of, batches
+from tests.losses.pairs import batch_of, batches, by_examples
 from tests.reference.pairwise import pairwise
 
 ULP = np.finfo("float32").eps
@@ -44,11 +44,30 @@ def graph_of(options, with_mask, with_weight, dtype):
     return run.get_concrete_function(vector, vector, ids, mask, vector)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize(("with_mask", "with_weight"), [(False, False), (True, True)])
-@pytest.mark.parametrize(("dtype", "ulps"), [("float32", 4 * ULP), ("float64", 1e-12)])
-def test_value_and_gradient_equal_plain_loops(options, with_mask, with_weight, dtype, ulps):
-    run = graph_of(options, with_mask, with_weight, dtype)
+# Each takes seconds to trace: by default each option is in one of them.
+BY_DEFAULT = [
+    (OPTIONS[0], False, "float32"),
+    *((OPTIONS[number], True, "float64") for number in (0, 2, 4, 6)),
+]
+VARIANTS = [
+    pytest.param(
+        options,
+        masked,
+        dtype,
+        id=f"{options}-{'masked' if masked else 'plain'}-{dtype}",
+        marks=() if (options, masked, dtype) in BY_DEFAULT else pytest.mark.slow,
+    )
+    for options in OPTIONS
+    for masked in (False, True)
+    for dtype in ("float32", "float64")
+]
+
+
+@by_examples
+@pytest.mark.parametrize(("options", "masked", "dtype"), VARIANTS)
+def test_value_and_gradient_equal_plain_loops(options, masked, dtype):
+    run = graph_of(options, masked, masked, dtype)
+    ulps = 4 * ULP if dtype == "float32" else 1e-12
 
     @given(batches(dtype))
     def check(batch):
@@ -58,8 +77,8 @@ def test_value_and_gradient_equal_plain_loops(options, with_mask, with_weight, d
             batch["y_true"],
             batch["y_pred"],
             batch["query_ids"],
-            batch["mask"] if with_mask else None,
-            batch["sample_weight"] if with_weight else None,
+            batch["mask"] if masked else None,
+            batch["sample_weight"] if masked else None,
             **options,
         )
         tiny = np.finfo(dtype).tiny  # below it numbers round to 0
@@ -100,7 +119,14 @@ def test_no_pair_gives_0_with_a_gradient_of_0(batch, options):
     assert (tape.gradient(value, scores).numpy() == 0).all()
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
+@pytest.mark.parametrize(
+    "options",
+    # The first ones are compiled with all other losses.
+    [
+        pytest.param(options, id=str(options), marks=() if number == 2 else pytest.mark.slow)
+        for number, options in enumerate(OPTIONS)
+    ],
+)
 def test_eager_graph_and_xla_agree(options):
     batch = {name: tf.constant(values) for name, values in batch_of().items()}
     found = []

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.losses.ranking import pointwise
@@ -15,7 +15,6 @@ LOSSES = [pointwise.sigmoid_crossentropy, pointwise.mean_squared_error]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-@settings(deadline=None, max_examples=20)
 @given(batch=row_batches(), normalize=st.sampled_from(["rows", "queries"]))
 def test_value_and_gradient_are_those_of_plain_loops(loss, batch, normalize):
     plain = getattr(reference, loss.__name__)

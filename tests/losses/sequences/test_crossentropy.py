@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.losses.sequences.crossentropy import masked_crossentropy
@@ -13,15 +13,12 @@ from tests.losses.tokens import sequence_batches
 from tests.reference import sequence as reference
 from tests.reference.complex_step import gradient
 
-few = settings(deadline=None, max_examples=15)
-
 
 def reference_total(y, z, mask, weight, **options):
     options = {"smoothing": 0.0, "normalize": "tokens", "from_logits": True} | options
     return reference.masked_crossentropy(y.tolist(), z, mask.tolist(), weight.tolist(), **options)
 
 
-@few
 @given(
     batch=sequence_batches(),
     smoothing=st.sampled_from([0.0, 0.1]),
@@ -52,7 +49,6 @@ def test_value_and_gradient_are_those_of_plain_loops(batch, smoothing, normalize
     assert_same(result, (*total(z), gradient(lambda z: total(z)[0], z)))
 
 
-@few
 @given(batch=sequence_batches(), smoothing=st.sampled_from([0.0, 0.1]))
 def test_what_is_masked_or_padded_is_ignored(batch, smoothing):
     y, z, mask, weight = batch
@@ -129,6 +125,7 @@ def test_keras_agrees_where_its_divisor_does():
     np.testing.assert_allclose(value, loss(y, z), rtol=1e-6)
 
 
+@pytest.mark.slow  # the tests of all losses compile another one by default
 def test_eager_graph_of_unknown_size_and_xla_agree():
     y = np.array([[1, 2, 0], [2, 0, 0]])
     z = np.linspace(-1, 2, 18)[np.random.default_rng(0).permutation(18)].reshape(2, 3, 3)

@@ -15,7 +15,7 @@ SCENARIOS = (
     "kills",
     "kills_of_the_first_day",
     "kills_of_a_rollback",
-    "twice_in_a_row",
+    pytest.param("twice_in_a_row", marks=pytest.mark.slow),
     "broken_disk",
     pytest.param("other_disk_errors", marks=pytest.mark.slow),
     "full_disk",

@@ -72,4 +72,4 @@ class RegistryMachine(RuleBasedStateMachine):
             self.registry.verify("champion")
 
 
-RegistryMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=25)
+RegistryMachine.TestCase.settings = settings(stateful_step_count=25)

@@ -176,13 +176,13 @@ def disk(base, case="dropout unseeded", places=range(46), actions=("kill_before"
 
 
 def some_kills(base):
-    """A few real ones of a light job: of its process, by SIGTERM, on disk."""
-    each = [
-        [("batch_end", 9)],
-        [("batch_end", 6, signal.SIGTERM)],
-        [("disk", 13, "ENOSPC")],
-        [("disk", 20, "kill_after")],
-    ]
+    """Two real ones of a light job: of its process and on disk."""
+    return all_same(base, "light", [[("batch_end", 9)], [("disk", 20, "kill_after")]])
+
+
+def some_endings(base):
+    """Two others of it: by SIGTERM, by a full disk."""
+    each = [[("batch_end", 6, signal.SIGTERM)], [("disk", 13, "ENOSPC")]]
     return all_same(base, "light", each)
 
 

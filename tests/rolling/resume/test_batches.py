@@ -54,7 +54,7 @@ def test_an_element_depends_on_the_seed_and_its_place_alone():
 def test_bad_batches_are_refused(options, match):
     with pytest.raises(ValueError, match=match):
         batches(**options)
-    with pytest.raises(ValueError, match="one entry a row"):
+    with pytest.raises(ValueError, match="one entry per row"):
         resumable_batches(X["features"], Y[:3], seed=1)
     with pytest.raises(ValueError, match="weights without `y`"):
         resumable_batches(X["features"], None, Y, seed=1)

@@ -142,7 +142,14 @@ def same(left, right):
         assert left[part] == right[part]
 
 
-@pytest.mark.parametrize("case", CASES)
+# A plain job is in the tests below, the state of `EarlyStopping` in "best weights".
+MORE_CASES = ("plain", "early stopping")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(c, marks=pytest.mark.slow if c in MORE_CASES else ()) for c in CASES],
+)
 def test_resumed_as_if_never_ended(tmp_path, case):
     model, callbacks, options = CASES[case]
     options = {"job": {"save_freq": 1}, **options}
@@ -153,7 +160,14 @@ def test_resumed_as_if_never_ended(tmp_path, case):
     same(outcome(*fit(tmp_path / "job", model, callbacks(), **options)), whole)
 
 
-@pytest.mark.parametrize("case", ["loss weights", "random", "early stopping"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "random",
+        pytest.param("loss weights", marks=pytest.mark.slow),
+        pytest.param("early stopping", marks=pytest.mark.slow),
+    ],
+)
 def test_resumed_at_the_begin_of_an_epoch(tmp_path, case):
     model, callbacks, options = CASES[case]
     whole = outcome(*fit(tmp_path / "whole", model, callbacks(), **options))
@@ -173,9 +187,14 @@ def test_callbacks_do_decide_in_these_jobs(tmp_path):
     assert len(set(history.history["learning_rate"])) > 1
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a plain job that was left alone ends with."""
+    return outcome(*fit(tmp_path_factory.mktemp("whole")))
+
+
 @pytest.mark.parametrize("event", ["epoch_begin", "epoch_end", "train_end"])
-def test_between_steps_nothing_is_lost(tmp_path, event):
-    whole = outcome(*fit(tmp_path / "whole"))
+def test_between_steps_nothing_is_lost(tmp_path, whole, event):
     with pytest.raises(Crash):
         fit(tmp_path / "job", act=(event, 0 if event == "train_end" else 1, crash))
     same(outcome(*fit(tmp_path / "job")), whole)
@@ -236,8 +255,12 @@ def test_a_stop_in_the_last_step_of_a_resumed_epoch_is_kept(tmp_path):
     ("at_once", "steps", "save_freq", "expected"),
     [
         (2, 6, 3, [(0, 4), (1, 0), (1, 4), (2, 0)]),  # 3 is passed at step 4
-        (3, 4, 1, [(0, 3), (1, 0), (1, 3), (2, 0)]),  # an epoch runs 6 steps
-        (3, 5, 5, [(1, 0), (2, 0)]),  # step 6 is the end of the epoch
+        pytest.param(  # an epoch runs 6 steps
+            *(3, 4, 1, [(0, 3), (1, 0), (1, 3), (2, 0)]), marks=pytest.mark.slow
+        ),
+        pytest.param(  # step 6 is the end of the epoch
+            *(3, 5, 5, [(1, 0), (2, 0)]), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_several_steps_at_once(tmp_path, at_once, steps, save_freq, expected):
@@ -340,8 +363,7 @@ def received():
     ],
     ids=["within an epoch", "at its end", "before its first step", "after the last"],
 )
-def test_sigterm_saves_and_exits(tmp_path, received, at, newest):
-    whole = outcome(*fit(tmp_path / "whole"))
+def test_sigterm_saves_and_exits(tmp_path, whole, received, at, newest):
     with pytest.raises(SystemExit) as raised:
         fit(tmp_path / "job", act=(*at, once(terminate)))
     assert raised.value.code == 143

@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps.rolling import VocabularyMap, warm_start
@@ -41,7 +41,6 @@ def test_moved_special_rows_are_refused():
 TOKENS = st.lists(st.sampled_from("abcdefgh"), unique=True, min_size=1, max_size=6)
 
 
-@settings(max_examples=15)
 @given(old=TOKENS, new=TOKENS, oov=st.integers(1, 2), mask=st.sampled_from([None, "-"]))
 def test_rows_and_slots_follow_their_tokens(old, new, oov, mask):
     source = shop(old, oov=oov, mask=mask)
@@ -89,7 +88,6 @@ def require_partition(report, source, model):
     assert sorted([*taken, *report.dropped]) == all_of(source)
 
 
-@settings(max_examples=20)
 @given(
     source=st.lists(st.sampled_from("abcde"), unique=True, min_size=1),
     model=st.lists(st.sampled_from("abcde"), unique=True, min_size=1),
