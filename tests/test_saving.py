@@ -167,7 +167,7 @@ def test_models_load_and_train_on_in_a_fresh_process(tmp_path):
         assert f"LOGS {expected}" in done.stdout, done.stderr[-2000:]
 
 
-def functional():
+def dense_graph():
     return linear()
 
 
@@ -181,11 +181,11 @@ class Stacked(LossAwareModel):
         return self.dense(inputs)
 
 
-def called():
+def dense_called():
     return Stacked()
 
 
-def sequential():
+def dense_sequence():
     return LossAwareSequential([keras.layers.Dense(1)])
 
 
@@ -194,7 +194,7 @@ def pickled(model):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("build", [functional, called, sequential], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("build", [dense_graph, dense_called, dense_sequence], ids=lambda f: f.__name__)
 def test_a_copy_predicts_and_trains_as_the_model(build, copied):
     model = build()
     model.compile(keras.optimizers.SGD(0.1), loss="mse")
