@@ -194,7 +194,9 @@ def pickled(model):
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled], ids=lambda f: f.__name__)
-@pytest.mark.parametrize("build", [dense_graph, dense_called, dense_sequence], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "build", [dense_graph, dense_called, dense_sequence], ids=lambda f: f.__name__
+)
 def test_a_copy_predicts_and_trains_as_the_model(build, copied):
     model = build()
     model.compile(keras.optimizers.SGD(0.1), loss="mse")
