@@ -1,7 +1,5 @@
 """What holds for every loss, over one list of them all."""
 
-import itertools
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -141,7 +139,7 @@ def test_nothing_valid_is_zero(case):
 
 @every()
 def test_what_is_not_finite_is_not_hidden(case):
-    for row, bad in itertools.product((0, 2, 7), (np.nan, np.inf, -np.inf)):
+    for row, bad in ((0, np.nan), (2, np.inf), (7, -np.inf)):
         for name in case.takes:
             batch = {key: value.copy() for key, value in example(case).items()}
             batch["mask"][:], batch["sample_weight"][:] = True, 1.0
