@@ -380,3 +380,26 @@ def test_what_is_traced_once_is_shared_by_graphs_and_runs_in_xla():
     in_xla = tf.function(lambda values: doubled(values), jit_compile=True)
     assert in_xla(tf.constant([1.0])).numpy().tolist() == [2.0]
     assert traces[-1] == (1,)
+
+
+def test_a_branch_that_is_loaded_when_run_stays_one_call_in_its_graph():
+    def branches(value):
+        tripled = compat.loaded_when_run(lambda: value * 3.0)
+        return tf.cond(value > 0, tripled, lambda: value)
+
+    for value, expected in ((2.0, 6.0), (-2.0, -2.0)):
+        assert float(branches(tf.constant(value))) == expected
+        assert float(tf.function(branches)(tf.constant(value))) == expected
+
+    graph = tf.function(branches).get_concrete_function(tf.TensorSpec(())).graph
+    library = {
+        function.signature.name: function for function in graph.as_graph_def().library.function
+    }
+    kept = [name for name, function in library.items() if function.attr["_noinline"].b]
+    calls = [
+        node.attr["f"].func.name
+        for function in library.values()
+        for node in function.node_def
+        if node.op.endswith("PartitionedCall")
+    ]
+    assert len(kept) == 1 and calls == kept

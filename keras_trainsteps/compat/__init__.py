@@ -14,6 +14,7 @@ from keras_trainsteps.compat.graphs import after as after
 from keras_trainsteps.compat.graphs import after_loss as after_loss
 from keras_trainsteps.compat.graphs import created_outside as created_outside
 from keras_trainsteps.compat.graphs import in_xla as in_xla
+from keras_trainsteps.compat.graphs import loaded_when_run as loaded_when_run
 from keras_trainsteps.compat.graphs import traced_once as traced_once
 from keras_trainsteps.compat.layers import LossLayer as LossLayer
 from keras_trainsteps.compat.layers import as_weight as as_weight

@@ -87,3 +87,15 @@ def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*tensors) if as_it_is else traced(*tensors)
 
     return call
+
+
+def loaded_when_run(function: Callable[[], Any]) -> Callable[[], Any]:
+    """A branch of `tf.cond` that TensorFlow does not prepare before it is taken.
+
+    It builds the operations of both branches into the graph that asks, and optimizes and
+    loads all of them with the first step of each model (seen in 2.21). A branch of many
+    operations that is seldom taken is left a function here. Eagerly it runs as it is.
+    """
+    if tf.executing_eagerly():
+        return function
+    return tf.function(function, autograph=False, experimental_attributes={"_noinline": True})

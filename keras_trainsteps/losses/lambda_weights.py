@@ -233,16 +233,13 @@ class NDCG2(_TopK):
     gains = True
 
     def factor(self, rows: RankingRows) -> PairFactor:
-        def by_distance(i: dict[str, tf.Tensor], j: dict[str, tf.Tensor]) -> tf.Tensor:
-            distance = tf.maximum(tf.abs(i["rank"] - j["rank"]), 1)
-            change = LN_2 / tf.math.log1p(distance) - LN_2 / tf.math.log1p(distance + 1)
-            if self.k is not None:
-                within = tf.minimum(i["rank"], j["rank"]) <= self.k
-                change = tf.where(within, change, 0)
-            return tf.abs(i["gain"] - j["gain"]) * change
-
-        fields = {"gain": _gain_over_best(self, rows), "rank": _rank(rows.y_pred, rows)}
-        return PairFactor(by_distance, fields)
+        rank = _rank(rows.y_pred, rows)
+        fields = {"gain": _gain_over_best(self, rows), "rank": rank}
+        if self.k is None:
+            return PairFactor(_by_distance, fields)
+        # A field and no closure: so the sums are the same for every `k`, and traced once.
+        within = tf.cast(rank <= self.k, tf.float64)
+        return PairFactor(_by_distance_within, {**fields, "within": within})
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps.lambda_weights")
@@ -285,6 +282,16 @@ def _require_ranks(k: Any) -> None:
 
 def _swap(i: dict[str, tf.Tensor], j: dict[str, tf.Tensor]) -> tf.Tensor:
     return tf.abs(i["gain"] - j["gain"]) * tf.abs(i["discount"] - j["discount"])
+
+
+def _by_distance(i: dict[str, tf.Tensor], j: dict[str, tf.Tensor]) -> tf.Tensor:
+    distance = tf.maximum(tf.abs(i["rank"] - j["rank"]), 1)
+    change = LN_2 / tf.math.log1p(distance) - LN_2 / tf.math.log1p(distance + 1)
+    return tf.abs(i["gain"] - j["gain"]) * change
+
+
+def _by_distance_within(i: dict[str, tf.Tensor], j: dict[str, tf.Tensor]) -> tf.Tensor:
+    return _by_distance(i, j) * tf.maximum(i["within"], j["within"])
 
 
 def _rank(key: tf.Tensor, rows: RankingRows) -> tf.Tensor:

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from keras_trainsteps import compat
+
 from .exact import Sums, exact_sums
 from .groups import group_rows
 from .hinge import HingeSums
@@ -89,7 +91,7 @@ def linear_sums(
         return zeros, zeros, tf.zeros_like(rows.score), query, tf.range(num_queries), everything
 
     totals, counts, slope, group, group_query, rest = tf.cond(
-        tf.reduce_any(chosen), by_levels, nothing
+        tf.reduce_any(chosen), compat.loaded_when_run(by_levels), nothing
     )
 
     def with_the_rest() -> Sums:

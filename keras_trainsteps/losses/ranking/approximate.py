@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
-from keras_trainsteps.losses.ranking.segments import order_by
+from keras_trainsteps.losses.ranking.segments import order_by, places
 from keras_trainsteps.losses.ranking.soft_ranks import soft_ranks
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, require_choice, require_positive
@@ -176,7 +176,7 @@ def _soft_ranks(batch: Lists, temperature: float) -> tf.Tensor:
 def _best_ranks(batch: Lists, gain: tf.Tensor) -> tf.Tensor:
     """Each row's rank, from 1, in its query's descending order of gain."""
     order = order_by(batch.query, -gain)
-    place = tf.argsort(order)
+    place = places(order)
     first = tf.math.unsorted_segment_min(place, batch.query, batch.num_queries)
     return tf.cast(place - batch.at_rows(first) + 1, tf.float64)
 

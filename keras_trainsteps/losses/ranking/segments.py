@@ -52,6 +52,12 @@ def order_by(*keys: tf.Tensor) -> tf.Tensor:
     return order
 
 
+def places(order: tf.Tensor) -> tf.Tensor:
+    """For each row its place in `order`, an order of all rows."""
+    shape = tf.shape(order)
+    return tf.scatter_nd(tf.expand_dims(order, 1), tf.range(shape[0]), shape)
+
+
 def last_row_of_run(*keys: tf.Tensor) -> tf.Tensor:
     """For each row the last row of its run of equal keys, as an index; int32."""
     rows = tf.shape(keys[0])[0]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.losses.ranking.segments import last_row_of_run, take
+from keras_trainsteps.losses.ranking.segments import last_row_of_run, places, take
 from keras_trainsteps.validation import as_float
 
 BLOCK = 128  # rows that are compared with their queries' rows at a time
@@ -28,7 +28,7 @@ def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Te
         temperature: Width of the sigmoid, above 0.
     """
     order = tf.argsort(query, stable=True)
-    place = tf.argsort(order)
+    place = places(order)
     query = tf.gather(query, order)
 
     width = as_float(temperature, scores.dtype)
