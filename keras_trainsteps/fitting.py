@@ -115,7 +115,7 @@ class Training:
         plan: What is decided before the first batch, once it is.
         added: The layers of added terms, of the model and of those inside it.
         call_metrics: What `call` has passed to `add_metric` in its last forward pass.
-        waits: Whether a step is held back until its batch is there.
+        waits: The kinds of step, training or not, held back until their batch is there.
         config_was_read: Whether the config was read since the build config was.
     """
 
@@ -129,18 +129,18 @@ class Training:
         self.plan: Plan | None = None
         self.added: list[Any] = []
         self.call_metrics: dict[str, tf.Tensor] = {}
-        self.waits = False
+        self.waits: set[bool] = set()
         self.config_was_read = False
 
 
 @contextlib.contextmanager
 def fit_running(log: Log) -> Iterator[None]:
     """Marks that `fit` runs."""
-    log.fitting = True
+    before, log.fitting = log.fitting, True
     try:
         yield
     finally:
-        log.fitting = False
+        log.fitting = before
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
 """`LossAwareModel`: a Keras model whose losses see the whole batch.
 
-Every method of Keras that works differently here stands in this file, once, in the order
-in which Keras calls them. What a batch goes through is in `step/`.
+Every public method of Keras that works differently here stands in this file, once, in the
+order in which Keras calls them; private ones are in `compat.Model`. What a batch goes through
+is in `step/`.
 """
 
 from __future__ import annotations
@@ -329,6 +330,7 @@ class LossAwareModel(compat.Model):
         training.side_inputs = training.metric_side_inputs | losses.side_inputs
         training.readers = fitting.QueryReaders(losses.objects, given)
         self._forget_plan()
+        training.log.trains_own_loss = False
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as the saved one was."""
@@ -374,7 +376,7 @@ class LossAwareModel(compat.Model):
         if self.built:
             for layer in additions.all_terms_of(self):
                 layer.bind()
-        self._hold_back_steps(x)
+        self._hold_back_steps(x, training=True)
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # Keras warns of its own default
         with fitting.fit_running(self._training.log):
@@ -407,7 +409,7 @@ class LossAwareModel(compat.Model):
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
         self._training.readers.require_evaluate(x, batch_size)
-        self._hold_back_steps(x)
+        self._hold_back_steps(x, training=False)
         with self._epoch_kept(unless=compat.is_evaluation_of_fit()):
             # fmt: off
             return super().evaluate(
@@ -492,14 +494,15 @@ class LossAwareModel(compat.Model):
         """One optimizer step on a batch.
 
         A subclass may override it, and `test_step`, to do more around `super().train_step`
-        or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch:
-        a value of one batch, or the result of a metric that the step has not updated. A
-        number given to a `Mean` of the model weighs as the rows of its batch.
+        or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch: a
+        value of one batch where that can be seen, or a loss that was not logged; results of
+        other metrics that the step has not updated are left out. A number given to a `Mean`
+        of the model weighs as the rows of its batch.
         """
         plan, batch = self._plan, Batch.of(data)
-        with plan.running(batch, training=True):
+        with plan.running(batch, training=True) as step:
             with tf.GradientTape() as tape:
-                y_pred = self._forward(batch.x, training=True)
+                y_pred = step.y_pred = self._forward(batch.x, training=True)
                 losses = plan.losses(batch, y_pred, training=True)
                 plan.log.track(losses, training=True)
                 loss = self.optimizer.scale_loss(losses.loss) if self.optimizer else losses.loss
@@ -510,8 +513,8 @@ class LossAwareModel(compat.Model):
         """The losses and metrics of a batch, without a step."""
         plan, batch = self._plan, Batch.of(data)
         own_steps.require_loss_of_training(plan.log)
-        with plan.running(batch, training=False):
-            y_pred = self._forward(batch.x, training=False)
+        with plan.running(batch, training=False) as step:
+            y_pred = step.y_pred = self._forward(batch.x, training=False)
             losses = plan.losses(batch, y_pred, training=False)
             plan.log.track(losses, training=False)
             return self._logs(batch, y_pred)
@@ -678,7 +681,7 @@ class LossAwareModel(compat.Model):
         weigh_by_rows([metric for metric in self.metrics if id(metric) not in by_layers])
         if cls.train_step is LossAwareModel.train_step:
             names.require_metrics(self._own_metric_names())
-        training.log.taken = names.RESERVED | training.metric_names | self._own_metric_names()
+        training.log.taken = names.RESERVED | self._metric_names()
         training.added = additions.all_terms_of(self)
         training.losses.shares_targets = fills_hook
         output_names = getattr(self, "output_names", None)
@@ -688,11 +691,11 @@ class LossAwareModel(compat.Model):
             side_inputs=frozenset(self.side_inputs) | training.side_inputs,
             compiled=training.losses,
             hook=self.compute_losses if fills_hook else None,
-            added=functools.partial(added_of, self, training.added, training.call_metrics),
+            added=functools.partial(added_of, self, training.added, self._call_metrics()),
             losses_of_calls=functools.partial(compat.losses_of_calls, self),
             own_loss=self.compute_loss if own_loss else None,
             output_names=output_names,
-            waits=training.waits and self.steps_per_execution == 1,
+            waits=frozenset(training.waits if self.steps_per_execution == 1 else ()),
             log=training.log,
         )
 
@@ -727,6 +730,21 @@ class LossAwareModel(compat.Model):
             single=isinstance(self, keras.Sequential),
         )
 
+    def _call_metrics(self) -> list[dict[str, tf.Tensor]]:
+        """Where this model, and those inside it, put what `call` passes to `add_metric`."""
+        inner = [one for one in compat.sublayers(self) if isinstance(one, LossAwareModel)]
+        return [model._training.call_metrics for model in (self, *inner)]
+
+    def _metric_names(self) -> set[str]:
+        """What metrics are logged under: with the name of their output where there are more."""
+        compiled = self._training.metric_names
+        if not (self.built and isinstance(self, compat.functional_class())):
+            return self._own_metric_names() | compiled
+        paths = keras.tree.flatten_with_path(self.output)
+        outputs = [*self.output_names, *("/".join(map(str, path)) for path, _ in paths)]
+        by_output = {f"{output}_{name}" for output in outputs for name in compiled}
+        return self._own_metric_names() | compiled | (by_output if len(paths) > 1 else set())
+
     def _own_metric_names(self) -> set[str]:
         """Names of the metrics that belong to the model and its layers."""
         tracker = compat.loss_tracker(self)
@@ -737,12 +755,13 @@ class LossAwareModel(compat.Model):
             return contextlib.nullcontext()
         return fitting.epoch_kept(self, self._training.log)
 
-    def _hold_back_steps(self, x: Any) -> None:
-        """Traces steps anew, each held back until its batch is there, once that is needed."""
-        training = self._training
-        if not training.waits and not compat.length_is_known(x):
-            training.waits, training.plan = True, None
-            self.train_function = self.test_function = None
+    def _hold_back_steps(self, x: Any, *, training: bool) -> None:
+        """Traces a kind of step anew, held back until its batch is there, once that is needed."""
+        waits = self._training.waits
+        if training not in waits and not compat.length_is_known(x):
+            waits.add(training)
+            self._training.plan = None
+            setattr(self, "train_function" if training else "test_function", None)
 
     def _forget_function(self, name: str) -> None:
         """Traces a kind of step anew, after one that failed."""
@@ -754,7 +773,8 @@ class LossAwareModel(compat.Model):
         self._training.plan = None
         self.train_function = self.test_function = self.predict_function = None
         if self.compiled:
-            self._training.log = Log()
+            before, self._training.log = self._training.log, Log()
+            self._training.log.trains_own_loss = before.trains_own_loss
             compat.set_loss_tracker(self, self._training.log.loss)
 
 

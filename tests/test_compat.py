@@ -402,4 +402,5 @@ def test_a_branch_that_is_loaded_when_run_stays_one_call_in_its_graph():
         for node in function.node_def
         if node.op.endswith("PartitionedCall")
     ]
-    assert len(kept) == 1 and calls == kept
+    assert len(kept) == 1
+    assert calls == kept

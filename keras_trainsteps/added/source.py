@@ -16,7 +16,7 @@ from keras_trainsteps.step.terms import LossTerm, StepTerm, as_loss, loss_name
 def added_of(
     model: keras.Model,
     layers: Iterable[AddedTerms],
-    call_metrics: dict[str, tf.Tensor],
+    call_metrics: Iterable[dict[str, tf.Tensor]],
     rows: tf.Tensor,
 ) -> Added:
     """From what `model.losses` holds, its layers of added terms, and its last `call`."""
@@ -31,8 +31,10 @@ def added_of(
         terms.append(
             StepTerm(name, LossTerm(value * counted, counted), value, True, None, "added")
         )
-    metrics = {name: _mean(value, rows) for name, value in call_metrics.items()}
-    call_metrics.clear()
+    metrics: dict[str, LossTerm] = {}
+    for of_model in call_metrics:
+        metrics |= {name: _mean(value, rows) for name, value in of_model.items()}
+        of_model.clear()
     weights: dict[str, tf.Tensor] = {}
     logged: set[str] = set()
     for layer in layers:

@@ -103,9 +103,11 @@ def _require_kept(
     flat = {name: value for name, value in flat.items() if name not in log.unlogged}
     if own.num_replicas > 1:  # only a step that calls that of the library is allowed
         return flat
-    untouched = before.untouched(model.metrics)
+    known = log.updated_by_hand.setdefault(step, set())
+    known |= {metric.name for metric in model.metrics} - before.untouched(model.metrics)
+    untouched = {metric.name for metric in model.metrics} - known
     for name, value in list(flat.items()):
-        if is_of_batch_alone(value, batch, any_updated=before.any_updated(model.metrics)):
+        if is_of_batch_alone(value, batch, any_updated=bool(known)):
             raise TypeError(
                 f"`{step}` must return results of the metrics in `metrics`, which are kept "
                 f"over an epoch. Received: under {name!r} a value of one batch, for which "

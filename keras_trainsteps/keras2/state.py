@@ -35,10 +35,6 @@ class StateBefore:
         updated = {metric.name for metric in metrics if self._is_updated(metric)}
         return {metric.name for metric in metrics} - updated
 
-    def any_updated(self, metrics: Iterable[keras.metrics.Metric]) -> bool:
-        """Whether the step has updated a metric at all."""
-        return any(self._is_updated(metric) for metric in metrics)
-
     def _is_updated(self, metric: keras.metrics.Metric) -> bool:
         if all(metric is not known for known in self._known):
             return True
@@ -63,8 +59,8 @@ def is_of_batch_alone(value: Any, batch: Batch, *, any_updated: bool) -> bool:
         return False
     if tf.executing_eagerly():
         return not any_updated
-    leaves = [leaf for leaf in keras.tree.flatten(tuple(batch)) if tf.is_tensor(leaf)]
-    return _reaches(value, {id(leaf.op) for leaf in leaves})
+    leaves = tf.nest.flatten(tuple(batch), expand_composites=True)
+    return _reaches(value, {id(leaf.op) for leaf in leaves if tf.is_tensor(leaf)})
 
 
 def _reaches(tensor: tf.Tensor, ends: set[int]) -> bool:

@@ -104,8 +104,13 @@ class CompiledLosses:
         return terms
 
     def expect(self, y_pred: Any, output_names: Sequence[str] | None) -> None:
-        """Decides ahead for outputs like these, targets to match and no weights."""
+        """Decides ahead for outputs like these, targets to match and no weights.
+
+        Raises:
+            ValueError: For losses of outputs that the model does not have.
+        """
         if self.loss is not None:
+            Outputs(_places(y_pred), output_names).reads(self.loss)
             with contextlib.suppress(ValueError):  # of other targets: said with the first batch
                 self._routes_of((y_pred, y_pred, None), output_names)
 
@@ -133,7 +138,11 @@ class CompiledLosses:
             by_output = [
                 outputs.aligned(y, "`y`", reads, shared=self.shares_targets),
                 outputs.aligned(
-                    sample_weight, "`sample_weight`", reads, shared=self.shares_targets
+                    sample_weight,
+                    "`sample_weight`",
+                    reads,
+                    shared=self.shares_targets,
+                    one_for_all=True,
                 ),
             ]
             read = [

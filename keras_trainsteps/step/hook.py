@@ -83,6 +83,9 @@ def _row_weight(sample_weight: Any) -> tf.Tensor | None:
 def _require_one_shape(y: Any, y_pred: Any) -> None:
     """Refuses `(rows,)` beside `(rows, 1)`, whose difference has shape `(rows, rows)`."""
     targets, outputs = keras.tree.flatten(y), keras.tree.flatten(y_pred)
+    paths = [[path for path, _ in keras.tree.flatten_with_path(each)] for each in (y, y_pred)]
+    if len(targets) == len(outputs) > 1 and paths[0] != paths[1]:
+        return  # by name: which belongs to which is for the hook to say
     if len(targets) != len(outputs):  # several targets of one output: ids may be among them
         targets = [t for t in targets if t is not None and t.dtype.is_floating]
         outputs = outputs * len(targets) if len(outputs) == 1 else []

@@ -21,21 +21,21 @@ class Log:
 
     A plain object: Keras neither saves it nor takes its trackers for model state.
 
-    Args:
-        taken: The names that no term may have.
-
     Attributes:
+        taken: The names that no term may have.
+        own: The trackers of terms with a denominator of their own.
         loss: The tracker of the loss.
         trackers: The other trackers, by name.
         weights: The loss weight of each term, by name.
         training: Whether the step that ran last trains.
         epoch_runs: Whether a step has run since the last look at the end of an epoch.
         fitting: Whether `fit` runs.
+        updated_by_hand: The metrics that each step of a subclass has updated so far.
         trains_own_loss: Whether a `train_step` of a subclass trains on a loss of its own.
     """
 
-    def __init__(self, taken: Set[str] = names.RESERVED) -> None:
-        self.taken = taken
+    def __init__(self) -> None:
+        self.taken: Set[str] = names.RESERVED
         self.trackers: dict[str, TermTracker] = {}
         self.own: list[TermTracker] = []
         self.loss = TotalLoss(self.own, self)
@@ -44,6 +44,7 @@ class Log:
         self.epoch_runs = False
         self.fitting = False
         self.trains_own_loss = False
+        self.updated_by_hand: dict[str, set[str]] = {}
         self._hidden: set[str] = set()
         self._names: dict[bool, tuple[str, ...]] = {}
         self._warned: set[str] = set()
@@ -78,6 +79,8 @@ class Log:
         if new:
             self.trackers |= new_trackers(new)
             self.own += [self.trackers[name] for name in new if self.trackers[name].is_own]
+        parts = {names.weighted(name) for name in terms if self.trackers[name].varies}
+        names.require_parts_free(parts, self.taken | set(logged))
         if losses.is_single:
             self._hidden |= set(terms)
         self.weights.update({name: term.weight for name, term in terms.items()})

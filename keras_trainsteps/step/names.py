@@ -58,6 +58,16 @@ def require_distinct(losses: Losses, taken: Set[str]) -> None:
             )
 
 
+def require_parts_free(parts: Set[str], taken: Set[str]) -> None:
+    """Refuses names under which parts of the loss are logged, where something else has them."""
+    clashing = sorted(parts & taken)
+    if clashing:
+        raise ValueError(
+            "The part of a term whose weight varies is logged under the term's name and "
+            f"'_weighted'. Received: {clashing}, which something else is logged under. Rename it."
+        )
+
+
 def for_added(name: str | None, others: Set[str]) -> str:
     """The name of what `add_loss` or `add_metric` adds to `others`; one is made for `None`."""
     taken = RESERVED | others

@@ -122,13 +122,20 @@ class Outputs:
         return found
 
     def aligned(
-        self, given: Places, what: str, reads: Sequence[Read], *, shared: bool = False
+        self,
+        given: Places,
+        what: str,
+        reads: Sequence[Read],
+        *,
+        shared: bool = False,
+        one_for_all: bool = False,
     ) -> list[int | None]:
         """For each output its target or weight: a place among the flat ones, or `None`.
 
         Args:
             given: The structure of targets or weights.
             what: What it is called in errors.
+            one_for_all: Whether a single one is that of all outputs.
             shared: Whether something else may read entries that are of no output.
             reads: The losses: where fewer are given than there are outputs, they are of
                 the outputs with a loss.
@@ -137,7 +144,7 @@ class Outputs:
             ValueError: For names that no output has, or another number.
         """
         outputs = self.each
-        if not keras.tree.is_nested(given) and what == "`sample_weight`":
+        if one_for_all and not keras.tree.is_nested(given):
             return [given] * len(outputs)
         if given is None:
             return [None] * len(outputs)
@@ -170,7 +177,8 @@ class Outputs:
             if keras.tree.is_nested(entry):
                 entry = None
             found.append(entry)
-            used |= set() if entry is None else {entry}
+            if entry is not None:
+                used.add(entry)
         left = [
             "/".join(map(str, path))
             for path, place in keras.tree.flatten_with_path(given)

@@ -49,7 +49,7 @@ class Plan(NamedTuple):
         losses_of_calls: Gives what layers have added in calls so far, those of the hook too.
         own_loss: A subclass's own `compute_loss`, instead of all three.
         output_names: What the model calls its outputs.
-        waits: Whether a step is held back until its batch is there.
+        waits: The kinds of step, training or not, held back until their batch is there.
         log: Where the losses of batches are entered.
     """
 
@@ -60,13 +60,13 @@ class Plan(NamedTuple):
     losses_of_calls: Callable[[], list[tf.Tensor]]
     own_loss: Callable[..., tf.Tensor] | None
     output_names: Sequence[str] | None
-    waits: bool
+    waits: frozenset[bool]
     log: Log
 
     def running(self, batch: Batch, *, training: bool, by_hand: bool = False) -> Running:
         """A step on `batch`: nothing of it runs before the checks, and the batch, are there."""
         needed: list[Any] = checks.of_batch(batch, self.side_inputs, weights=not by_hand)
-        if self.waits:
+        if training in self.waits:
             needed += batch
         self.log.training = training
         held_back = compat.after(needed) if needed else None
@@ -85,9 +85,11 @@ class Plan(NamedTuple):
         added = self.added(shape["rows"])
         regularization = list(added.regularization)
         if self.hook is not None:
-            before = self.losses_of_calls()
+            # Several replicas share the layers: what is new may be another's.
+            alone = shape["num_replicas"] == 1
+            before = self.losses_of_calls() if alone else []
             terms += hook_terms(self.hook, batch, y_pred, shape["rows"], training)
-            regularization += _new_of(self.losses_of_calls(), before)
+            regularization += _new_of(self.losses_of_calls(), before) if alone else []
         terms = self.compiled.weights.given_to([*terms, *added.terms], self.compiled.output_names)
         terms = _times(added.weights, terms)
         return total.total(

@@ -21,13 +21,14 @@ class Running:
 
     Args:
         x: The `x` of its batch, side inputs included.
-        rows: Gives the number of rows of the batch.
+        rows: Gives the number of rows of the batch, told its output.
         owner: Whose step it is: the log of a model.
         by_hand: Whether a subclass wrote the step itself.
         num_replicas: How many replicas run it in parallel.
         inside: What else is entered with it.
 
     Attributes:
+        y_pred: Output of the network, once it is there.
         called: What of the library a step written by hand has called so far.
         counted: The terms in its loss that have a count of their own.
     """
@@ -35,7 +36,7 @@ class Running:
     def __init__(
         self,
         x: Any,
-        rows: Callable[[], tf.Tensor] | None = None,
+        rows: Callable[[Any], tf.Tensor] | None = None,
         owner: Any = None,
         by_hand: bool = False,
         num_replicas: int = 1,
@@ -43,16 +44,17 @@ class Running:
     ) -> None:
         self.x, self.rows, self.owner, self.by_hand = x, rows, owner, by_hand
         self.num_replicas = num_replicas
+        self.y_pred: Any = None
         self.called: set[str] = set()
         self.counted: tuple[str, ...] = ()
         self._inside = inside or contextlib.nullcontext()
 
     def __enter__(self) -> Running:
+        self._inside.__enter__()
         self._around: Running | None = getattr(_thread, "step", None)
         if self._around is not None and self._around.owner is self.owner:
             self._around.called.add("step")
         _thread.step = self
-        self._inside.__enter__()
         return self
 
     def __exit__(

@@ -179,7 +179,7 @@ def _as_tensor(name: str, returned: Any) -> tf.Tensor:
         values = tf.convert_to_tensor(returned)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"Loss term {name!r} must be a `LossTerm`, a tensor of one value a row, or a "
+            f"Loss term {name!r} must be a `LossTerm`, a tensor of one value per row, or a "
             f"scalar. Received: {type(returned).__name__}."
         ) from error
     if not values.dtype.is_floating:

@@ -138,6 +138,10 @@ class MeanByRows(keras.metrics.Mean):
         )
 
 
+# It is shown and saved as what the user made.
+MeanByRows.__module__, MeanByRows.__name__ = "keras.metrics", "Mean"
+
+
 def weigh_by_rows(metrics: list[keras.metrics.Metric]) -> None:
     """Turns each plain `Mean` among these metrics of a model into a `MeanByRows`."""
     for metric in metrics:
@@ -185,4 +189,6 @@ def track(losses: Losses, loss: TotalLoss, trackers: Mapping[str, TermTracker]) 
 def _rows_for(values: tf.Tensor, weight: Any, step: running.Running | None) -> Any:
     """The weight of `values`: as given, or the rows of the running batch for a number."""
     is_number = weight is None and values.shape.rank == 0
-    return step.rows() if is_number and step is not None and step.rows is not None else weight
+    if not is_number or step is None or step.rows is None:
+        return weight
+    return step.rows(step.y_pred)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -58,8 +58,8 @@ class LossWeights:
                 weight = entry_of(given, output) if weight is None else weight
                 number = on_output.get(output.path, 0)
                 on_output[output.path] = number + 1
-                weights.append(weight[number] if isinstance(weight, (list, tuple)) else weight)
-            return weights
+                weights.append((output.path, number, weight))
+            return [self._of_number(*each, on_output) for each in weights]
         if not keras.tree.is_nested(given):
             return [given] * len(names)
         flat = keras.tree.flatten(given)
@@ -73,6 +73,19 @@ class LossWeights:
             f"Received: {len(flat)} weights for {len(names)} losses."
         )
 
+    def _of_number(
+        self, path: Any, number: int, weight: Any, on_output: Mapping[Any, int]
+    ) -> Any:
+        """The weight of one of the losses on an output, from that of all of them."""
+        if not isinstance(weight, (list, tuple)):
+            return weight
+        if len(weight) != on_output[path]:
+            raise ValueError(
+                "`loss_weights` must match the number of losses. "
+                f"Received: {len(weight)} weights for {on_output[path]} losses on one output."
+            )
+        return weight[number]
+
     def given_to(self, terms: Iterable[StepTerm], output_names: Iterable[str]) -> list[StepTerm]:
         """The terms with their weights; those of `compile` have theirs already.
 
@@ -85,7 +98,7 @@ class LossWeights:
         names = [term.name for term in terms]
         if isinstance(self.given, Mapping):
             known = {*names, *(name.removesuffix("_loss") for name in names), *output_names}
-            unknown = [name for name in self.given if name not in known]
+            unknown = [name for name in _names_in(self.given) if name not in known]
             if unknown:
                 raise ValueError(
                     "`loss_weights` must name terms or outputs. "
@@ -100,3 +113,12 @@ class LossWeights:
             term if term.source == "compile" else term._replace(weight=self.of_term(term.name))
             for term in terms
         ]
+
+
+def _names_in(given: Mapping[str, Any]) -> Iterator[str]:
+    """The names in a dict of weights, those in a dict inside it by their path."""
+    for name, weight in given.items():
+        if isinstance(weight, Mapping):
+            yield from (f"{name}/{inner}" for inner in _names_in(weight))
+        else:
+            yield name

@@ -11,6 +11,7 @@ def found():
     return rolling_co2.run(updates=7)
 
 
+@pytest.mark.slow
 def test_rolling_beats_train_once_on_weeks_not_seen(found):
     # Over all 17 updates: 0.58 ppm rolling, 0.87 trained once, 1.44 without growth.
     assert found.mean_error("rolling") < 0.85 * found.mean_error("train once")
@@ -30,6 +31,7 @@ def test_nothing_of_the_weeks_judged_is_known_before():
         assert window.last == str(dates[-53].date())  # its year ahead ends in week `now`
 
 
+@pytest.mark.slow
 def test_the_picture(found, tmp_path):
     from keras_trainsteps.examples.rolling_co2_plot import draw
 

@@ -242,7 +242,12 @@ def few_or_many(where=lambda case: True):
 
 def some_to_compile(name):
     """Losses of unlike code, for what takes seconds a loss."""
-    return name in {"pairwise_logistic", "list_mle", "masked_crossentropy", "multi_similarity"}
+    return name in {
+        "pairwise_mean_squared_error",
+        "list_mle",
+        "masked_crossentropy",
+        "multi_similarity",
+    }
 
 
 def one_of_each(name):

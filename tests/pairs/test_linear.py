@@ -119,6 +119,7 @@ def test_methods_agree(kernel, pairs, method):
 
 
 @pytest.mark.parametrize("pairs", ["preference", "all"])
+@pytest.mark.slow
 def test_rows_far_apart_take_no_more_memory_than_the_exact_path(pairs):
     y_true, y_pred, query, number, weight = batch("graded", "normal", 2500, tf.float32)
     arrays = y_true, 1e9 * y_pred, query, number, weight

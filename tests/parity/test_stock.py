@@ -64,7 +64,12 @@ def train(build, cls, loss, **options):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"steps_per_execution": 4}, {"run_eagerly": True}, {"jit_compile": True}],
+    [
+        {},
+        {"steps_per_execution": 4},
+        {"run_eagerly": True},
+        pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
+    ],
     ids=["graph", "4 steps per execution", "eager", "xla"],
 )
 def test_hook_and_compiled_loss_equal_stock_to_the_bit(options):

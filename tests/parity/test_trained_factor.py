@@ -177,6 +177,7 @@ def stable():
     return Model(inputs, Dense(2, name="dense3")(x))
 
 
+@pytest.mark.slow
 def test_a_bounded_factor_settles():
     model = stable()
     coefficient = TrainableCoefficient(1.0, bounds=(0.01, 10.0))
@@ -193,6 +194,7 @@ def test_a_bounded_factor_settles():
     assert history["mse_loss"][-1] < 2 * variance
 
 
+@pytest.mark.slow
 def test_uncertainty_weighting_settles():
     model = stable()
     penalty = WeightPenalty(sum_of_norms, weights=["dense1/kernel", "dense2/kernel"])

@@ -22,6 +22,7 @@ def run(tmp_path, *suites):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_jobs_that_are_killed_end_as_if_never_killed(tmp_path):
     # One process for all: TensorFlow is imported once, each job is a fork of it.
     assert run(tmp_path, "some_kills", "two_trainers")["some_kills"] == 2

@@ -177,6 +177,7 @@ def test_resumed_at_the_begin_of_an_epoch(tmp_path, case):
     same(outcome(*fit(tmp_path / "job", model, callbacks(), **options)), whole)
 
 
+@pytest.mark.slow
 def test_callbacks_do_decide_in_these_jobs(tmp_path):
     for case, epochs in (("early stopping", [0, 1]), ("best weights", [0, 1])):
         model, callbacks, options = CASES[case]
@@ -200,6 +201,7 @@ def test_between_steps_nothing_is_lost(tmp_path, whole, event):
     same(outcome(*fit(tmp_path / "job")), whole)
 
 
+@pytest.mark.slow
 def test_ended_again_and_again_in_one_epoch(tmp_path):
     options = {"job": {"save_freq": 1}, "data": batches(batch_size=1), "epochs": 2}
     whole = outcome(*fit(tmp_path / "whole", **options))
@@ -318,6 +320,7 @@ def test_fewer_epochs_than_are_begun_train_and_save_nothing(tmp_path):
     same(outcome(*fit(tmp_path / "job", job=job)), whole)
 
 
+@pytest.mark.slow
 def test_the_next_fit_of_the_model_is_a_normal_one(tmp_path):
     with pytest.raises(Crash):
         fit(tmp_path, act=("batch_end", 3, crash))
