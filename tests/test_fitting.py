@@ -12,6 +12,7 @@ from tests.toy import (
     MAE,
     MSE,
     ROWS,
+    SQUARES,
     SUMS,
     WEIGHTS,
     X,
@@ -159,3 +160,49 @@ def test_errors_of_tensorflow_pass_through(method):
     model = still(network(hooked(hook)))
     with pytest.raises(tf.errors.InvalidArgumentError, match="too small"):
         getattr(model, method)(X, Y, batch_size=BATCH, verbose=0)
+
+
+def of_unknown_length(kind):
+    if kind == "dataset":
+        return tf.data.Dataset.from_tensor_slices((X, Y)).filter(lambda *_: True).batch(4)
+    return ((X[rows], Y[rows]) for rows in [slice(0, 4), slice(4, 8), slice(8, 10)] * 9)
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+@pytest.mark.parametrize("kind", ["dataset", "generator"])
+def test_validation_data_of_unknown_length_leave_the_training_alone(kind):
+    options = {"validation_steps": 3} if kind == "generator" else {}
+    data = of_unknown_length(kind)
+    history = fit(still(network(), loss="mse"), epochs=3, validation_data=data, **options)
+    assert history["loss"] == [close(MSE)] * 3
+    assert history["val_loss"][0] == close(MSE)  # a generator goes on where it was
+    assert len(history["val_loss"]) == 3
+
+
+@pytest.mark.filterwarnings("ignore:Your input ran out of data:UserWarning")
+def test_evaluation_of_unknown_length_between_batches_leaves_the_training_alone():
+    model = still(network(), loss="mse")
+    found = []
+    evaluates = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: found.append(
+            model.evaluate(of_unknown_length("dataset"), verbose=0)
+        )
+    )
+    assert fit(model, callbacks=[evaluates]) == {"loss": [close(MSE)]}
+    assert found == [close(MSE)] * 3
+
+
+def test_a_fit_within_fit_leaves_the_rest_of_the_outer_one_a_fit():
+    model = still(network(), loss="mse")
+
+    class Inner(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            model.fit(X[:4], Y[:4], verbose=0)
+
+        def on_train_batch_end(self, batch, logs=None):
+            model.evaluate(X[:4], Y[:4], verbose=0)
+            with pytest.raises(ValueError, match="before or after `fit`"):
+                model.add_loss(1.0)
+
+    both = (SQUARES[:4].sum() + SQUARES.sum()) / 14  # Keras does not start anew in between
+    assert fit(model, callbacks=[Inner()]) == {"loss": [close(both)]}

@@ -397,3 +397,18 @@ def test_a_metric_of_the_forward_pass_is_added_within_call(run_eagerly):
     }
     for name, value in expected.items():
         assert history[name] == history[f"val_{name}"] == [pytest.approx(value, rel=1e-6)]
+
+
+def test_a_metric_added_in_the_call_of_an_inner_model_is_logged():
+    class Inner(LossAwareModel):
+        def call(self, inputs):
+            self.add_metric(keras.ops.max(inputs), name="largest")
+            self.add_loss(keras.ops.mean(inputs), name="mean")
+            return inputs
+
+    inputs = keras.Input((3,))
+    model = LossAwareModel(inputs, keras.layers.Dense(1)(Inner()(inputs)))
+    model.compile("sgd", loss="mse")
+    logs = model.evaluate(X, Y, verbose=0, batch_size=10, return_dict=True)
+    assert logs["largest"] == pytest.approx(X.max(), rel=1e-6)
+    assert logs["mean"] == pytest.approx(X.mean(), rel=1e-5)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_trainsteps import LossAwareModel
-from tests.toy import BATCHES, MAE, MSE, X, Y, close, dense, fit, network, still
+from tests.toy import ABSOLUTE, BATCHES, MAE, MSE, X, Y, close, dense, fit, network, still
 
 
 class Absolute(LossAwareModel):
@@ -285,3 +285,45 @@ def test_a_tracker_of_the_other_kind_of_step_is_left_out_of_the_logs():
     history = fit(still(network(Both), loss="mse"), validation_data=(X, Y))
     assert sorted(history) == ["largest", "loss", "val_loss"]
     assert history["val_loss"] == [close(MSE)]
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+def test_a_metric_that_the_last_batch_leaves_as_it_was_stays_in_the_logs(run_eagerly):
+    class Counted(LossTracker):
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.large = keras.metrics.Sum(name="large")
+
+        def finish(self, loss):
+            self.large.update_state(ops.cast(loss < threshold, "float32"))
+            return {"loss": self.loss_tracker.result(), "large": self.large.result()}
+
+    by_batch = [np.mean(ABSOLUTE[batch]) for batch in BATCHES]
+    threshold = by_batch[-1] - 1e-3  # so that the last batch counts nothing
+    history = fit(still(network(Counted), run_eagerly=run_eagerly))
+    assert history["large"] == [float(sum(value < threshold for value in by_batch))]
+
+
+def test_a_step_by_hand_takes_ragged_batches():
+    class Ragged(LossTracker):
+        def train_step(self, data):
+            x, y = data
+            loss = ops.mean(ops.abs(y - self(x.to_tensor(), training=True)))
+            self.loss_tracker.update_state(loss)
+            return {"loss": self.loss_tracker.result()}
+
+    rows = tf.ragged.constant([[1.0, 2.0, 3.0], [1.0, 1.0, 1.0]])
+    data = tf.data.Dataset.from_tensors((rows, tf.zeros((2, 1))))
+    history = still(network(Ragged)).fit(data, verbose=0).history
+    assert history["loss"] == [close((6 + 3) / 2)]
+
+
+def test_adding_a_loss_does_not_make_another_loss_of_validation_right():
+    class Own(LossTracker):
+        test_step = LossAwareModel.test_step
+
+    model = still(network(Own), loss="mse")
+    fit(model)
+    model.add_loss(1.0, name="one")
+    with pytest.raises(ValueError, match="`test_step` must be overridden"):
+        model.evaluate(X, Y, verbose=0)

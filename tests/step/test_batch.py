@@ -6,8 +6,8 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from keras_trainsteps import metrics
-from tests.toy import BATCHES, SQUARES, X, Y, close, evaluate, hooked, network, still
+from keras_trainsteps import LossAwareModel, metrics
+from tests.toy import BATCHES, SQUARES, SUMS, X, Y, close, evaluate, hooked, network, still
 
 
 def test_a_scalar_target_does_not_count_as_rows():
@@ -74,3 +74,34 @@ def test_a_column_of_one_row_is_no_matrix_of_all_rows():
     model = still(hooked(hook)(inputs, keras.layers.Identity()(inputs)), run_eagerly=True)
     logs = evaluate(model, X[:1], np.zeros((1, 3)))
     assert logs["column"] == close(np.mean(X[0].astype("float64") ** 2))
+
+
+def test_a_mean_weighs_as_the_rows_of_the_output_where_there_are_no_targets():
+    class Tracked(LossAwareModel):
+        side_inputs = ("a",)
+
+        def __init__(self, *args, **kwargs):
+            super().__init__(*args, **kwargs)
+            self.largest = keras.metrics.Mean(name="largest")
+
+        def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+            self.largest.update_state(keras.ops.max(y_pred))
+            return {"size": keras.ops.abs(y_pred)}
+
+    model = still(network(Tracked))
+    parts = [X[:6], X[6:8]]
+    batches = [({"a": np.zeros((1,), "float32"), "features": part},) for part in parts]
+    logs = [model.test_on_batch(*batch, return_dict=True) for batch in batches]
+    assert len(logs) == 2
+    data = tf.data.Dataset.from_generator(
+        lambda: iter(batches),
+        output_signature=(
+            {
+                "a": tf.TensorSpec((1,), "float32"),
+                "features": tf.TensorSpec((None, 3), "float32"),
+            },
+        ),
+    ).apply(tf.data.experimental.assert_cardinality(2))
+    found = model.evaluate(data, verbose=0, return_dict=True)
+    largest = [SUMS[:6].max(), SUMS[6:8].max()]
+    assert found["largest"] == close((6 * largest[0] + 2 * largest[1]) / 8)

@@ -5,18 +5,7 @@ import pytest
 from keras import ops
 
 from keras_trainsteps import LossAwareModel
-from tests.toy import (
-    MSE,
-    X,
-    Y,
-    close,
-    dense,
-    evaluate,
-    fit,
-    hooked,
-    network,
-    still,
-)
+from tests.toy import MSE, X, Y, close, dense, evaluate, fit, hooked, network, still
 
 
 @pytest.mark.parametrize("kind", ["loss", "metric"])
@@ -80,3 +69,15 @@ def test_what_layers_add_while_the_hook_runs_is_part_of_the_loss(of, run_eagerly
     assert logs["squares"] == close(9.0)  # three features are larger by 1
     assert logs["regularization"] == close(means)
     assert logs["loss"] == close(9.0 + means)
+
+
+def test_targets_by_name_in_another_order_than_the_outputs_reach_the_hook():
+    def hook(x, y, y_pred):
+        column, rows = y_pred
+        return {"both": ops.square(y["b"] - column)[:, 0] + ops.square(y["a"] - rows)}
+
+    inputs = keras.Input((3,))
+    scores = dense()(inputs)
+    model = still(hooked(hook)(inputs, [scores, keras.layers.Reshape(())(scores)]))
+    logs = evaluate(model, y={"a": Y[:, 0], "b": Y})
+    assert logs["both"] == close(2 * MSE)

@@ -8,15 +8,7 @@ import pytest
 from keras import ops
 
 from keras_trainsteps import LossAwareModel, LossTerm, losses
-from tests.toy import (
-    ROWS,
-    X,
-    close,
-    fit,
-    hooked,
-    network,
-    still,
-)
+from tests.toy import MAE, MSE, ROWS, X, Y, close, dense, evaluate, fit, hooked, network, still
 
 WHOLE = {"features": X, "query_id": np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])}
 LONE = {"features": X, "query_id": np.arange(ROWS)}
@@ -107,3 +99,50 @@ def test_an_eager_batch_with_nothing_to_count_is_no_empty_epoch(base):
         warnings.simplefilter("error")
         history = fit(model, {"features": X, "counts": counts})
     assert history["counted"] == [close(X[4:].astype("float64").sum() / 6)]
+
+
+def two_outputs(cls):
+    inputs = keras.Input((3,))
+    return cls(inputs, {"a": dense()(inputs), "b": dense()(inputs)})
+
+
+def test_a_term_named_as_the_metric_of_an_output_is_refused():
+    cls = hooked(lambda x, y, y_pred: {"b_mae": ops.square(y["b"] - y_pred["b"])})
+    model = still(two_outputs(cls), metrics={"b": ["mae"]})
+    with pytest.raises(ValueError, match=r"needs a name of its own.*Received: 'b_mae'"):
+        fit(model, y={"a": Y, "b": Y})
+
+
+def test_metrics_of_an_output_are_logged_together_with_terms():
+    cls = hooked(lambda x, y, y_pred: {"part": ops.square(y["b"] - y_pred["b"])})
+    logs = evaluate(still(two_outputs(cls), metrics={"b": ["mae"]}), y={"a": Y, "b": Y})
+    assert logs == {"loss": close(MSE), "part": close(MSE), "b_mae": close(MAE)}
+
+
+def test_the_logged_part_of_a_term_needs_a_name_of_its_own():
+    cls = hooked(
+        lambda x, y, y_pred: {"a": ops.square(y - y_pred), "a_weighted": ops.abs(y - y_pred)}
+    )
+    model = still(network(cls), loss_weights={"a": keras.Variable(2.0)})
+    with pytest.raises(ValueError, match=r"Received: \['a_weighted'\]"):
+        fit(model)
+
+
+def test_the_part_of_a_term_whose_weight_varies_is_logged():
+    cls = hooked(lambda x, y, y_pred: {"a": ops.square(y - y_pred), "b": ops.abs(y - y_pred)})
+    weight = keras.Variable(2.0)
+    model = still(network(cls), loss_weights={"a": weight, "b": 3.0})
+    history = fit(model, validation_data=(X, Y))
+    assert history["a_weighted"] == history["val_a_weighted"] == [close(2 * MSE)]
+    assert history["loss"] == [close(2 * MSE + 3 * MAE)]
+    assert "b_weighted" not in history
+
+
+def test_a_mean_of_the_model_is_saved_as_what_it_is():
+    model = network()
+    model.largest = keras.metrics.Mean(name="largest")
+    fit(still(model, loss="mse"))
+    config = keras.saving.serialize_keras_object(model.largest)
+    stock = keras.saving.serialize_keras_object(keras.metrics.Mean(name="largest"))
+    assert (config["module"], config["class_name"]) == (stock["module"], stock["class_name"])
+    assert type(keras.saving.deserialize_keras_object(config)) is keras.metrics.Mean

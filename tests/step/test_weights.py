@@ -5,17 +5,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps import losses
-from tests.toy import (
-    MSE,
-    X,
-    Y,
-    close,
-    evaluate,
-    fit,
-    network,
-    still,
-)
+from keras_trainsteps import LossAwareModel, losses
+from tests.toy import MSE, X, Y, close, dense, evaluate, fit, network, still
 
 IDS = np.array([0, 0, 0, 0, 1, 1, 1, 1, 2, 2])  # whole in batches of 4
 
@@ -48,3 +39,19 @@ def test_a_loss_weight_that_is_a_tf_variable_is_known_to_keras_as_its_number(nam
     saved = model.get_compile_config()["loss_weights"]
     assert saved == ([3.0] if name is None else {name: 3.0})
     assert evaluate(model)["loss"] == close(3 * MSE)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0]])
+def test_weights_of_another_number_than_losses_on_an_output_are_refused(weights):
+    model = still(network(), loss=["mse", "mae"], loss_weights={"dense": weights})
+    model.output_names = ["dense"]
+    with pytest.raises(ValueError, match="must match the number of losses"):
+        fit(model)
+
+
+def test_a_name_inside_a_nested_dict_of_weights_is_refused():
+    inputs = keras.Input((3,))
+    model = LossAwareModel(inputs, {"g": {"a": dense()(inputs), "b": dense()(inputs)}})
+    still(model, loss={"g": {"a": "mse", "b": "mse"}}, loss_weights={"g": {"typo": 100.0}})
+    with pytest.raises(ValueError, match=r"Received: \['g/typo'\]"):
+        fit(model, y={"g": {"a": Y, "b": Y}})
