@@ -441,6 +441,7 @@ def test_losses_of_float16_models_are_computed_in_float32():
     assert set(seen) == {(tf.float32, tf.float32)}
 
 
+@pytest.mark.slow
 def test_mixed_float16_learns_as_stock():
     keras.config.set_dtype_policy("mixed_float16")
     rng = np.random.default_rng(0)

@@ -79,13 +79,7 @@ def sequential():
     return model
 
 
-BUILDS = [
-    compiled_ranker,
-    hooked,
-    with_additions,
-    pytest.param(called, marks=pytest.mark.slow),
-    pytest.param(sequential, marks=pytest.mark.slow),
-]
+BUILDS = [compiled_ranker, hooked, with_additions, called, sequential]
 
 
 def fit(model, epochs):
@@ -96,7 +90,15 @@ def fit(model, epochs):
     return {name: values for name, values in history.items() if not name.endswith("_weighted")}
 
 
-@pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.__name__)
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(
+            build, id=build.__name__, marks=() if build is with_additions else pytest.mark.slow
+        )
+        for build in BUILDS
+    ],
+)
 def test_a_loaded_model_trains_on_as_if_never_saved(build, tmp_path):
     keras.utils.set_random_seed(3)
     uninterrupted = fit(build(), 4)
@@ -147,6 +149,7 @@ for name in sys.argv[2:]:
 """
 
 
+@pytest.mark.slow
 def test_models_load_and_train_on_in_a_fresh_process(tmp_path):
     np.savez(tmp_path / "data.npz", **X, y=Y)
     expected = []

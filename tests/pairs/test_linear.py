@@ -84,13 +84,10 @@ def check(kernel, pairs, dtype, method, arrays):
     assert_accurate(run(*arrays), expected, LIMIT[dtype], ties)
 
 
-# Two grades are in "one-relevant", many grades in "real".
+# Grades between two and many stand for both by default.
 by_labels = pytest.mark.parametrize(
     "labels",
-    [
-        pytest.param(name, marks=pytest.mark.slow if name in ("binary", "many") else ())
-        for name in LABELS
-    ],
+    [pytest.param(name, marks=() if name == "graded" else pytest.mark.slow) for name in LABELS],
 )
 
 

@@ -78,6 +78,7 @@ def test_evaluate_gives_the_formulas():
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")  # of Keras' default
+@pytest.mark.slow
 def test_datasets_and_steps():
     x_train, y_train, x_val, y_val, x_test, y_test = guide.digits(train=300, val=130, test=90)
 
@@ -123,6 +124,7 @@ def test_datasets_and_steps():
 
 
 @pytest.mark.filterwarnings("ignore:`shuffle=True` was passed:UserWarning")  # of Keras' default
+@pytest.mark.slow
 def test_class_weight_and_sample_weight():
     x_train, y_train, x_val, y_val, *_ = guide.digits(train=200, val=50, test=1)
     class_weight = {0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0,
@@ -163,6 +165,7 @@ def test_class_weight_and_sample_weight():
     assert found[0][0] == found[1][0] == found[2][0]
 
 
+@pytest.mark.slow
 def test_validation_split_and_early_stopping():
     x_train, y_train, *_ = guide.digits(train=200, val=1, test=1)
 

@@ -223,6 +223,7 @@ def per_row(logits):
     return np.array(found).T
 
 
+@pytest.mark.slow
 def test_an_added_tensor_is_the_loss_with_added_metrics():
     keras.utils.set_random_seed(3)
     model, output_model = seq2seq()

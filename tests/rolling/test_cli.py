@@ -118,6 +118,7 @@ def test_a_missing_registry_is_not_made_by_looking(tmp_path, capsys):
     assert "the first `update` makes a registry" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_module_runs_and_explains_itself(tmp_path):
     program = [sys.executable, "-m", "keras_trainsteps.rolling"]
     root = Path(__file__).parents[2]

@@ -55,6 +55,7 @@ def test_nan_empty_windows_and_mismatches_publish_nothing(registry, monkeypatch)
     assert registry.versions() == [1]
 
 
+@pytest.mark.slow
 def test_a_window_of_new_ids_alone_is_not_trusted(registry):
     update = daily_job.update(
         registry, stability=Stability(max_new=0.5), new_ids=lambda x: x[:, 0] > known

@@ -48,7 +48,8 @@ def sequence_model(loss, **options):
 
 MODES = {"graph": {}, "eager": {"run_eagerly": True}, "xla": {"jit_compile": True}}
 KINDS = [(loss, "graph") for loss in LOSSES]  # the mode matters little to the kind of loss
-KINDS += [(loss, mode) for loss in ("name", "hook") for mode in ("eager", "xla")]
+KINDS += [(loss, "eager") for loss in ("name", "hook")]
+KINDS += [pytest.param(loss, "xla", marks=pytest.mark.slow) for loss in ("name", "hook")]
 
 
 @pytest.mark.parametrize(("weight", "column"), WEIGHTS.values(), ids=WEIGHTS)

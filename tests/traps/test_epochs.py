@@ -136,6 +136,7 @@ def test_loss_tracker_sees_losses_and_metrics_see_predictions():
     assert logged == {"loss": close(MSE), "squares": close(MSE), "mae": close(MAE)}
 
 
+@pytest.mark.slow
 def test_the_loss_is_listed_once_and_again_after_another_compile():
     model = still(network(hooked(squares)))
     for _ in range(2):

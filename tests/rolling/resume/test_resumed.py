@@ -143,7 +143,13 @@ def same(left, right):
 
 
 # A plain job is in the tests below, the state of `EarlyStopping` in "best weights".
-MORE_CASES = ("plain", "early stopping")
+MORE_CASES = (
+    "plain",
+    "callbacks",
+    "early stopping",
+    "best weights",
+    "averages and class weights",
+)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +200,14 @@ def whole(tmp_path_factory):
     return outcome(*fit(tmp_path_factory.mktemp("whole")))
 
 
-@pytest.mark.parametrize("event", ["epoch_begin", "epoch_end", "train_end"])
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param("epoch_begin", marks=pytest.mark.slow),
+        "epoch_end",
+        pytest.param("train_end", marks=pytest.mark.slow),
+    ],
+)
 def test_between_steps_nothing_is_lost(tmp_path, whole, event):
     with pytest.raises(Crash):
         fit(tmp_path / "job", act=(event, 0 if event == "train_end" else 1, crash))
@@ -256,7 +269,9 @@ def test_a_stop_in_the_last_step_of_a_resumed_epoch_is_kept(tmp_path):
 @pytest.mark.parametrize(
     ("at_once", "steps", "save_freq", "expected"),
     [
-        (2, 6, 3, [(0, 4), (1, 0), (1, 4), (2, 0)]),  # 3 is passed at step 4
+        pytest.param(  # 3 is passed at step 4
+            *(2, 6, 3, [(0, 4), (1, 0), (1, 4), (2, 0)]), marks=pytest.mark.slow
+        ),
         pytest.param(  # an epoch runs 6 steps
             *(3, 4, 1, [(0, 3), (1, 0), (1, 3), (2, 0)]), marks=pytest.mark.slow
         ),
@@ -291,6 +306,7 @@ def test_a_complete_job_leaves_its_final_state_alone(tmp_path):
     assert {p: p.stat().st_ino for p in sorted(tmp_path.rglob("*"))} == before
 
 
+@pytest.mark.slow
 def test_a_complete_job_goes_on_when_it_is_given_more_epochs(tmp_path):
     whole = outcome(*fit(tmp_path / "whole", averaged))
     fit(tmp_path / "job", averaged, epochs=2)
@@ -308,6 +324,7 @@ def test_a_damaged_final_state_is_passed_over(tmp_path):
     same(outcome(*fit(tmp_path, averaged)), whole)
 
 
+@pytest.mark.slow
 def test_fewer_epochs_than_are_begun_train_and_save_nothing(tmp_path):
     job = {"save_freq": 1}
     whole = outcome(*fit(tmp_path / "whole", job=job))
