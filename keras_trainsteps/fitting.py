@@ -13,6 +13,7 @@ from keras_trainsteps.step import checks, whole_queries
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.plan import Plan
+from keras_trainsteps.step.trained import trained_weights
 
 
 def require_batch_size(batch_size: Any) -> None:
@@ -43,7 +44,7 @@ def require_supported_strategy(model: keras.Model) -> None:
         )
 
 
-def build_optimizer(model: keras.Model) -> None:
+def build_optimizer(model: Any) -> None:
     """Makes the state of the optimizer before the first step is traced.
 
     A `tf.function` that creates variables is traced a second time.
@@ -51,7 +52,7 @@ def build_optimizer(model: keras.Model) -> None:
     optimizer = model.optimizer
     one_replica = model.distribute_strategy.num_replicas_in_sync == 1
     if one_replica and model.built and optimizer is not None and not optimizer.built:
-        optimizer.build(model.trainable_variables)
+        optimizer.build(trained_weights(model, model.trains))
 
 
 def require_not_fitting(log: Log) -> None:
@@ -117,6 +118,7 @@ class Training:
         call_metrics: What `call` has passed to `add_metric` in its last forward pass.
         waits: The kinds of step, training or not, held back until their batch is there.
         config_was_read: Whether the config was read since the build config was.
+        warned: The layers that the hook alone calls and trains, as far as this was said.
     """
 
     def __init__(self) -> None:
@@ -131,6 +133,7 @@ class Training:
         self.call_metrics: dict[str, tf.Tensor] = {}
         self.waits: set[bool] = set()
         self.config_was_read = False
+        self.warned: set[str] = set()
 
 
 @contextlib.contextmanager

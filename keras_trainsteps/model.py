@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -29,6 +28,7 @@ from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
+from keras_trainsteps.step.trained import trained_weights, warn_of_hook_alone
 from keras_trainsteps.step.weights import LossWeights
 
 Tensors: TypeAlias = Any
@@ -83,6 +83,9 @@ class LossAwareModel(compat.Model):
     Attributes:
         side_inputs: Names of the entries of the `x` dict that losses and metrics read and
             the network never sees. Those named by compiled losses and metrics are added.
+        trains: Names of the attributes, or layers, whose weights are trained; one or a
+            tuple. `None`, the default, trains all; a layer that only `compute_losses` calls
+            is then warned of once.
 
     Example:
 
@@ -100,6 +103,7 @@ class LossAwareModel(compat.Model):
     """
 
     side_inputs: ClassVar[tuple[str, ...]] = ()
+    trains: ClassVar[str | tuple[str, ...] | None] = None
     output_names: list[str]
     train_function: Any
     test_function: Any
@@ -339,7 +343,7 @@ class LossAwareModel(compat.Model):
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
+            self.optimizer.build(trained_weights(self, self.trains))
 
     # What users call
 
@@ -503,10 +507,11 @@ class LossAwareModel(compat.Model):
         with plan.running(batch, training=True) as step:
             with tf.GradientTape() as tape:
                 y_pred = step.y_pred = self._forward(batch.x, training=True)
+                reached = tape.watched_variables()
                 losses = plan.losses(batch, y_pred, training=True)
                 plan.log.track(losses, training=True)
                 loss = self.optimizer.scale_loss(losses.loss) if self.optimizer else losses.loss
-            self._descend(tape, loss)
+            self._descend(tape, loss, reached)
             return self._logs(batch, y_pred)
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
@@ -700,13 +705,16 @@ class LossAwareModel(compat.Model):
         )
 
     def _forward(self, x: Any, *, training: bool) -> Any:
-        if "training" in inspect.signature(self.call).parameters:
-            return self(x, training=training)
-        return self(x)
+        # Layers are told by it even where `call` of the model does not name it.
+        return self(x, training=training)
 
-    def _descend(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
-        """Updates the weights, once the loss has read them."""
-        weights = self.trainable_weights
+    def _descend(
+        self, tape: tf.GradientTape, loss: tf.Tensor, reached: Sequence[tf.Variable]
+    ) -> None:
+        """Updates the weights, once the loss has read them; the network has `reached` some."""
+        weights = trained_weights(self, self.trains)
+        if self._plan.hook is not None and self.trains is None:
+            warn_of_hook_alone(self, tape.watched_variables(), reached, self._training.warned)
         if not weights:
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
             return

@@ -29,7 +29,7 @@ TESTS = """
 CONFIG = """
 [cosmic-ray]
 module-path = {modules}
-timeout = 400
+timeout = 1500
 excluded-modules = []
 test-command = "{python} -m pytest -x -q -p no:cacheprovider -p no:randomly {tests}"
 [cosmic-ray.distributor]
