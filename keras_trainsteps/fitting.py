@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.step import checks, whole_queries
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
@@ -35,12 +36,28 @@ def require_targets_of_weights(y: Any, sample_weight: Any) -> None:
 
 
 def require_supported_strategy(model: keras.Model) -> None:
-    """Refuses several steps an execution on several replicas, on which Keras fails."""
-    if model.distribute_strategy.num_replicas_in_sync > 1 and model.steps_per_execution > 1:
+    """Refuses what Keras fails on, or runs on one device, under a strategy (seen in 3.15.1)."""
+    strategy = model.distribute_strategy
+    current, own = tf.distribute.get_strategy(), compat.strategy_of(model)
+    if tf.distribute.has_strategy() and current is not own:
+        made = "outside of any" if own is None else "under another"
+        raise ValueError(
+            "A model must be made under the strategy that it is fitted under. Received: a model "
+            f"made {made}, within the scope of a {type(current).__name__}. Make it and compile "
+            "it in `with strategy.scope():` of that one, or call `fit` outside of the scope."
+        )
+    if strategy.num_replicas_in_sync == 1:
+        return
+    if model.steps_per_execution > 1:
         raise ValueError(
             "`steps_per_execution` must be 1 with several replicas: Keras fails on "
             f"more (seen in 3.15.1). Received: {model.steps_per_execution}. "
             "Compile with `steps_per_execution=1`."
+        )
+    if model.jit_compile is True:
+        raise ValueError(
+            "`jit_compile` must be `False` with several replicas: XLA cannot exchange numbers "
+            "between them. Received: True. Compile with `jit_compile=False`."
         )
 
 

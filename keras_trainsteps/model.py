@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat, fitting
+from keras_trainsteps import compat, fitting, replicas
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.added.term import AddedLoss, AddedMetric
@@ -306,7 +306,7 @@ class LossAwareModel(compat.Model):
             weighted_metrics: As in Keras; may name side inputs.
             run_eagerly: As in Keras.
             steps_per_execution: As in Keras; 1 on several replicas.
-            jit_compile: As in Keras.
+            jit_compile: As in Keras; `"auto"` is `False` on several replicas.
             auto_scale_loss: As in Keras.
         """
         weights = LossWeights(loss_weights)
@@ -314,6 +314,8 @@ class LossAwareModel(compat.Model):
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
         metric_names = {names.of_metric(metric) for metric in given}
         names.require_metrics(metric_names)
+        if jit_compile == "auto" and self.distribute_strategy.num_replicas_in_sync > 1:
+            jit_compile = False  # XLA cannot exchange numbers between replicas
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -372,6 +374,7 @@ class LossAwareModel(compat.Model):
             ValueError: For a batch size below 1, weights without targets, or queries that
                 a metric needs whole and batches would cut.
         """
+        fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
         self._training.readers.require_fit(
@@ -410,6 +413,7 @@ class LossAwareModel(compat.Model):
         Raises:
             ValueError: As in `fit`.
         """
+        fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
         self._training.readers.require_evaluate(x, batch_size)
@@ -431,6 +435,7 @@ class LossAwareModel(compat.Model):
         callbacks: Callbacks = None,
     ) -> Logs:
         """As `keras.Model.predict`; side inputs may be there and are not read."""
+        fitting.require_supported_strategy(self)
         return super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
 
     def train_on_batch(
@@ -460,10 +465,20 @@ class LossAwareModel(compat.Model):
         """Creates the trackers of a step, which no replica can create."""
         unpacked = Batch.of(batch)
         for training in (True, False):
-            y_pred = self._forward(unpacked.x, training=training)
-            if self._plan.own_loss is None:
+            with self._plan.running(unpacked, training=training):
+                y_pred = self._forward(unpacked.x, training=training)
                 losses = self._plan.losses(unpacked, y_pred, training=training)
                 self._plan.log.declare(losses, training)
+
+    def compare_workers(self, batch: Tensors, num_batches: int | None) -> None:
+        """Refuses workers that differ, before their first step."""
+        parts = {
+            "terms and metrics": sorted(metric.name for metric in self.metrics),
+            "batches": keras.tree.map_structure(compat.kind_of, batch),
+            "number of batches": num_batches,
+        }
+        parts = {name: str(part) for name, part in parts.items()}
+        replicas.require_same_on_workers(self.distribute_strategy, parts)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Creates the function that `fit` runs; a `train_step` of a subclass is guarded."""
@@ -544,11 +559,13 @@ class LossAwareModel(compat.Model):
 
         On one of several replicas, the replica's share: the shares add up to the loss.
         A subclass may override it, as in `keras.Model`; then what it returns is trained
-        on and logged as `loss`, and terms are not logged one by one.
+        on and logged as `loss`. The terms of `super().compute_loss(...)` are logged by name.
         """
         plan, batch = self._plan._replace(own_loss=None), Batch.of((x, y, sample_weight))
         losses = plan.losses(batch, tensors(y_pred), training=training)
         step = running.current(plan.log)
+        if step is not None:
+            step.computed.append(losses)
         if step is not None and step.by_hand:
             checks.value_checks(batch.sample_weight)
             step.counted += tuple(term.name for term in losses.terms if not term.by_rows)

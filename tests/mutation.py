@@ -18,13 +18,9 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 MODULES = ["keras_trainsteps/step", "keras_trainsteps/model.py", "keras_trainsteps/fitting.py"]
 TESTS = """
-    tests/test_overrides.py tests/test_fitting.py tests/step/test_outputs.py
-    tests/step/test_total.py
-    tests/step/test_terms.py tests/step/test_log.py tests/step/test_compiled.py
-    tests/step/test_hook.py tests/step/test_batch.py tests/step/test_side_inputs.py
-    tests/step/test_weights.py tests/step/test_whole_queries.py tests/test_model.py
-    tests/keras2/test_own_steps.py tests/step/test_keras_loss.py tests/traps
-    tests/test_bad_input.py tests/keras2/test_bodies.py tests/step/test_after_an_error.py
+    tests/test_overrides.py tests/test_fitting.py tests/step tests/test_model.py
+    tests/keras2/test_own_steps.py tests/traps tests/test_bad_input.py
+    tests/keras2/test_bodies.py tests/replicas
 """  # those that fail soonest come first
 CONFIG = """
 [cosmic-ray]

@@ -25,7 +25,7 @@ ALLOWED = {
     "penalties": {"step", "validation"},
     "added": {"compat", "penalties", "structure", "step"},
     "keras2": {"compat", "step"},
-    "fitting": {"step"},
+    "fitting": {"compat", "step"},
     "model": {"compat", "fitting", "added", "keras2", "step"},
     "plots": {"model"},
     "rolling": {"compat", "structure", "data", "metrics", "queries", "validation"},
