@@ -300,8 +300,9 @@ class LossAwareModel(compat.Model):
             loss: As in Keras, or losses that name side inputs, together with or instead of
                 `compute_losses`. A list on a single output trains every loss in it.
             loss_weights: As in Keras, or a dict that also names terms of `compute_losses`.
-                Values are numbers, or a `keras.Variable` to be changed during training;
-                it is saved as the number it holds.
+                Values are numbers, or a variable to be changed during training; no step
+                trains it, and it is saved as the number it holds. To train a weight, see
+                `penalties.UncertaintyWeighting`.
             metrics: As in Keras; may name side inputs.
             weighted_metrics: As in Keras; may name side inputs.
             run_eagerly: As in Keras.

@@ -50,12 +50,13 @@ def sampled(session, size, seed):
 
 
 def is_annotation(mutation):
-    """Whether a mutant changes a type alone: `|` between types, or nothing that runs."""
+    """Whether a mutant changes a type or a signature alone, or nothing that runs."""
     if mutation.operator_name in NO_CODE:
         return True
     line = (ROOT / mutation.module_path).read_text().splitlines()[mutation.start_pos[0] - 1]
     is_type = "BitOr" in mutation.operator_name and (":" in line or "->" in line)
-    return is_type and "isinstance" not in line
+    is_keyword_only = "_Mul_" in mutation.operator_name and "*," in line
+    return is_keyword_only or (is_type and "isinstance" not in line)
 
 
 def main():

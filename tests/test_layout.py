@@ -26,7 +26,7 @@ ALLOWED = {
     "added": {"compat", "penalties", "structure", "step"},
     "keras2": {"compat", "step"},
     "fitting": {"compat", "step"},
-    "model": {"compat", "fitting", "added", "keras2", "step"},
+    "model": {"compat", "replicas", "fitting", "added", "keras2", "step"},
     "plots": {"model"},
     "rolling": {"compat", "structure", "data", "metrics", "queries", "validation"},
     "examples": {"data", "losses", "metrics", "model", "rolling", "step"},
