@@ -9,8 +9,8 @@ another loss object; `x mse` is each over that of Keras's mean squared error. `n
 of the graph of the training step, functions included; what is traced once a process and shared
 by models counts for each. `kept` is the growth of resident memory a model, in MiB, and
 `graphs` that of the number of traced graphs that are alive, once the model is deleted, the
-session cleared, garbage collected and free memory given back to the system (of glibc). The losses of
-the library are timed with their defaults.
+session cleared, garbage collected and free memory given back to the system (of glibc). The
+losses of the library are timed with their defaults.
 """
 
 from __future__ import annotations
