@@ -41,6 +41,14 @@ def set_direction(metric: keras.metrics.Metric, direction: Literal["up", "down"]
     metric._direction = direction
 
 
+def compile_options(model: keras.Model) -> dict[str, Any]:
+    """What a model was compiled with, as it was given.
+
+    Keras gives it as a config alone, which has no code of functions (seen in 3.15.1).
+    """
+    return dict(model._compile_config.config)
+
+
 # Lists of what other attributes hold (seen in 3.15.1).
 _OPTIMIZER_LISTS = ("_variables", "_trainable_variables", "_tracker")
 

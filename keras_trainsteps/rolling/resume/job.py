@@ -9,13 +9,15 @@ from typing import Any, Literal, TypeAlias
 
 import keras
 
-from keras_trainsteps.rolling.artifacts.optimizer_state import config_of
+from keras_trainsteps.rolling.resume import rates
 from keras_trainsteps.rolling.resume.batches import ResumableBatches
-from keras_trainsteps.rolling.resume.callbacks import require_resumable
+from keras_trainsteps.rolling.resume.callback_list import JobCallbacks
+from keras_trainsteps.rolling.resume.callbacks import Unchanged, require_resumable
 from keras_trainsteps.rolling.resume.checkpoint import JobCheckpoint
+from keras_trainsteps.rolling.resume.description import description_of, require_repeatable
 from keras_trainsteps.rolling.resume.directory import CheckpointDirectory
 from keras_trainsteps.rolling.resume.sigterm import sigterm_watched
-from keras_trainsteps.structure.structure import structure_of
+from keras_trainsteps.rolling.resume.watch import StepWatch
 
 ValidationData: TypeAlias = Any
 """As in `keras.Model.fit`: `(x, y)`, `(x, y, sample_weight)`, or what gives batches."""
@@ -136,16 +138,26 @@ class ResumableJob:
         require_resumable(callbacks, self.stateless)
         _require_batches(batches)
         _require_model(model)
+        require_repeatable(validation_data)
         store = CheckpointDirectory(self.directory, self.keep)
-        job = {
-            "run_id": self.run_id,
-            "data": batches.fingerprint,
-            "class_weight": {str(key): value for key, value in (class_weight or {}).items()},
-            "steps_per_execution": model.steps_per_execution,
-            "optimizer": config_of(model.optimizer),
-            "layers": structure_of(model).layers,
-        }
-        with store.opened(job), sigterm_watched() as sigterm:
+        described = description_of(
+            model,
+            callbacks,
+            self.stateless,
+            validation_data,
+            data=batches.fingerprint,
+            class_weight=class_weight or {},
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+        unchanged, watch = Unchanged(callbacks, self.stateless), StepWatch()
+        with (
+            rates.of_the_code(described, model.optimizer, self.directory) as job,
+            store.opened({"run_id": self.run_id, **job}),
+            sigterm_watched() as sigterm,
+            watch.fitting(model),
+        ):
             begin = store.begin(epochs)
             checkpoint = JobCheckpoint(
                 store,
@@ -155,12 +167,24 @@ class ResumableJob:
                 save_freq=self.save_freq,
                 variables=self.variables,
                 sigterm=sigterm,
+                watch=watch,
+                unchanged=unchanged,
             )
+            every = JobCallbacks(
+                [*callbacks, *checkpoint.needed],
+                watch,
+                add_progbar=verbose != 0,
+                model=model,
+                verbose=verbose,
+                epochs=epochs,
+                steps=batches.steps_per_epoch,
+            )
+            checkpoint.follow(every)
             history: keras.callbacks.History = model.fit(
                 x=batches.from_step(checkpoint.first_step(model)),
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=[*callbacks, *checkpoint.needed],
+                callbacks=every,
                 validation_data=validation_data,
                 shuffle=False,  # Keras warns of its own default
                 class_weight=class_weight,
