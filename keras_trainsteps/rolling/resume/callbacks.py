@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import types
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import keras
@@ -144,12 +144,6 @@ class Unchanged:
                     f"`keras.callbacks.{name}` in `stateless`."
                 )
 
-    def variables(self) -> list[Any]:
-        """The variables that the functions hold."""
-        found = Descriptions()
-        found.of([function for _, function in self._functions])
-        return found.variables
-
     def _now(self) -> list[Any]:
         return [Descriptions().of(function) for _, function in self._functions]
 
@@ -210,14 +204,10 @@ def _keeps(function: types.FunctionType) -> str | None:
     """How a function remembers something, where that can be told from its code."""
     if names := rebinds(function):
         return f"{function.__qualname__!r} counts in {names[0]!r}"
-    for name, value in _held(function):
+    for name, value in outside_of(function).items():
         if isinstance(value, io.IOBase):
             return f"{function.__qualname__!r} writes to the file {name!r}"
     return None
-
-
-def _held(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    yield from outside_of(function).items()
 
 
 def _plain(value: Any) -> Any:

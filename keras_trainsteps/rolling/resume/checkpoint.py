@@ -8,7 +8,6 @@ from typing import Any
 import keras
 import numpy.typing as npt
 
-from keras_trainsteps import compat
 from keras_trainsteps.rolling.resume.batches import ResumableBatches
 from keras_trainsteps.rolling.resume.callback_list import JobCallbacks
 from keras_trainsteps.rolling.resume.callbacks import (
@@ -129,7 +128,6 @@ class JobCheckpoint(keras.callbacks.Callback):
     def _save(self, *, final: bool = False) -> None:
         self._unchanged.require()
         variables = self._variables(metrics=self._done > 0)
-        self._require_known(variables)
         values: dict[str, npt.NDArray[Any]] = {
             name: value_of(variable) for name, variable in variables.items()
         }
@@ -156,21 +154,6 @@ class JobCheckpoint(keras.callbacks.Callback):
         outside = self._watch.outside(every.values())
         kept = {n: v for n, v in every.items() if metrics or not n.startswith("metric|")}
         return {**kept, **outside}
-
-    def _require_known(self, variables: Variables) -> None:
-        """Refuses a variable that only a function of a callback holds."""
-        known = {
-            id(handle)
-            for variable in variables.values()
-            for handle in compat.handles_of_variable(variable)
-        }
-        for variable in self._unchanged.variables():
-            if not {id(handle) for handle in compat.handles_of_variable(variable)} <= known:
-                raise ValueError(
-                    "What a callback changes must be saved with the job. Received: a function "
-                    f"that holds the variable {variable.name!r}, which is no part of it. Name "
-                    "it in `ResumableJob(variables={...})`."
-                )
 
     def _make_variables(self) -> None:
         """One step, undone by the restore that follows: it makes optimizer and metrics."""

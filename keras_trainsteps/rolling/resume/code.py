@@ -162,6 +162,8 @@ class Descriptions:
     def _of_object(self, value: Any, depth: int) -> dict[str, Any]:
         kind = type(value)
         found = dict(self.of(kind, depth + 1))
+        if isinstance(value, keras.random.SeedGenerator):
+            self.variables.append(value.state)
         if isinstance(value, keras.Model | keras.random.SeedGenerator):
             return found  # of which the rest is state
         if isinstance(value, keras.optimizers.Optimizer):
@@ -170,7 +172,9 @@ class Descriptions:
                 schedule = compat.learning_rate_schedule(value)
                 parts["learning_rate"] = schedule or learning_rate_of(value)
         elif isinstance(value, keras.layers.Layer | keras.Metric):
-            parts = {**without_automatic_names(_config(value), kind.__name__)}
+            parts = without_automatic_names(_config(value), kind.__name__)
+            if isinstance(value, keras.Metric):  # logs go by its name
+                parts["name"] = value.name
             if not _is_library(kind.__module__):
                 parts |= {"attributes": plain_attributes(value)}
         else:

@@ -41,7 +41,7 @@ def description_of(
     stateless: Sequence[type[keras.callbacks.Callback]],
     validation_data: Any,
     **options: Any,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], list[Any]]:
     """All that decides how a job goes on from a state.
 
     Args:
@@ -50,9 +50,12 @@ def description_of(
         stateless: Classes of callbacks that are not compared.
         validation_data: That of `fit`.
         options: What else to compare, by name.
+
+    Returns:
+        The description, and the variables that functions and objects of the job hold.
     """
     found = Descriptions()
-    return {
+    described = {
         "versions": _versions(),
         **{name: found.of(value) for name, value in options.items()},
         "validation_data": _described_data(validation_data),
@@ -60,6 +63,7 @@ def description_of(
         "model": _network(model, found),
         "callbacks": [options_of(callback, stateless, found) for callback in callbacks],
     }
+    return described, found.variables
 
 
 def require_repeatable(validation_data: Any) -> None:

@@ -140,7 +140,7 @@ class ResumableJob:
         _require_model(model)
         require_repeatable(validation_data)
         store = CheckpointDirectory(self.directory, self.keep)
-        described = description_of(
+        described, held = description_of(
             model,
             callbacks,
             self.stateless,
@@ -151,7 +151,7 @@ class ResumableJob:
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
         )
-        unchanged, watch = Unchanged(callbacks, self.stateless), StepWatch()
+        unchanged, watch = Unchanged(callbacks, self.stateless), StepWatch(held)
         with (
             rates.of_the_code(described, model.optimizer, self.directory) as job,
             store.opened({"run_id": self.run_id, **job}),

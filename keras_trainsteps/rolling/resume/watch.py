@@ -19,10 +19,15 @@ class StepWatch:
     A step may change variables that are no part of the model, as the generator that a
     function holds. They are saved with the job, in the order in which the step uses them.
     What keeps a state that nobody can read is refused before anything runs.
+
+    Args:
+        held: The variables that functions of the job hold. Eagerly, TensorFlow does not
+            tell of each time that a variable is read.
     """
 
-    def __init__(self) -> None:
-        self._seen: dict[int, Any] = {}  # by `id`; the handle is kept, and with it its `id`
+    def __init__(self, held: Iterable[Any]) -> None:
+        # By `id`; the handle is kept, and with it its `id`.
+        self._seen = {id(h): h for variable in held for h in compat.handles_of_variable(variable)}
         self._done: set[str] = set()
         self._open = contextlib.ExitStack()
 

@@ -289,7 +289,7 @@ OPTIONS = {
 def described(model, callbacks=(), validation_data=None, **options):
     """The description of a job as a file gives it back."""
     given = {"class_weight": None, "validation_freq": 1, **options}
-    found = description_of(model(), callbacks, [], validation_data, **given)
+    found, _ = description_of(model(), callbacks, [], validation_data, **given)
     return json.loads(json.dumps(found))
 
 
@@ -341,12 +341,14 @@ def test_names_that_keras_counts_are_no_change():
         hidden = keras.layers.Dropout(0.5)(keras.layers.Dense(2)(inputs))
         model = keras.Model(inputs, keras.layers.Dense(1)(hidden))
         metrics = [keras.metrics.MeanSquaredError(), Own()]
-        model.compile(keras.optimizers.Adam(), loss=Scaled(0.5), metrics=metrics, run_eagerly=True)
+        model.compile(
+            keras.optimizers.Adam(), loss=Scaled(0.5), metrics=metrics, run_eagerly=True
+        )
         return model
 
     class Own(keras.metrics.Mean):
         def __init__(self):
-            super().__init__(name=None)
+            super().__init__(name="own")
 
         def update_state(self, y_true, y_pred, sample_weight=None):
             super().update_state(y_pred)

@@ -35,7 +35,10 @@ def test_another_job_is_refused(begun):
             r"'class_weight.0' is 1.0, was None; 'class_weight.1' is 2.0, was None",
         ),
         ({"model": lambda: plain(optimizer=keras.optimizers.Adam())}, r"'optimizer' is .*Adam"),
-        ({"model": lambda: plain(optimizer=keras.optimizers.SGD(0.1))}, r"'optimizer.momentum' is 0.0, was 0.9"),
+        (
+            {"model": lambda: plain(optimizer=keras.optimizers.SGD(0.1))},
+            r"'optimizer.momentum' is 0.0, was 0.9",
+        ),
         ({"model": lambda: plain(keras.layers.Dense(2))}, "'model.layers.dense.* is"),
         (
             {"model": lambda: plain(run_eagerly=False, steps_per_execution=2)},
