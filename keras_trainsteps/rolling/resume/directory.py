@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from keras_trainsteps.rolling.disk import arrays, files, manifest
+from keras_trainsteps.rolling.disk import arrays, fields, files, manifest
 from keras_trainsteps.rolling.disk.arrays import Arrays
 from keras_trainsteps.rolling.resume.differences import differences
 
@@ -22,6 +22,12 @@ _RUN = "run.json"
 _FILE = "state.bin"
 _FORMAT = "keras_trainsteps.run"
 _FORMAT_VERSION = 2
+_FIELDS = {
+    "epoch": fields.COUNT,
+    "steps": fields.COUNT,
+    "stopped": fields.BOOL,
+    "arrays": fields.list_of(fields.TEXT),
+}
 
 
 class Checkpoint(NamedTuple):
@@ -182,6 +188,7 @@ class CheckpointDirectory:
 
     def _read(self, name: str) -> Checkpoint:
         about = manifest.verify(self.path / name, KIND)["about"]
+        fields.require(about, _FIELDS, self.path / name)
         values = arrays.read_arrays(self.path / name / _FILE, about.pop("arrays"))
         return Checkpoint(about["epoch"], about["steps"], about["stopped"], about, values)
 
