@@ -14,7 +14,8 @@ import numpy as np
 from keras_trainsteps import compat
 from keras_trainsteps.rolling.disk.arrays import Arrays
 from keras_trainsteps.rolling.resume import csv_log
-from keras_trainsteps.rolling.resume.code import Descriptions, outside_of, rebinds
+from keras_trainsteps.rolling.resume.code import Descriptions
+from keras_trainsteps.rolling.resume.functions import outside_of, rebinds
 
 # What decides what a callback of Keras does: options that a resumed job must share.
 _OPTIONS: dict[type[keras.callbacks.Callback], tuple[str, ...]] = {

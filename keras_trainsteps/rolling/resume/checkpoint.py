@@ -127,7 +127,7 @@ class JobCheckpoint(keras.callbacks.Callback):
 
     def _save(self, *, final: bool = False) -> None:
         self._unchanged.require()
-        variables = self._variables(metrics=self._done > 0)
+        variables = self._state(metrics=self._done > 0)
         values: dict[str, npt.NDArray[Any]] = {
             name: value_of(variable) for name, variable in variables.items()
         }
@@ -145,11 +145,11 @@ class JobCheckpoint(keras.callbacks.Callback):
     def _restore(self, *, metrics: bool) -> None:
         found = self._begin.found
         if found is not None:
-            variables = self._variables(metrics=metrics)
+            variables = self._state(metrics=metrics)
             restore_variables(variables, found, metrics=metrics)
             restore_callbacks(self._others, found.about["callbacks"], found.values)
 
-    def _variables(self, *, metrics: bool) -> Variables:
+    def _state(self, *, metrics: bool) -> Variables:
         every = job_variables(self.model, self._extra_variables, metrics=True)
         outside = self._watch.outside(every.values())
         kept = {n: v for n, v in every.items() if metrics or not n.startswith("metric|")}

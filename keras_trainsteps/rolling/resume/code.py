@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dis
 import functools
 import hashlib
 import json
 import math
 import os
-import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -19,10 +17,9 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.rolling.resume.functions import bytecode, closure_of, is_library, reads
 from keras_trainsteps.structure.names import is_automatic
 
-# Their code is fixed by their version.
-_LIBRARIES = ("keras", "keras_trainsteps", "numpy", "tensorflow")  # and Python's own
 _OF_PYTHON = ("__module__", "__doc__", "__dict__", "__weakref__", "__annotations__")
 _DEPTH = 30
 
@@ -126,22 +123,22 @@ class Descriptions:
         return self._known[id(value)][1]
 
     def _of_function(self, function: types.FunctionType, depth: int) -> dict[str, Any]:
-        library = _is_library(function.__module__)
+        library = is_library(function.__module__)
         module = f"{function.__module__}." if library else ""
         found: dict[str, Any] = {"function": module + function.__qualname__}
         if not library:
-            code = [_bytecode(function.__code__, function.__doc__)]
-            reads = {name: self.of(v, depth + 1) for name, v in _reads(function)}
-            found["code"] = _digest([code, reads])
+            code = [bytecode(function.__code__, function.__doc__)]
+            outside = {name: self.of(v, depth + 1) for name, v in reads(function)}
+            found["code"] = _digest([code, outside])
         defaults = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()]
         if defaults:
             found["defaults"] = self.of(defaults, depth + 1)
-        if closure := dict(_closure(function)):
+        if closure := dict(closure_of(function)):
             found["closure"] = self.of(closure, depth + 1)
         return found
 
     def _of_class(self, kind: type, depth: int) -> dict[str, Any]:
-        own = [base for base in kind.__mro__ if not _is_library(base.__module__)]
+        own = [base for base in kind.__mro__ if not is_library(base.__module__)]
         if not own:
             return {"class": f"{kind.__module__}.{kind.__qualname__}"}
         parts = [
@@ -175,7 +172,7 @@ class Descriptions:
             parts = without_automatic_names(_config(value), kind.__name__)
             if isinstance(value, keras.Metric):  # logs go by its name
                 parts["name"] = value.name
-            if not _is_library(kind.__module__):
+            if not is_library(kind.__module__):
                 parts |= {"attributes": plain_attributes(value)}
         else:
             parts = without_automatic_names(getattr(value, "__dict__", {}), kind.__name__)
@@ -202,81 +199,10 @@ def without_automatic_names(config: Mapping[str, Any], kind: str) -> dict[str, A
     return found
 
 
-def rebinds(function: types.FunctionType) -> list[str]:
-    """The names outside of a function that it gives other values."""
-    return [
-        str(step.argval)
-        for step in dis.get_instructions(function.__code__)
-        if step.opname == "STORE_GLOBAL"
-        or (step.opname == "STORE_DEREF" and step.argval in function.__code__.co_freevars)
-    ]
-
-
-def outside_of(function: types.FunctionType) -> dict[str, Any]:
-    """What a function reads of the scopes around it, by name."""
-    return {**dict(_reads(function)), **dict(_closure(function))}
-
-
-def _reads(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    """The globals that a function reads, those of user modules by what it takes of them."""
-    for code in _codes(function.__code__):
-        steps = [s for s in dis.get_instructions(code) if s.opname not in ("CACHE", "PRECALL")]
-        for step, after in zip(steps, [*steps[1:], None], strict=True):
-            if step.opname not in ("LOAD_GLOBAL", "LOAD_NAME"):
-                continue
-            name = str(step.argval)
-            if name not in function.__globals__:
-                continue
-            value = function.__globals__[name]
-            if isinstance(value, types.ModuleType) and not _is_library(value.__name__):
-                taken = after is not None and after.opname in ("LOAD_ATTR", "LOAD_METHOD")
-                if after is not None and taken and after.argval in vars(value):
-                    name = f"{name}.{after.argval}"
-                    value = vars(value)[after.argval]
-            yield name, value
-
-
-def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
-    """A function's code and that of the functions inside it."""
-    yield code
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _codes(constant)
-
-
-def _closure(function: types.FunctionType) -> Iterator[tuple[str, Any]]:
-    names = function.__code__.co_freevars
-    for name, cell in zip(names, function.__closure__ or (), strict=True):
-        if name != "__class__":
-            try:
-                yield name, cell.cell_contents
-            except ValueError:
-                continue  # it has no value yet
-
-
-def _bytecode(code: types.CodeType, doc: str | None = None) -> list[Any]:
-    """A function's code without its place in a file."""
-    constants = [
-        _bytecode(constant) if isinstance(constant, types.CodeType) else _constant(constant)
-        for constant in code.co_consts
-        if doc is None or constant != doc
-    ]
-    return [code.co_code.hex(), constants, list(code.co_names), list(code.co_varnames)]
-
-
-def _constant(value: Any) -> str:
-    return str(sorted(map(repr, value))) if isinstance(value, frozenset) else repr(value)
-
-
 def _members(kind: type) -> Iterator[tuple[str, Any]]:
     for name, value in sorted(vars(kind).items()):
         if name not in _OF_PYTHON and not name.startswith("_abc_"):
             yield name, value
-
-
-def _is_library(module: str | None) -> bool:
-    root = (module or "builtins").split(".")[0]
-    return root in _LIBRARIES or root in sys.stdlib_module_names
 
 
 def _is_option(value: Any) -> bool:
