@@ -102,7 +102,7 @@ class Blessing:
 
     def to_json(self) -> dict[str, Any]:
         """The blessing as JSON values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "checks": list(map(dataclasses.asdict, self.checks))}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Blessing:
