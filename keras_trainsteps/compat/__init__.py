@@ -24,6 +24,7 @@ from keras_trainsteps.compat.layers import is_keras_attribute as is_keras_attrib
 from keras_trainsteps.compat.layers import losses_of_calls as losses_of_calls
 from keras_trainsteps.compat.layers import mask_of as mask_of
 from keras_trainsteps.compat.layers import own_losses as own_losses
+from keras_trainsteps.compat.layers import stock_attributes as stock_attributes
 from keras_trainsteps.compat.layers import sublayers as sublayers
 from keras_trainsteps.compat.layers import tracked_layers as tracked_layers
 from keras_trainsteps.compat.layers import unlocked as unlocked

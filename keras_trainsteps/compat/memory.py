@@ -17,6 +17,7 @@ _REMEMBERED: dict[type[keras.callbacks.Callback], tuple[str, ...]] = {
         "_current_epoch",
         "_last_batch_seen",
     ),
+    keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
 }
 
 

@@ -146,7 +146,7 @@ class Unchanged:
                 )
 
     def _now(self) -> list[Any]:
-        return [Descriptions().of(function) for _, function in self._functions]
+        return [Descriptions(rates=False).of(function) for _, function in self._functions]
 
 
 def functions_of(callback: keras.callbacks.Callback) -> list[types.FunctionType]:

@@ -43,13 +43,10 @@ def described(value: Any) -> Any:
     return Descriptions().of(value)
 
 
-def plain_attributes(owner: object) -> dict[str, Any]:
-    """The public attributes of an object that hold options: numbers, text, functions."""
-    return {
-        name: value
-        for name, value in sorted(vars(owner).items())
-        if not name.startswith("_") and name not in ("built", "name") and _is_option(value)
-    }
+def own_attributes(owner: object) -> dict[str, Any]:
+    """The options among the attributes that a user's class gives an object."""
+    stock = compat.stock_attributes()
+    return {n: v for n, v in sorted(vars(owner).items()) if n not in stock and _is_option(v)}
 
 
 def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
@@ -60,11 +57,15 @@ def learning_rate_of(optimizer: keras.optimizers.Optimizer) -> float:
 class Descriptions:
     """Describes values, each function and class once.
 
+    Args:
+        rates: Whether with the learning rates of optimizers, which callbacks change.
+
     Attributes:
         variables: The variables that were met.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, rates: bool = True) -> None:
+        self._rates = rates
         self.variables: list[Any] = []
         self._known: dict[int, tuple[Any, Any]] = {}  # with the value, so that its id stays
 
@@ -98,6 +99,8 @@ class Descriptions:
             return [self.of(item, depth + 1) for item in value]
         if isinstance(value, set | frozenset):
             return sorted((self.of(item, depth + 1) for item in value), key=json.dumps)
+        if hasattr(value, "__array__") and not isinstance(value, type):
+            return self.of(np.asarray(value))
         return self._once(value, depth)
 
     def _once(self, value: Any, depth: int) -> Any:
@@ -164,8 +167,12 @@ class Descriptions:
         if isinstance(value, keras.Model | keras.random.SeedGenerator):
             return found  # of which the rest is state
         if isinstance(value, keras.optimizers.Optimizer):
-            parts = plain_attributes(value)
-            if "inner_optimizer" not in parts:
+            parts = {
+                name: each
+                for name, each in sorted(vars(value).items())
+                if not name.startswith("_") and name not in ("built", "name") and _is_option(each)
+            }
+            if "inner_optimizer" not in parts and self._rates:
                 schedule = compat.learning_rate_schedule(value)
                 parts["learning_rate"] = schedule or learning_rate_of(value)
         elif isinstance(value, keras.layers.Layer | keras.Metric):
@@ -173,7 +180,7 @@ class Descriptions:
             if isinstance(value, keras.Metric):  # logs go by its name
                 parts["name"] = value.name
             if not is_library(kind.__module__):
-                parts |= {"attributes": plain_attributes(value)}
+                parts |= {"attributes": own_attributes(value)}
         else:
             parts = without_automatic_names(getattr(value, "__dict__", {}), kind.__name__)
         if parts:

@@ -12,27 +12,11 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.rolling.resume.callbacks import options_of
-from keras_trainsteps.rolling.resume.code import Descriptions, plain_attributes
+from keras_trainsteps.rolling.resume.code import Descriptions, own_attributes
 from keras_trainsteps.structure.network import is_network
 from keras_trainsteps.structure.structure import structure_of
 
 _OF_COMPILE = ("optimizer", "loss", "loss_weights", "metrics", "weighted_metrics")
-# Attributes of a model that Keras sets, or that change while it trains.
-_OF_KERAS = (
-    "built",
-    "compiled",
-    "jit_compile",
-    "loss",
-    "optimizer",
-    "output_names",
-    "run_eagerly",
-    "steps_per_execution",
-    "stop_training",
-    "supports_jit",
-    "train_function",
-    "test_function",
-    "predict_function",
-)
 
 
 def description_of(
@@ -54,16 +38,16 @@ def description_of(
     Returns:
         The description, and the variables that functions and objects of the job hold.
     """
-    found = Descriptions()
+    found, of_callbacks = Descriptions(), Descriptions(rates=False)
     described = {
         "versions": _versions(),
         **{name: found.of(value) for name, value in options.items()},
         "validation_data": _described_data(validation_data),
         **_compiled(model, found),
         "model": _network(model, found),
-        "callbacks": [options_of(callback, stateless, found) for callback in callbacks],
+        "callbacks": [options_of(each, stateless, of_callbacks) for each in callbacks],
     }
-    return described, found.variables
+    return described, [*found.variables, *of_callbacks.variables]
 
 
 def require_repeatable(validation_data: Any) -> None:
@@ -93,10 +77,14 @@ def _compiled(model: keras.Model, found: Descriptions) -> dict[str, Any]:
     """What `compile` was given; a loss weight that is a variable is state."""
     given = compat.compile_options(model)
     given["optimizer"] = model.optimizer
+    weights = given.get("loss_weights")
     variables = getattr(model, "loss_weight_variables", {})
+    flat = [
+        "a variable" if "/".join(map(str, path)) in variables else weight
+        for path, weight in keras.tree.flatten_with_path(weights)
+    ]
+    given["loss_weights"] = keras.tree.pack_sequence_as(weights, flat)
     described = {name: found.of(given.get(name)) for name in _OF_COMPILE}
-    for name in variables:
-        _mask(described, ["loss_weights", *name.split("/")])
     return described | {
         "jit_compile": bool(model.jit_compile),
         "run_eagerly": bool(model.run_eagerly),
@@ -104,26 +92,17 @@ def _compiled(model: keras.Model, found: Descriptions) -> dict[str, Any]:
     }
 
 
-def _mask(described: Any, path: Sequence[str]) -> None:
-    """Puts a variable in the place of the value that it holds now."""
-    *before, last = [part for part in path if part]
-    for part in before:
-        described = described[int(part) if isinstance(described, list) else part]
-    described[int(last) if isinstance(described, list) else last] = "a variable"
-
-
 def _network(model: keras.Model, found: Descriptions) -> dict[str, Any]:
     structure = structure_of(model, training=True)
     layers = compat.sublayers(model)
     kinds = {type(layer).__qualname__: found.of(type(layer)) for layer in layers}
-    attributes = {k: v for k, v in plain_attributes(model).items() if k not in _OF_KERAS}
     vocabularies = {
         path: list(map(str, layer.get_vocabulary()))
         for path, layer in structure.vocabularies.items()
     }
     return {
         **found.of(type(model)),
-        "attributes": found.of(attributes),
+        "attributes": found.of(own_attributes(model)),
         "layers": structure.layers,
         "classes": {name: kind for name, kind in kinds.items() if "code" in kind},
         "own": [found.of(layer) for layer in layers if "code" in found.of(type(layer))],

@@ -179,7 +179,7 @@ def test_queries_without_a_value_of_either_model_are_left_out():
 )
 def test_what_becomes_of_queries_without_a_relevant_row_is_said(metric, said):
     labels = np.where(QUERIES < 10, 0.0, Y)
-    without = sum(not (labels[QUERIES == query] > 0).any() for query in range(30))
+    without = 30 - len(np.unique(QUERIES[labels > 0]))
     assert without >= 10
     said = said.replace("10 of", f"{without} of")
     for champion in (None, GOOD):

@@ -91,7 +91,8 @@ class Decay(keras.optimizers.schedules.LearningRateSchedule):
 
 class Hooked(LossAwareModel):
     def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
-        return {"squared": self.alpha * keras.ops.square(y_pred - y)}
+        scale = self.alpha + getattr(self, "_beta", 0.0)
+        return {"squared": scale * keras.ops.square(y_pred - y)}
 
 
 class OtherHook(LossAwareModel):
@@ -109,6 +110,20 @@ def hooked(cls=Hooked, alpha=1.0, weight=1.0):
         return model
 
     return make
+
+
+def private(beta):
+    def make():
+        model = hooked()()
+        model._beta = beta
+        return model
+
+    return make
+
+
+def weighted(value):
+    """Loss weights that are variables: their values are state."""
+    return lambda: plain(cls=Hooked, loss_weights={"squared": keras.Variable(value), "b": 0.5})
 
 
 def penalised(term):
@@ -238,6 +253,10 @@ MODELS = {
         *(hooked(alpha=1.0), hooked(alpha=2.0)),
         "'model.attributes.alpha' is 2.0, was 1.0",
     ),
+    "a private attribute": (
+        *(private(0.5), private(0.3)),
+        "'model.attributes._beta' is 0.3, was 0.5",
+    ),
     "penalty": (penalised(norm(0.5)), penalised(norm(0.3)), "'model.added.*' is 0.3, was 0.5"),
     "noise": (
         layered(lambda: keras.layers.Dropout(0.5)),
@@ -320,6 +339,15 @@ def test_what_changed_is_refused(tmp_path):
     match = r"'optimizer.learning_rate' is 0.2, was 0.1. Restore it, or begin a new job"
     with pytest.raises(ValueError, match=match):
         begin(tmp_path, sgd(0.2))
+
+
+def test_the_value_of_a_loss_weight_that_is_a_variable_is_no_change():
+    assert described(weighted(1.0)) == described(weighted(0.5))
+    for weight in (keras.Variable(1.0), [keras.Variable(1.0)]):
+        found = described(
+            lambda weight=weight: plain(cls=LossAwareModel, loss="mse", loss_weights=weight)
+        )
+        assert "a variable" in str(found["loss_weights"])
 
 
 def test_a_change_of_vocabulary_is_refused():
