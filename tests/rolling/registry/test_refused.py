@@ -73,7 +73,7 @@ def test_numbers_of_numpy_and_aliases_are_taken(two, which):
         {"metrics": {"ndcg": True}},
         {"metrics": {"ndcg": None}},
         {"metrics": {"ndcg": [0.5]}},
-        {"metrics": {"ndcg": object()}},
+        {"metrics": {"ndcg": {1, 2}}},
         {"fingerprint": 7},
     ],
     ids=repr,
