@@ -27,6 +27,7 @@ from keras_trainsteps.step import checks, names, running, side_inputs
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.metric_weights import beside_masks
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
 from keras_trainsteps.step.weights import LossWeights
@@ -128,7 +129,7 @@ class LossAwareModel(compat.Model):
         layer = {"name": name, "trainable": trainable, "dtype": dtype, "autocast": autocast}
         given = {**network, **layer, "activity_regularizer": activity_regularizer}
         given = {key: value for key, value in given.items() if value is not None}
-        if compat.makes_functional(type(self), (), given):  # from a subclass's `__init__`
+        if {"inputs", "outputs"} <= set(given):  # from a subclass's `__init__`, or not tensors
             self.__class__ = compat.functional_twin(type(self))
         super().__init__(**given)
         self._begin()
@@ -555,6 +556,7 @@ class LossAwareModel(compat.Model):
         """Updates the compiled metrics, which may read side inputs, and returns the logs."""
         if self._training.metric_names:
             checks.require_one_target(y, y_pred)
+            sample_weight = beside_masks(sample_weight, y_pred)
         if running.current(self._training.log) is not None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
         side_inputs.require(x, self._training.metric_side_inputs)

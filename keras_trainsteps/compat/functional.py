@@ -40,6 +40,8 @@ def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
     class up to `Model`, after which models of these classes that define `call` fail
     ("Functional.__init__() missing 2 required positional arguments", seen in 3.15.1).
     """
+    if issubclass(cls, functional_class()):
+        return cls
     if cls in _twins:
         return _twins[cls]
     namespace = {"__module__": cls.__module__, "__doc__": cls.__doc__}

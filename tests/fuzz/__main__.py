@@ -1,0 +1,45 @@
+"""Tries random configurations and prints what differs: `python -m tests.fuzz --seed 1`."""
+
+import argparse
+import collections
+import time
+
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from tests.fuzz.check import differences
+from tests.fuzz.configurations import configurations
+
+parser = argparse.ArgumentParser()
+parser.add_argument("--seed", default=1, type=int)
+parser.add_argument("--count", default=100, type=int)
+given_options = parser.parse_args()
+counts, seconds = collections.Counter(), collections.Counter()
+
+
+@seed(given_options.seed)
+@settings(
+    max_examples=given_options.count,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+@given(configurations())
+def run(configuration):
+    start = time.process_time()
+    try:
+        found = differences(configuration)
+    except Exception as error:
+        found = [f"{type(error).__name__}: {error}"]
+    counts["configurations"] += 1
+    counts[configuration.mode] += 1
+    seconds[configuration.mode] += time.process_time() - start
+    if found:
+        counts["differ"] += 1
+        print(configuration)
+        for line in found[:4]:
+            print("   ", line[:700], flush=True)
+
+
+run()
+print(dict(counts), {mode: round(value, 1) for mode, value in seconds.items()})

@@ -1,0 +1,3 @@
+"""Tests of Keras that differ on our models, and why each may."""
+
+REASONS = {}
