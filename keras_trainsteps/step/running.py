@@ -31,6 +31,7 @@ class Running:
         y_pred: Output of the network, once it is there.
         called: What of the library a step written by hand has called so far.
         counted: The terms in its loss that have a count of their own.
+        computed: The losses that a subclass's `compute_loss` has taken from the library's.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Running:
         self.y_pred: Any = None
         self.called: set[str] = set()
         self.counted: tuple[str, ...] = ()
+        self.computed: list[Any] = []
         self._inside = inside or contextlib.nullcontext()
 
     def __enter__(self) -> Running:
