@@ -54,6 +54,7 @@ Logs: TypeAlias = Any
 """A number, a list of them, or a dict by name with `return_dict=True`."""
 
 
+@compat.named_in_legacy_files
 @keras.saving.register_keras_serializable("keras_trainsteps")
 class LossAwareModel(compat.Model):
     """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
@@ -806,6 +807,7 @@ class LossAwareModel(compat.Model):
             compat.set_loss_tracker(self, self._training.log.loss)
 
 
+@compat.named_in_legacy_files
 @keras.saving.register_keras_serializable("keras_trainsteps")
 class LossAwareSequential(LossAwareModel, keras.Sequential):
     """A `keras.Sequential` that is a `LossAwareModel`.

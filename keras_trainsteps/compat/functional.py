@@ -56,6 +56,15 @@ def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
     return twin
 
 
+def named_in_legacy_files(cls: type[keras.Model]) -> type[keras.Model]:
+    """Lets a legacy `.h5` file name a registered class.
+
+    Such a file names the class of a model without its package, and finds none (seen in 3.15.1).
+    """
+    keras.saving.get_custom_objects()[cls.__name__] = cls
+    return cls
+
+
 def layer_of(tensor: keras.KerasTensor) -> Any:
     """The layer or operation whose output a tensor of a graph is."""
     return tensor._keras_history.operation

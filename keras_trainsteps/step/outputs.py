@@ -46,6 +46,7 @@ class Outputs:
 
     def __init__(self, places: Places, layer_names: Sequence[str] | None) -> None:
         self.places = places
+        self.layer_names = list(layer_names or ())
         flat = keras.tree.flatten_with_path(places)
         names: list[str | None] = [None] * len(flat)
         if not isinstance(places, Mapping) and layer_names and len(layer_names) == len(flat):
@@ -73,7 +74,8 @@ class Outputs:
             ValueError: For losses of outputs that the model does not have, or of another
                 number than there are outputs.
         """
-        whole = Output((), None, self.places)
+        is_named = isinstance(self.places, Mapping) or self.names == self.layer_names
+        whole = Output((), "_".join(self.names) if is_named else None, self.places)
         if not keras.tree.is_nested(loss) and not takes_all_outputs(loss):
             return [Read(loss, output) for output in self.each if loss is not None]
         if len(self.each) == 1 and not isinstance(loss, Mapping):
