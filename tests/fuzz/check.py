@@ -21,5 +21,7 @@ def differences(c):
                 found.append(f"{where}: {name} {right[name]:.7g} expected, {logged[name]:.7g}")
     for name, right in expected[2].items():
         if not np.allclose(right, received[2][name], RELATIVE, ABSOLUTE):
-            found.append(f"weight {name}: {right.tolist()} expected, {received[2][name].tolist()}")
+            found.append(
+                f"weight {name}: {right.tolist()} expected, {received[2][name].tolist()}"
+            )
     return found

@@ -1,5 +1,7 @@
 """A configuration, built and trained with the library."""
 
+import functools
+import operator
 import warnings
 
 import keras
@@ -51,6 +53,10 @@ LOSSES = {
     "own_mean": lambda: own_mean,
     "own_object": lambda: OwnObject(name="own_object"),
 }
+
+
+# Where the first output stands.
+FIRST = {"alone": (), "dict": ("z",), "dict of three": ("m",), "nested dict": ("p", 0)}
 
 
 class Network:
@@ -127,7 +133,9 @@ def built(c):
         if "symbolic_named" in c.added:
             model.add_loss(value, name="symbolic")
     if "penalty" in c.added:
-        model.add_loss(lambda: plain.FACTOR * ops.sum(ops.square(network.body.kernel)), name="penalty")
+        model.add_loss(
+            lambda: plain.FACTOR * ops.sum(ops.square(network.body.kernel)), name="penalty"
+        )
     if "penalty_unnamed" in c.added:
         model.add_loss(lambda: plain.FACTOR * ops.sum(ops.abs(network.body.kernel)))
     return model, network
@@ -167,20 +175,14 @@ def symbolic_inputs(c):
 
 def hook_of(c):
     """`compute_losses` of a configuration."""
-    names = c.output_names
 
-    def of_first(structure):
-        if isinstance(structure, dict) and names[0] in structure:
-            return structure[names[0]]
-        while isinstance(structure, (dict, list, tuple)):
-            structure = structure["p"] if isinstance(structure, dict) and "p" in structure else (
-                next(iter(structure.values())) if isinstance(structure, dict) else structure[0]
-            )
-        return structure
+    def first_of(structure):
+        if isinstance(structure, dict) and "head_0" in structure:
+            return structure["head_0"]
+        return functools.reduce(operator.getitem, FIRST.get(c.structure, (0,)), structure)
 
     def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
-        place = {"dict": "z", "dict of three": "m"}.get(c.structure)
-        y, y_pred = (each[place] if place else of_first(each) for each in (y, y_pred))
+        y, y_pred = first_of(y), first_of(y_pred)
         square = ops.square(y_pred - y)
         values = ops.mean(square, axis=-1)
         weights = ops.ones_like(values) if sample_weight is None else sample_weight
@@ -280,7 +282,8 @@ def pieces(arrays, size):
     """The batches of arrays, in their order."""
     rows = len(keras.tree.flatten(arrays)[0])
     for first in range(0, rows, size):
-        yield keras.tree.map_structure(lambda array: array[first : first + size], arrays)
+        piece = slice(first, first + size)
+        yield keras.tree.map_structure(operator.itemgetter(piece), arrays)
 
 
 def as_tuples(structure):
@@ -298,7 +301,10 @@ def trained(c):
     model, network = built(c)
     metrics = {}
     if c.metrics:
-        metrics = {"metrics": ["mae"], "weighted_metrics": [keras.metrics.MeanSquaredError("wse")]}
+        metrics = {
+            "metrics": ["mae"],
+            "weighted_metrics": [keras.metrics.MeanSquaredError("wse")],
+        }
     model.compile(
         OPTIMIZERS[c.optimizer](),
         loss=compiled_loss(c),
@@ -346,5 +352,3 @@ def trained(c):
 
 def without_none(parts):
     return parts[:2] if parts[2] is None else parts
-
-

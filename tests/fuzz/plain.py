@@ -32,6 +32,9 @@ def initial_weights(c):
 def names_of_compiled(c):
     """The names of the terms of `compile`, in the order of `losses`."""
     names = []
+    every = [loss for losses in c.losses for loss in losses]
+    if c.output_names[0] == "0" and len(set(every)) == len(every) > 1:
+        return [f"{loss}_loss" for loss in every]
     for output, losses in zip(c.output_names, c.losses, strict=True):
         names += [f"{output}_loss" if len(c.units) > 1 else f"{loss}_loss" for loss in losses]
     return names
@@ -280,7 +283,9 @@ def trained(c):
                 batch = Batch(c, weights, data, rows)
                 loss = batch.loss(of_terms)
             found = tape.gradient(loss, weights)
-            known = {n: tf.convert_to_tensor(g).numpy() for n, g in found.items() if g is not None}
+            known = {
+                n: tf.convert_to_tensor(g).numpy() for n, g in found.items() if g is not None
+            }
             optimizer.update(weights, known)
             batches.append(batch)
         if c.source == "on_batch":

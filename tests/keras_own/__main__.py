@@ -1,4 +1,4 @@
-"""Prints how many of Keras's own tests give the same on our models: `python -m tests.keras_own`."""
+"""`python -m tests.keras_own` prints how many of Keras's tests give the same on our models."""
 
 import argparse
 import collections

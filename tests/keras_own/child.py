@@ -34,7 +34,16 @@ def main():
         os.chdir(folder)
         settings = Path(folder, "pytest.ini")
         settings.write_text("[pytest]\npython_files = *_test.py\n", encoding="utf-8")
-        options = ["-c", str(settings), "--rootdir", folder, "--assert=plain", "-q", "-W", "ignore"]
+        options = [
+            "-c",
+            str(settings),
+            "--rootdir",
+            folder,
+            "--assert=plain",
+            "-q",
+            "-W",
+            "ignore",
+        ]
         options += ["-p", "no:cacheprovider", "-p", "no:xdist", "--tb=short", "--no-header"]
         options += ["--continue-on-collection-errors"]  # of modules for another backend
         options += ["-k", given.only] if given.only else []

@@ -1,3 +1,29 @@
 """Tests of Keras that differ on our models, and why each may."""
 
-REASONS = {}
+_SAYS_WHICH = (
+    "losses for an output that is not there are refused as `ValueError`, with the names that fit "
+    "and those that do not"
+)
+
+REASONS = {
+    "callbacks/tensorboard_test.py::TestTensorBoardV2::test_TensorBoard_projector_callback": (
+        "targets without the last axis get it, where Keras takes it off the output: a loss with "
+        "`from_logits=True` finds the logits below a sigmoid, as it does in Keras for targets "
+        "that have the axis; there the sigmoid is applied twice"
+    ),
+    "models/functional_test.py::FunctionalTest::test_input_dict_with_extra_field": (
+        "entries of `x` reach inputs by their names, so that one too many does no harm"
+    ),
+    "models/model_test.py::ModelTest::test_functional_dict_outputs_dict_losses_invalid_keys": (
+        _SAYS_WHICH
+    ),
+    "models/model_test.py::ModelTest::test_functional_list_outputs_dict_losses_invalid_keys": (
+        _SAYS_WHICH
+    ),
+    "models/model_test.py::ModelTest::test_functional_list_outputs_dict_losses_no_output_names": (
+        _SAYS_WHICH
+    ),
+    "models/model_test.py::ModelTest::test_functional_list_outputs_invalid_nested_list_losses": (
+        "two losses on one output are two terms; Keras adds both up under one name"
+    ),
+}

@@ -48,7 +48,8 @@ class OwnClasses(ast.NodeTransformer):
         names = [dotted(base) for base in node.bases]
         node.bases = [replaced(base) for base in node.bases]
         if "Trainer" in names:  # "A model is just a layer mixed in with a Trainer."
-            kept = [base for base in node.bases if dotted(base) not in ("Trainer", "layers.Layer")]
+            plain = ("Trainer", "layers.Layer")
+            kept = [base for base in node.bases if dotted(base) not in plain]
             node.bases = [*kept, ours("LossAwareModel")]
             node.body = [OwnConstructor().visit(statement) for statement in node.body]
         return node

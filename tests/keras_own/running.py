@@ -68,8 +68,10 @@ def _compare(name, stock, own):
     built = bool(own and own.get("built"))
     outcomes = [each["outcome"] if each else "not there" for each in (stock, own)]
     if outcomes[0] != outcomes[1]:
-        why = " ".join(((own or stock or {}).get("why") or (stock or {}).get("why") or "").split())
-        return Compared(name, built, f"{outcomes[0]} in Keras, {outcomes[1]} here: {why}", outcomes[0])
+        texts = [each["why"] for each in (own, stock) if each and each["why"]]
+        why = " ".join("".join(texts[:1]).split())
+        difference = f"{outcomes[0]} in Keras, {outcomes[1]} here: {why}"
+        return Compared(name, built, difference, outcomes[0])
     if outcomes[0] != "passed":
         return Compared(name, built, "", outcomes[0])
     return Compared(name, built, _of_numbers(stock["numbers"], own["numbers"]), outcomes[0])

@@ -56,8 +56,8 @@ def test_losses_targets_and_weights_in_lists_inside_a_dict_are_found_by_position
     batches = tf.data.Dataset.from_tensors(data)
     logs = model.evaluate(batches, verbose=0, return_dict=True)
     parts = {
-        "many/0_loss": np.mean(WEIGHTS * SQUARES),
-        "many/1_loss": np.mean(HALF * ABSOLUTE),
+        "many/first_loss": np.mean(WEIGHTS * SQUARES),
+        "many/second_loss": np.mean(HALF * ABSOLUTE),
         "one_loss": np.mean(HALF * np.abs(SUMS)),
     }
     assert logs == {
