@@ -45,7 +45,7 @@ class Configuration:
         metrics: Whether compiled metrics are there.
         optimizer: Its name.
         rows, batch_size, epochs: As in `fit`.
-        mode: eager, graph or XLA.
+        mode: `eager`, `graph` or `xla`.
         steps_per_execution: As in `compile`.
         source: What the data comes in.
         validation: Whether `fit` validates.
@@ -133,7 +133,7 @@ def paths(template, number):
 
 
 @st.composite
-def configurations(draw):
+def configurations(draw, mode):
     """Configurations that are documented as right; what is refused has tests of its own."""
 
     def one_of(*values):
@@ -190,9 +190,6 @@ def configurations(draw):
     if number > 1 and all(len(each) == 1 for each in losses):
         kinds.append("outputs")
     kinds += ["terms", "variables"]
-    mode = one_of(*["eager"] * 9, "graph")
-    if mode == "graph" and draw(st.integers(0, 3)) == 0:
-        mode = "xla"
     return Configuration(
         kind=kind,
         body=body,
