@@ -740,7 +740,9 @@ class LossAwareModel(compat.Model):
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
             return
         gradients = tape.gradient(loss, weights)
-        with compat.after_loss(loss):
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        exchange = compat.without_exchange(self.optimizer) if alone else contextlib.nullcontext()
+        with compat.after_loss(loss), exchange:
             self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
     def _logs(self, batch: Batch, y_pred: Any) -> dict[str, Any]:
