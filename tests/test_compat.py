@@ -454,3 +454,55 @@ def test_a_branch_that_is_loaded_when_run_stays_one_call_in_its_graph():
     ]
     assert len(kept) == 1
     assert calls == kept
+
+
+# Operations
+
+
+def kinds_of(function):
+    found = []
+    with compat.operations_seen(lambda kind, inputs: found.append((kind, list(inputs)))):
+        function()
+    return found
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize("eagerly", [False, True])
+def test_operations_are_seen_with_the_variables_that_they_use(eagerly, jit):
+    variable = tf.Variable([1.0, 2.0])
+
+    def step():
+        variable.assign_add([1.0, 1.0])
+        return tf.cond(variable[0] > 0, lambda: tf.exp(variable), lambda: tf.zeros(2))
+
+    run = step if eagerly else tf.function(step, jit_compile=jit)
+    found = kinds_of(run)
+    assert "AssignAddVariableOp" in [kind for kind, _ in found]
+    handles = {id(h): h for _, inputs in found for h in compat.handles_of(inputs)}
+    assert list(handles) == [id(handle) for handle in compat.handles_of_variable(variable)]
+    seen = compat.VariableInUse(next(iter(handles.values())))
+    assert (seen.shape, seen.dtype) == ((2,), "float32")
+    assert np.asarray(seen).tolist() == [2.0, 3.0]
+    seen.assign(np.zeros(2, "float32"))
+    assert variable.numpy().tolist() == [0.0, 0.0]
+    assert kinds_of(lambda: None) == []
+
+
+def test_which_operations_draw_by_themselves():
+    assert [k for k, _ in kinds_of(lambda: tf.random.normal((1,))) if compat.draws_by_itself(k)]
+    for draw in (
+        lambda: tf.random.stateless_normal((1,), (1, 2)),
+        lambda: tf.random.Generator.from_seed(1).normal((1,)),
+        lambda: keras.random.normal((1,), seed=1),
+    ):
+        assert not [k for k, _ in kinds_of(draw) if compat.draws_by_itself(k)]
+
+
+def test_keras_gives_functions_of_compile_as_names_alone():
+    def loss(y_true, y_pred):
+        return keras.ops.square(y_true - y_pred)
+
+    model = linear(keras.Model)
+    model.compile("sgd", loss=loss)
+    assert model.get_compile_config()["loss"]["config"] == "loss"
+    assert compat.compile_options(model)["loss"] is loss

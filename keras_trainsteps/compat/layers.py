@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from typing import Any
 
@@ -120,6 +121,27 @@ def tracked_layers(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
     Keras lists them of models alone (seen in 3.15.1).
     """
     return list(getattr(layer, "_layers", ()))
+
+
+@functools.cache
+def stock_attributes() -> frozenset[str]:
+    """The attributes that Keras itself gives to models, layers and metrics.
+
+    Whatever else is there a user has put there. Every part is named, so that no counter of
+    automatic names moves.
+    """
+    inputs = keras.Input((1,), name="stock_attributes_input")
+    output = keras.layers.Identity(name="stock_attributes_identity")(inputs)
+    models = [
+        keras.Model(inputs, output, name="stock_attributes_model"),
+        keras.Sequential([inputs], name="stock_attributes_sequential"),
+    ]
+    for model in models:
+        model.compile(keras.optimizers.SGD(name="stock_attributes_sgd"), loss="mse")
+    layer = keras.layers.Identity(name="stock_attributes_layer")
+    made = [*models, layer, keras.metrics.Mean(name="stock_attributes_mean")]
+    of_fit = ("_eval_epoch_iterator", "history")
+    return frozenset(name for one in made for name in vars(one)) | {*of_fit}
 
 
 _KERAS_ATTRIBUTES = frozenset(

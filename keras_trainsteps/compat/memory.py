@@ -17,6 +17,7 @@ _REMEMBERED: dict[type[keras.callbacks.Callback], tuple[str, ...]] = {
         "_current_epoch",
         "_last_batch_seen",
     ),
+    keras.callbacks.TensorBoard: ("_global_train_batch", "_global_test_batch"),
 }
 
 
@@ -39,6 +40,14 @@ def set_direction(metric: keras.metrics.Metric, direction: Literal["up", "down"]
     3.15.1).
     """
     metric._direction = direction
+
+
+def compile_options(model: keras.Model) -> dict[str, Any]:
+    """What a model was compiled with, as it was given.
+
+    Keras gives it as a config alone, which has no code of functions (seen in 3.15.1).
+    """
+    return dict(model._compile_config.config)
 
 
 # Lists of what other attributes hold (seen in 3.15.1).

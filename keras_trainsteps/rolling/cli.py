@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_trainsteps.rolling.registry.aliases import names, read_all
 from keras_trainsteps.rolling.registry.marker import MARKER
 from keras_trainsteps.rolling.registry.registry import CHAMPION, ModelRegistry
 from keras_trainsteps.rolling.registry.versions import Version
@@ -74,24 +75,33 @@ def _run(job: Any, registry: ModelRegistry, *, dry_run: bool) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     registry = _existing(options.registry)
-    versions = [registry.get(number) for number in registry.versions()]
-    names: dict[int, list[str]] = {}
-    for alias, number in registry.aliases().items():
-        names.setdefault(number, []).append(alias)
+    versions, broken = [], []
+    for number in registry.versions():
+        try:
+            versions.append(registry.get(number))
+        except ValueError as error:
+            broken.append(f"version {number}: {error}")
+    aliases, unread = read_all(registry.directory)
+    broken += [f"alias {name}: {error}" for name, error in unread.items()]
+    of_version: dict[int, list[str]] = {}
+    for name, alias in aliases.items():
+        of_version.setdefault(alias.version, []).append(name)
+    for line in broken:
+        print(f"not readable: {line}", file=sys.stderr)
     if options.json:
-        found = [_described(v, names.get(v.number, [])) for v in versions]
+        found = [_described(v, of_version.get(v.number, [])) for v in versions]
         print(json.dumps(found, indent=2))
-        return OK
+        return INVALID if broken else OK
     print(f"{'version':>7}  {'created':<25}  {'parent':>6}  {'data':<25}  aliases")
     for version in versions:
         window = " to ".join(version.data_window or ("-",))
         print(
             f"{version.number:>7}  {version.created:<25}  {version.parent or '-':>6}  "
-            f"{window:<25}  {', '.join(names.get(version.number, []))}".rstrip()
+            f"{window:<25}  {', '.join(of_version.get(version.number, []))}".rstrip()
         )
-    if not versions:
+    if not versions and not broken:
         print("no versions yet: `update` publishes the first")
-    return OK
+    return INVALID if broken else OK
 
 
 def _promote(options: argparse.Namespace) -> int:
@@ -105,7 +115,7 @@ def _promote(options: argparse.Namespace) -> int:
     if options.dry_run:
         print(f"would promote version {options.version} (dry run)")
     else:
-        print(f"champion is version {registry.aliases()[CHAMPION]}")
+        print(f"champion is version {registry.alias(CHAMPION)}")
     return OK
 
 
@@ -130,9 +140,25 @@ def _verify(options: argparse.Namespace) -> int:
             print(f"{which}: not whole: {error}")
         else:
             print(f"{which}: whole, {len(found.files)} files")
-    for alias in registry.aliases():
-        registry.get(alias)
+    for alias in names(registry.directory):
+        try:
+            registry.get(alias)
+        except ValueError as error:
+            damaged += 1
+            print(f"alias {alias}: {error}")
     return INVALID if damaged else OK
+
+
+def _repair(options: argparse.Namespace) -> int:
+    registry = _existing(options.registry)
+    done = registry.repair(dry_run=options.dry_run)
+    for line in done:
+        print(line)
+    if not done:
+        print("nothing to repair")
+    elif options.dry_run:
+        print("(dry run: nothing was changed)")
+    return OK
 
 
 def _load(options: argparse.Namespace) -> int:
@@ -238,6 +264,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     verify = command("verify", _verify, "check every file of versions by SHA-256")
     verify.add_argument("which", nargs="*", help="numbers or aliases; default: all versions")
+    command("repair", _repair, "set aside what is damaged; point aliases back", dry)
     load = command("load", _load, "load a version as a server would, and show its inputs")
     load.add_argument("which", nargs="?", default=CHAMPION, help="default: %(default)s")
     return parser

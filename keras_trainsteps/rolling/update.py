@@ -188,7 +188,7 @@ class RollingUpdate:
         """
         _require_rows(window)
         self.registry.clean()
-        number = self.registry.aliases().get(CHAMPION)
+        number = self.registry.alias(CHAMPION)
         champion, started, prequential = None, None, {}
         model = self.build()
         if number is not None:

@@ -22,14 +22,19 @@ def names_of_classes(layers: Sequence[tuple[str, str]]) -> dict[str, str]:
     counts: dict[str, int] = {}
     names = {}
     for name, kind in layers:
-        base = _snake_case(kind)
-        if re.fullmatch(rf"{re.escape(base)}(_\d+)?", name):
+        if is_automatic(name, kind):
+            base = _snake_case(kind)
             number = counts.get(base, 0)
             counts[base] = number + 1
             names[name] = f"{base}_{number}" if number else base
         else:
             names[name] = name
     return names
+
+
+def is_automatic(name: str, kind: str) -> bool:
+    """Whether Keras may have made the name of an object of a class."""
+    return re.fullmatch(rf"{re.escape(_snake_case(kind))}(_\d+)?", name) is not None
 
 
 def _snake_case(name: str) -> str:

@@ -18,20 +18,30 @@ _TRAINING_ONLY = re.compile(
     r"|quantization_config"
     r"|.*(initializer|regularizer|constraint)"
 )
+# What has no part in how it is trained from there on, either: begins, and random states.
+_BEGIN_ONLY = re.compile(r"name|seed|build_config|.*initializer")
 _NOISE_LAYERS = re.compile(r".*(Dropout|GaussianNoise)\w*")
 
 
 def graph_signatures(
-    model: keras.Model,
+    model: keras.Model, *, training: bool = False
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """What each node of a Functional or Sequential model computes, and its name here."""
+    """What each node of a Functional or Sequential model computes, and its name here.
+
+    Args:
+        model: The model.
+        training: Whether with what only training needs: rates of noise, regularizers.
+    """
     nested = {layer.name for layer in model.layers if is_graph(layer)}
     if isinstance(model, keras.Sequential):
         layers = network_layers(model)
         names = layer_names(layers)
         before, signatures = "(input)", {}
         for layer in layers:
-            signatures[names[layer.name]] = {**layer_signature(layer), "called_on": before}
+            signatures[names[layer.name]] = {
+                **layer_signature(layer, training=training),
+                "called_on": before,
+            }
             before = names[layer.name]
         return {**signatures, "(outputs)": {"called_on": before}}, names
     config = network_of(model).get_config()
@@ -42,7 +52,7 @@ def graph_signatures(
         inner = {} if entry["name"] in nested else entry["config"]
         signatures[names[entry["name"]]] = {
             "class": entry.get("registered_name") or entry["class_name"],
-            "config": _computing(inner, entry["class_name"]),
+            "config": _computing(inner, entry["class_name"], training),
             "called_on": _plain(_called_on(entry["inbound_nodes"], names)),
         }
     ends = {key: config[key] for key in ("input_layers", "output_layers")}
@@ -51,8 +61,8 @@ def graph_signatures(
     return signatures, names
 
 
-def layer_signature(layer: keras.layers.Layer) -> dict[str, Any]:
-    """The class and config of a layer, without what only training or naming needs."""
+def layer_signature(layer: keras.layers.Layer, *, training: bool = False) -> dict[str, Any]:
+    """The class and config of a layer, without what only naming, or training, needs."""
     kind = keras.saving.get_registered_name(type(layer))
     if is_graph(layer):
         return {"class": kind, "config": {}}
@@ -60,11 +70,12 @@ def layer_signature(layer: keras.layers.Layer) -> dict[str, Any]:
         config = keras.saving.serialize_keras_object(layer.get_config())
     except (NotImplementedError, ValueError, TypeError):
         config = {}  # a layer without a config: its weights and children are compared
-    return {"class": kind, "config": _computing(config, type(layer).__name__)}
+    return {"class": kind, "config": _computing(config, type(layer).__name__, training)}
 
 
-def _computing(config: Any, kind: str) -> Any:
-    noise = _NOISE_LAYERS.fullmatch(kind) is not None
+def _computing(config: Any, kind: str, training: bool) -> Any:
+    left_out = _BEGIN_ONLY if training else _TRAINING_ONLY
+    noise = not training and _NOISE_LAYERS.fullmatch(kind) is not None
 
     def strip(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -73,8 +84,7 @@ def _computing(config: Any, kind: str) -> Any:
             return {
                 key: strip(item)
                 for key, item in value.items()
-                if not _TRAINING_ONLY.fullmatch(str(key))
-                and not (noise and key in ("rate", "stddev"))
+                if not left_out.fullmatch(str(key)) and not (noise and key in ("rate", "stddev"))
             }
         return [strip(item) for item in value] if isinstance(value, list | tuple) else value
 

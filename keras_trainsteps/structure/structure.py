@@ -43,8 +43,13 @@ class Structure(NamedTuple):
     vocabularies: dict[str, Any]
 
 
-def structure_of(model: keras.Model) -> Structure:
+def structure_of(model: keras.Model, *, training: bool = False) -> Structure:
     """The parts of a built model.
+
+    Args:
+        model: The model.
+        training: Whether `layers` tells what only training needs, too: rates of noise,
+            regularizers, what is frozen.
 
     Raises:
         ValueError: When the model is not built, or holds variables that Keras neither
@@ -56,7 +61,7 @@ def structure_of(model: keras.Model) -> Structure:
             f"{type(model).__name__}. Call it on a batch, or declare its input."
         )
     found = Structure({}, {}, {}, {})
-    _visit(model, "", found, set())
+    _visit(model, "", found, set(), training)
     _require_plain_losses(model)
     known = {id(variable) for variable in found.weights.values()}
     for variable in model.weights:
@@ -73,15 +78,15 @@ def value_of(variable: Any) -> npt.NDArray[Any]:
     return np.asarray(tf.convert_to_tensor(variable))
 
 
-def _visit(layer: Any, path: str, found: Structure, seen: set[int]) -> None:
+def _visit(layer: Any, path: str, found: Structure, seen: set[int], training: bool) -> None:
     seen.add(id(layer))
-    children = list(_children(layer, path, found))
+    children = list(_children(layer, path, found, training))
     for key, child in children:
         if id(child) not in seen:
             here = f"{path}/{key}" if path else key
             if key.split("/")[0] != _TRAINING:  # of a loss, which a new job may change
-                found.layers.setdefault(here, layer_signature(child))
-            _visit(child, here, found, seen)
+                found.layers.setdefault(here, layer_signature(child, training=training))
+            _visit(child, here, found, seen, training)
     below = {id(weight) for _, child in children for weight in child.weights}
     own = {id(weight) for weight in layer.weights} - below
     named: dict[int, str] = {}
@@ -117,10 +122,12 @@ def _require_plain_losses(model: keras.Model) -> None:
             )
 
 
-def _children(layer: Any, path: str, found: Structure) -> Iterator[tuple[str, Any]]:
+def _children(
+    layer: Any, path: str, found: Structure, training: bool
+) -> Iterator[tuple[str, Any]]:
     """The layers that a layer holds, by name."""
     if is_graph(layer):
-        config, names = graph_signatures(layer)
+        config, names = graph_signatures(layer, training=training)
         prefix = f"{path}/" if path else ""
         for key, signature in config.items():
             found.layers[prefix + key] = signature

@@ -118,6 +118,34 @@ def test_a_missing_registry_is_not_made_by_looking(tmp_path, capsys):
     assert "the first `update` makes a registry" in capsys.readouterr().err
 
 
+def test_what_is_broken_is_said_beside_the_rest_and_repaired(cli, registry):
+    for _ in range(3):
+        registry.publish(lambda stage: (stage / "x").write_text("x"))
+    registry.set_alias("stable", 1)
+    registry.set_alias("best", 2)
+    (registry.directory / "3" / "MANIFEST.json").write_text("{")
+    (registry.directory / "aliases" / "best.json").write_text('{"version": "stable"}')
+    code, printed = cli("list")
+    assert code == 4
+    assert "not readable: version 3: " in printed
+    assert "not readable: alias best: " in printed
+    rows = [line for line in printed.splitlines() if line.startswith("      ")]
+    assert [row.split()[0] for row in rows] == ["1", "2"]
+    assert rows[0].endswith("stable")
+    code, printed = cli("verify")
+    assert code == 4
+    assert "1: whole" in printed
+    assert "3: not whole" in printed
+    assert "alias best: " in printed
+    code, printed = cli("repair", "--dry-run")
+    assert code == 0
+    assert printed.endswith("(dry run: nothing was changed)\n")
+    assert cli("verify")[0] == 4
+    assert "version 3 set aside" in cli("repair")[1]
+    assert cli("repair") == (0, "nothing to repair\n")
+    assert cli("verify")[0] == cli("list")[0] == 0
+
+
 @pytest.mark.slow
 def test_the_module_runs_and_explains_itself(tmp_path):
     program = [sys.executable, "-m", "keras_trainsteps.rolling"]
@@ -125,7 +153,15 @@ def test_the_module_runs_and_explains_itself(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run([*program, "--help"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0
-    for word in ("update", "promote", "rollback", "verify", "exit codes", "3  the candidate"):
+    for word in (
+        "update",
+        "promote",
+        "rollback",
+        "verify",
+        "repair",
+        "exit codes",
+        "3  the candidate",
+    ):
         assert word in done.stdout
     with pytest.raises(SystemExit, match="2"):
         main([])

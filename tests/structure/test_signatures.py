@@ -28,3 +28,29 @@ def test_signatures_are_the_same_where_layers_compute_the_same(left, right, same
     left, right = layer_signature(left), layer_signature(right)
     assert (left == right) == same
     assert json.loads(json.dumps(left)) == left
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (keras.layers.Dropout(0.5), keras.layers.Dropout(0.3)),
+        (keras.layers.Dense(2), keras.layers.Dense(2, kernel_regularizer="l2")),
+        (keras.layers.Dense(2), keras.layers.Dense(2, trainable=False)),
+        (keras.layers.Dense(2), keras.layers.Dense(2, bias_constraint="non_neg")),
+    ],
+)
+def test_what_only_training_needs_is_told_for_training_alone(left, right):
+    assert layer_signature(left) == layer_signature(right)
+    assert layer_signature(left, training=True) != layer_signature(right, training=True)
+
+
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        (keras.layers.Dense(2), keras.layers.Dense(2, kernel_initializer="ones")),
+        (keras.layers.Dropout(0.5, seed=1), keras.layers.Dropout(0.5, seed=2)),
+        (keras.layers.Dense(2), keras.layers.Dense(2, name="other")),
+    ],
+)
+def test_how_a_layer_began_is_never_told(left, right):
+    assert layer_signature(left, training=True) == layer_signature(right, training=True)

@@ -37,7 +37,8 @@ def gumbel(
             Plackett-Luce model of the scores as they are. TF-Ranking divides the
             perturbed scores by its `gumbel_temperature` as well.
         seed: An integer (the same noise at each call), a `keras.random.SeedGenerator`
-            (new noise at each call, reproducible), or `None` (TensorFlow's global seed).
+            (new noise at each call, reproducible), or `None` (drawn from the
+            global generator of `keras.random`).
 
     Returns:
         Tensor of shape `(samples, *scores.shape)`. The gradient is that of a sum: noise

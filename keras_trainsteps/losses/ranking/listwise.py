@@ -234,7 +234,7 @@ def list_mle(
             the order of the file from being learned.
         seed: For `ties="random"`: an integer (the same draw at each call), a
             `keras.random.SeedGenerator` (a new draw at each call, reproducible), or
-            `None` (TensorFlow's global seed).
+            `None` (drawn from the global generator of `keras.random`).
         normalize: `"queries"` (default): the weights of the queries with two rows or
             more, since one row has no order. `"lists"` (every query with a row, as
             Keras-RS and TF-Ranking divide) or `"rows"`, as in `softmax`.

@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras_trainsteps import replicas
 
 Seed: TypeAlias = int | keras.random.SeedGenerator | None
-"""What makes random numbers repeatable, or `None` for TensorFlow's global seed."""
+"""What makes random numbers repeatable, or `None` for Keras's global generator."""
 
 
 def tie_keys(shape: tf.Tensor, seed: Seed) -> tf.Tensor:
@@ -23,12 +23,12 @@ def draw_seed(seed: Seed) -> tf.Tensor:
 
     Args:
         seed: An integer (fixed numbers), a `keras.random.SeedGenerator` (new numbers at
-            each call), or `None` (drawn with TensorFlow's global seed).
+            each call), or `None` (drawn from the global generator of `keras.random`).
     """
     if isinstance(seed, keras.random.SeedGenerator):
         drawn = tf.cast(seed.next(), tf.int64)
     elif seed is None:
-        drawn = tf.random.uniform((2,), 0, 2**63 - 1, tf.int64)
+        drawn = _unseeded()
     elif isinstance(seed, int) and not isinstance(seed, bool):
         return tf.constant([seed & 2**63 - 1, seed >> 63 & 2**63 - 1], tf.int64)
     else:
@@ -37,3 +37,11 @@ def draw_seed(seed: Seed) -> tf.Tensor:
             f"Received: {type(seed).__name__}."
         )
     return replicas.gather_rows(drawn)[:2]
+
+
+def _unseeded() -> tf.Tensor:
+    """Two numbers that differ at each call, and that `keras.utils.set_random_seed` repeats."""
+    if replicas.num_replicas() > 1:  # Keras's generator cannot be drawn from in a replica
+        return tf.random.uniform((2,), 0, 2**63 - 1, tf.int64)
+    # Its state is a variable, which a resumable job saves.
+    return tf.cast(keras.random.randint((2,), 0, 2**31 - 1, "int32"), tf.int64)

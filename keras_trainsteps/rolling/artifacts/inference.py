@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import keras
 
 from keras_trainsteps.rolling.artifacts.scorer import Inputs, require_stock, scorer_of
-from keras_trainsteps.rolling.disk import files, manifest
+from keras_trainsteps.rolling.disk import fields, files, manifest
 
 KIND = "inference"
 MODEL = "model.keras"
@@ -130,18 +131,26 @@ def load_for_inference(
             "save it with `save_for_inference`."
         )
     about = manifest.verify(path, KIND)["about"]
+    fields.require(about, {"custom_layers": fields.list_of(fields.TEXT)}, path)
     allowed = about["custom_layers"]
     if set(_listed(path)) != {MODEL}:
         raise ValueError(
             f"`{path}` must hold `{MODEL}` alone. Received: {sorted(_listed(path))}."
         )
     require_stock(_checked_config(path / MODEL), allowed)
-    return keras.saving.load_model(
-        path / MODEL,
-        custom_objects=dict(custom_objects or {}),
-        compile=False,
-        safe_mode=True,
-    )
+    try:
+        return keras.saving.load_model(
+            path / MODEL,
+            custom_objects=dict(custom_objects or {}),
+            compile=False,
+            safe_mode=True,
+        )
+    except (AttributeError, KeyError, OSError, TypeError) as error:  # ValueError it is already
+        raise ValueError(
+            f"`{path / MODEL}` must be a model that Keras can load. Received: a "
+            f"{type(error).__name__} of Keras. Pass `custom_objects` with the layers that "
+            f"are not Keras's, {allowed}; if it has them, take another version."
+        ) from error
 
 
 def _checked_config(archive: Path) -> Any:
@@ -162,7 +171,13 @@ def _checked_config(archive: Path) -> Any:
                     f"`{archive}` must not unpack to much more than it holds. Received: "
                     f"{member.filename!r} of {member.file_size} bytes. It is not opened."
                 )
-        return json.loads(opened.read("config.json"))
+        try:
+            return json.loads(opened.read("config.json"))
+        except (KeyError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+            raise ValueError(
+                f"`{archive}` must hold a readable `config.json`. Received: "
+                f"{type(error).__name__}: {error}."
+            ) from error
 
 
 def _listed(path: Path) -> list[str]:

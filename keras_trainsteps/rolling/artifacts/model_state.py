@@ -16,12 +16,19 @@ from keras_trainsteps.rolling.artifacts.optimizer_state import (
     config_of,
     optimizer_variables,
 )
-from keras_trainsteps.rolling.disk import arrays, files, manifest
+from keras_trainsteps.rolling.disk import arrays, fields, files, manifest
 from keras_trainsteps.rolling.disk.arrays import Arrays
 from keras_trainsteps.structure.structure import Structure, structure_of, value_of
 
 KIND = "training"
 _FILE = "state.safetensors"
+_OPTIMIZER = {"config": fields.OBJECT, "scheduled": fields.BOOL}
+_FIELDS = {
+    "arrays": fields.list_of(fields.TEXT),
+    "layers": fields.object_of(fields.OBJECT),
+    "vocabularies": fields.object_of(fields.list_of(fields.TEXT)),
+    "optimizer": fields.optional(fields.record(_OPTIMIZER)),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,9 +161,15 @@ def read_state(path: str | os.PathLike[str]) -> ModelState:
     """
     path = Path(path)
     about = manifest.verify(path, KIND)["about"]
+    fields.require(about, _FIELDS, path)
     parts: dict[str, Arrays] = {"weight": {}, "seed": {}, "scalar": {}, "slot": {}}
     for name, value in arrays.read_arrays(path / _FILE, about["arrays"]).items():
         kind, _, rest = name.partition("|")
+        if kind not in parts or (kind == "slot" and "|" not in rest):
+            raise ValueError(
+                f"`{path}` must hold weights, seeds and the state of an optimizer. Received: "
+                f"the array {name!r}."
+            )
         parts[kind][rest] = value
     optimizer = about["optimizer"]
     if optimizer is not None:

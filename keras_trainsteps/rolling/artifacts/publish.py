@@ -13,7 +13,7 @@ from keras_trainsteps.rolling.artifacts.model_state import write_training
 from keras_trainsteps.rolling.artifacts.scorer import Inputs, fingerprint
 from keras_trainsteps.rolling.artifacts.serving import Batch, export_saved_model
 from keras_trainsteps.rolling.disk.files import sha256_of
-from keras_trainsteps.rolling.disk.manifest import NAME
+from keras_trainsteps.rolling.disk.manifest import NAME, files_of
 from keras_trainsteps.rolling.registry.registry import ModelRegistry
 
 INFERENCE, TRAINING = "inference", "training"
@@ -24,7 +24,7 @@ def publish_model(
     model: keras.Model,
     *,
     metrics: Mapping[str, float] | None = None,
-    parent: int | None = None,
+    parent: int | str | None = None,
     data_window: tuple[str, str] | None = None,
     inputs: Inputs = None,
     custom_layers: Collection[str] = (),
@@ -40,7 +40,7 @@ def publish_model(
         registry: The registry.
         model: A built model.
         metrics: Numbers to record with it, by name. Default: none.
-        parent: The version that it was trained on from. Default: none.
+        parent: The version that it was trained on from, or an alias of it. Default: none.
         data_window: First and last of the data that it was trained on, as text. Default:
             none.
         inputs: For a model that defines `call`, as for `save_for_inference`.
@@ -113,6 +113,7 @@ def load_published(
     4
     """
     found = registry.get(which)
+    files_of(found.path)  # refuses links, which lead out of the registry
     name = f"{INFERENCE}/{NAME}"
     if name not in found.files:
         raise ValueError(

@@ -29,22 +29,32 @@ def sha256_of(path: Path) -> str:
 
 
 def canonical_json(value: Any) -> bytes:
-    """The one spelling of a JSON value that is hashed."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=True)
+    """The one spelling of a JSON value that is hashed; NumPy's numbers are numbers."""
+    text = json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=True, default=_of_numpy
+    )
     return text.encode()
+
+
+def _of_numpy(value: Any) -> Any:
+    if not hasattr(value, "item"):
+        raise TypeError(f"A file must hold JSON values. Received: {type(value).__name__}.")
+    return value.item()
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file; anything else is refused.
 
     Raises:
-        ValueError: When the file is missing, cut off or no JSON object.
+        ValueError: When the file is missing, a link, cut off or no JSON object.
     """
+    if path.is_symlink():
+        raise ValueError(f"`{path}` must be a file of its own. Received: a link.")
     try:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ValueError(f"{what} must have the file `{path}`. Received: none.") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise ValueError(
             f"`{path}` must be readable JSON. Received: {type(error).__name__}: {error}. "
             "The file is damaged; take another version or restore it from a backup."

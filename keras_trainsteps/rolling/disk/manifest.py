@@ -9,11 +9,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from keras_trainsteps.rolling.disk import files
+from keras_trainsteps.rolling.disk import fields, files
 
 NAME = "MANIFEST.json"
 FORMAT = "keras_trainsteps.manifest"
 FORMAT_VERSION = 1
+_FIELDS = {
+    "kind": fields.TEXT,
+    "about": fields.OBJECT,
+    "files": fields.object_of(fields.record({"bytes": fields.COUNT, "sha256": fields.TEXT})),
+}
 
 
 def write(
@@ -34,10 +39,9 @@ def write(
     Returns:
         The manifest.
     """
-    known = {**_listed_below(directory), **(hashed or {})}
     found = {
-        name: known.get(name) or {"bytes": path.stat().st_size, "sha256": files.sha256_of(path)}
-        for name, path in _files(directory).items()
+        name: (hashed or {}).get(name) or _entry(path)
+        for name, path in files_of(directory).items()
     }
     body = {
         "format": FORMAT,
@@ -58,14 +62,59 @@ def seal(
     hashed: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Writes the manifest, and syncs everything to disk while the files are hashed."""
+    return seal_hashed(directory, kind, about, hash_and_sync(directory, hashed))
+
+
+def hash_and_sync(
+    directory: Path, hashed: Mapping[str, dict[str, Any]] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of every file below a directory, all synced to disk meanwhile."""
+    known = hashed or {}
     with ThreadPoolExecutor(max_workers=1) as pool:
-        syncing = pool.submit(files.sync_files, list(_files(directory).values()))
+        syncing = pool.submit(files.sync_tree, directory)
         try:
-            body = write(directory, kind, about, hashed)
+            return {n: known.get(n) or _entry(p) for n, p in files_of(directory).items()}
         finally:
             syncing.result()
-    files.sync_tree(directory)
+
+
+def seal_hashed(
+    directory: Path, kind: str, about: Mapping[str, Any], hashed: Mapping[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Writes the manifest of files that are hashed and synced, and syncs it."""
+    body = write(directory, kind, about, hashed)
+    files.sync_files([directory / NAME])
+    files.sync_directory(directory)
     return body
+
+
+def require_true_below(directory: Path, hashed: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuses a manifest in a folder that does not list the files that are there.
+
+    Raises:
+        ValueError: For the first one.
+    """
+    for name in hashed:
+        folder, _, last = name.rpartition("/")
+        if last != NAME or not folder:
+            continue
+        try:
+            body = files.read_json(directory / name, "A folder")
+        except ValueError:
+            continue  # of something else
+        if body.get("format") != FORMAT:
+            continue
+        there = {
+            other.removeprefix(f"{folder}/"): entry
+            for other, entry in hashed.items()
+            if other.startswith(f"{folder}/") and other != name
+        }
+        if body.get("files") != there or body.get("digest") != digest(body):
+            raise ValueError(
+                f"`{name}` must list the files beside it. Received: a manifest of others, or "
+                "of what they were before. Delete it, and write the folder anew by "
+                "`save_for_inference` or `save_for_training`."
+            )
 
 
 def read(directory: Path, kind: str) -> dict[str, Any]:
@@ -98,6 +147,7 @@ def read(directory: Path, kind: str) -> dict[str, Any]:
             f"`{path}` must match its own digest. Received: a manifest changed after it "
             "was written. Take another version or restore it from a backup."
         )
+    fields.require(body, _FIELDS, path)
     if body["kind"] != kind:
         raise ValueError(f"`{directory}` must be of kind {kind!r}. Received: {body['kind']!r}.")
     return body
@@ -111,7 +161,7 @@ def verify(directory: Path, kind: str) -> dict[str, Any]:
             or changed.
     """
     body = read(directory, kind)
-    found = _files(directory)
+    found = files_of(directory)
     listed = body["files"]
     if missing := sorted(set(listed) - set(found)):
         raise _damaged(directory / missing[0], "no such file")
@@ -133,18 +183,12 @@ def digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(files.canonical_json(rest)).hexdigest()
 
 
-def _listed_below(directory: Path) -> dict[str, dict[str, Any]]:
-    """What manifests in folders below list: files that this process has just hashed."""
-    found = {}
-    for inner in directory.glob(f"*/{NAME}"):
-        folder = inner.parent.name
-        for name, entry in files.read_json(inner, "A folder")["files"].items():
-            found[f"{folder}/{name}"] = entry
-    return found
+def files_of(directory: Path) -> dict[str, Path]:
+    """All files below a directory but its manifest, by relative name.
 
-
-def _files(directory: Path) -> dict[str, Path]:
-    """All files below a directory but its manifest, by relative name."""
+    Raises:
+        ValueError: For the first link or special file.
+    """
     found = {}
     for folder, folders, names in os.walk(directory):
         for name in (*names, *folders):
@@ -156,6 +200,10 @@ def _files(directory: Path) -> dict[str, Path]:
             if path != directory / NAME:
                 found[path.relative_to(directory).as_posix()] = path
     return dict(sorted(found.items()))
+
+
+def _entry(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sha256": files.sha256_of(path)}
 
 
 def _damaged(path: Path, received: str) -> ValueError:

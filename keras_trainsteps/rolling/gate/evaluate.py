@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -19,7 +20,12 @@ from keras_trainsteps.rolling.gate.checks import (
     check_stability,
     check_threshold,
 )
-from keras_trainsteps.rolling.gate.queries import QueryFunction, group, values_by_query
+from keras_trainsteps.rolling.gate.queries import (
+    QueryFunction,
+    group,
+    named_convention,
+    values_by_query,
+)
 from keras_trainsteps.rolling.gate.scores import check_scores, scores_of
 from keras_trainsteps.rolling.gate.thresholds import ChangeThreshold, Stability, ValueThreshold
 from keras_trainsteps.rolling.registry.blessing import Blessing
@@ -65,7 +71,8 @@ def evaluate_candidate(
             are `"ndcg"` (`NDCG(k=10)`), `"pair_accuracy"` (`PairAccuracy()`) and
             `"squared_error"`; another of that name replaces it, e.g. `{"ndcg": NDCG(k=10,
             ties="average")}` where rows come best first and scores may be equal. A query
-            that a metric leaves out, or where a function gives NaN, is left out of it.
+            that a metric leaves out, or where a function gives NaN, is left out of it. What
+            becomes of queries without a relevant row is said with each outcome.
         new: For `stability.max_new`: a bool per row, whether its ids are new. Default: none.
         on_missing_champion: Without a champion, `"refuse"` (default) fails every
             `ChangeThreshold`; `"value_only"` leaves them out, and then demands a
@@ -122,7 +129,11 @@ def evaluate_candidate(
         for threshold in thresholds:
             new_values = values["challenger", threshold.metric]
             old_values = values.get(("champion", threshold.metric))
-            checks.append(check_threshold(threshold, new_values, old_values, bootstrap))
+            check = check_threshold(threshold, new_values, old_values, bootstrap)
+            metric = known[threshold.metric]
+            both = new_values if old_values is None else new_values + 0 * old_values
+            said = named_convention(metric, both, labels, queries)
+            checks.append(dataclasses.replace(check, rule=check.rule + said))
         if stability is not None:
             checks += check_new(stability, new)
             checks += [] if champion is None else check_stability(stability, scores, queries)

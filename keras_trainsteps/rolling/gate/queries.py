@@ -60,3 +60,24 @@ def values_by_query(
     values, counts = metric.query_values(rows)
     found: Floats = np.where(np.asarray(counts) > 0, np.asarray(values, "float64"), np.nan)
     return found
+
+
+def named_convention(
+    metric: QueryMetric | QueryFunction, values: Floats, labels: Floats, queries: Queries
+) -> str:
+    """What a metric makes of queries without a relevant row, in words; "" where there are none.
+
+    Args:
+        metric: The metric.
+        values: Its value per query; NaN for a query that it leaves out.
+        labels: One label per row.
+        queries: The queries.
+    """
+    count, missing = len(queries.sizes), int(np.isnan(values).sum())
+    if missing:
+        return f"; {missing} of {count} queries are left out" if missing < count else ""
+    without = int(np.sum(np.bincount(queries.query, labels[queries.order] > 0) == 0))
+    counts = {"zero": "0", "one": "1"}.get(getattr(metric, "no_relevant", ""))
+    if not without or counts is None:
+        return ""
+    return f"; {without} of {count} queries, without a relevant row, count {counts}"

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from keras_trainsteps.rolling.disk import fields
 from keras_trainsteps.rolling.registry.versions import Version
 
 
@@ -39,6 +40,22 @@ class Check:
         value = "" if self.value is None else f"{self.value:.6g}"
         interval = "" if self.low is None else f" [{self.low:.6g}, {self.high:.6g}]"
         return f"{mark}  {self.name:<32} {value}{interval}  ({self.rule})"
+
+
+_CHECK = {
+    "name": fields.TEXT,
+    "passed": fields.BOOL,
+    "value": fields.optional(fields.REAL),
+    "rule": fields.TEXT,
+    "low": fields.optional(fields.REAL),
+    "high": fields.optional(fields.REAL),
+}
+_FIELDS = {
+    "challenger": fields.TEXT,
+    "champion": fields.optional(fields.TEXT),
+    "checks": fields.list_of(fields.record(_CHECK)),
+    "queries": fields.COUNT,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,12 +102,19 @@ class Blessing:
 
     def to_json(self) -> dict[str, Any]:
         """The blessing as JSON values."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "checks": list(map(dataclasses.asdict, self.checks))}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Blessing:
-        """The blessing that `to_json` wrote."""
-        checks = tuple(Check(**check) for check in value["checks"])
+        """The blessing that `to_json` wrote.
+
+        Raises:
+            ValueError: For anything else.
+        """
+        fields.require(value, _FIELDS, "blessing")
+        checks = tuple(
+            Check(**{name: check[name] for name in _CHECK}) for check in value["checks"]
+        )
         return cls(value["challenger"], value["champion"], checks, value["queries"])
 
 

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import datetime
 import os
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from keras_trainsteps.rolling.disk import files
-from keras_trainsteps.rolling.registry import aliases, marker, versions
+from keras_trainsteps.rolling.registry import (
+    aliases,
+    blessings,
+    counter,
+    marker,
+    placing,
+    repair,
+    retention,
+    versions,
+)
 from keras_trainsteps.rolling.registry.aliases import Alias
 from keras_trainsteps.rolling.registry.blessing import Blessing, require_blessed
 from keras_trainsteps.rolling.registry.versions import Version
 
 CHAMPION = "champion"
-_BLESSINGS = "blessings"
 
 
 class ModelRegistry:
@@ -60,9 +69,16 @@ class ModelRegistry:
         return versions.numbers(self.directory)
 
     def aliases(self) -> dict[str, int]:
-        """Where each alias points."""
-        found = aliases.read_all(self.directory)
+        """Where each alias points; one that cannot be read is left out, with a warning."""
+        found, broken = aliases.read_all(self.directory)
+        for name, error in broken.items():
+            warnings.warn(f"Alias {name!r} is left out: {error}", stacklevel=2)
         return {name: alias.version for name, alias in found.items()}
+
+    def alias(self, name: str) -> int | None:
+        """Where an alias points; `None` when it was never set. Refuses one that is damaged."""
+        found = aliases.read(self.directory, name)
+        return None if found is None else found.version
 
     def get(self, which: int | str) -> Version:
         """A version by number or alias, without reading its files.
@@ -93,7 +109,7 @@ class ModelRegistry:
         write: Callable[[Path], object],
         *,
         metrics: Mapping[str, float] | None = None,
-        parent: int | None = None,
+        parent: int | str | None = None,
         data_window: tuple[str, str] | None = None,
         fingerprint: str | None = None,
     ) -> int:
@@ -102,7 +118,7 @@ class ModelRegistry:
         Args:
             write: Called with an empty directory, which it fills.
             metrics: Numbers to record with it.
-            parent: The version that it was trained on from.
+            parent: The version, or an alias of it, that it was trained on from.
             data_window: First and last of the data that it was trained on, as text.
             fingerprint: `fingerprint(model)`; `promote` compares it with the blessing's.
 
@@ -110,26 +126,25 @@ class ModelRegistry:
             Its number. Two processes that publish at once get two numbers.
 
         Raises:
-            ValueError: When `parent` is no version, or `write` leaves nothing.
+            ValueError: When `parent` is no version, for what could not be read again, or
+                when `write` leaves nothing, or a manifest of other files.
             OSError: When the disk is full, read-only or fails. Nothing is published then.
         """
-        if parent is not None:
-            self.get(parent)
-        about = {
-            "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            "parent": parent,
-            "metrics": {name: float(value) for name, value in (metrics or {}).items()},
-            "data_window": None if data_window is None else list(map(str, data_window)),
-            "fingerprint": fingerprint,
-        }
+        about = placing.as_about(
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            parent=None if parent is None else self.get(parent).number,
+            metrics=metrics,
+            data_window=data_window,
+            fingerprint=fingerprint,
+        )
         with files.stage(self.directory) as stage:
             write(stage)
             if marker.is_empty(stage):
                 raise ValueError("`write` must fill its directory. Received: an empty one.")
-            return versions.place(stage, self.directory, about)
+            return placing.place(stage, self.directory, about)
 
-    def set_alias(self, alias: str, version: int) -> None:
-        """Points an alias other than `champion` at a version.
+    def set_alias(self, alias: str, version: int | str) -> None:
+        """Points an alias other than `champion` at a version, or at that of another alias.
 
         Raises:
             ValueError: For the alias `champion` (see `promote`), a version that is not
@@ -142,14 +157,14 @@ class ModelRegistry:
             )
         aliases.require_name(alias)
         with files.locked(self.directory):
-            self.verify(version)
-            aliases.move(self.directory, alias, version, {"action": "set_alias"})
+            number = self.verify(version).number
+            aliases.move(self.directory, alias, number, {"action": "set_alias"})
 
-    def promote(self, version: int, blessing: Blessing, *, dry_run: bool = False) -> None:
+    def promote(self, version: int | str, blessing: Blessing, *, dry_run: bool = False) -> None:
         """Makes a version the champion.
 
         Args:
-            version: Its number.
+            version: Its number, or an alias of it.
             blessing: What `evaluate_candidate` returned for these very weights, compared
                 with the present champion.
             dry_run: Whether to check everything and change nothing.
@@ -193,7 +208,8 @@ class ModelRegistry:
         """
         with files.locked(self.directory):
             now = self._alias(alias)
-            if from_version is not None and now.version != from_version:
+            leave = now.version if from_version is None else from_version
+            if versions.as_number(leave, "from_version") != now.version:
                 return now.version
             earlier = now.earlier(self.versions())
             if not earlier:
@@ -219,22 +235,17 @@ class ModelRegistry:
         Returns:
             The numbers of the deleted versions.
         """
-        if newest < 1:
-            raise ValueError(f"`newest` must be at least 1. Received: {newest}.")
         with files.locked(self.directory):
-            numbers = self.versions()
-            kept = set(numbers[-newest:])
-            for alias in aliases.read_all(self.directory).values():
-                kept |= {alias.version, *alias.earlier(numbers)[-1:]}
-            doomed = [number for number in numbers if number not in kept]
-            if not dry_run:
+            doomed = retention.doomed(self.directory, newest)
+            if doomed and not dry_run:
+                counter.remember(self.directory, counter.last(self.directory))
                 for number in doomed:
                     files.remove_tree(self.directory / str(number))
         return doomed
 
     def clean(self) -> list[str]:
         """Deletes what killed processes left behind; what live ones write is spared."""
-        folders = (self.directory / name for name in ("", aliases.FOLDER, _BLESSINGS))
+        folders = (self.directory / name for name in ("", aliases.FOLDER, blessings.FOLDER))
         return [
             name
             for folder in folders
@@ -242,30 +253,40 @@ class ModelRegistry:
             for name in files.remove_leftovers(folder)
         ]
 
-    def save_blessing(self, version: int, blessing: Blessing) -> None:
-        """Records the outcome of a gate, for a later `promote` from the command line."""
-        self.get(version)
-        path = self.directory / _BLESSINGS / f"{version}.json"
-        path.parent.mkdir(exist_ok=True)
-        files.replace_file(path, files.canonical_json(blessing.to_json()))
+    def repair(self, *, dry_run: bool = False) -> list[str]:
+        """Sets aside what is damaged, under names with `.broken-`; mends aliases.
 
-    def blessing(self, version: int) -> Blessing:
+        Args:
+            dry_run: Whether to change nothing. Every file of every version is read.
+
+        Returns:
+            What was done, or would be, a line each.
+        """
+        with files.locked(self.directory):
+            if not dry_run:
+                counter.remember(self.directory, counter.last(self.directory, plain=False))
+            return repair.repair(self.directory, dry_run=dry_run)
+
+    def save_blessing(self, version: int | str, blessing: Blessing) -> None:
+        """Records the outcome of a gate, for a later `promote` from the command line.
+
+        Raises:
+            ValueError: For a version that is not there, a blessing that could not be read.
+        """
+        blessings.write(self.directory, self.get(version).number, blessing)
+
+    def blessing(self, version: int | str) -> Blessing:
         """The recorded outcome of the gate for a version.
 
         Raises:
-            ValueError: When there is none.
+            ValueError: When there is none, or it is damaged.
         """
-        self.get(version)
-        path = self.directory / _BLESSINGS / f"{version}.json"
-        if not path.exists():
-            raise ValueError(
-                f"Version {version} must have been through the gate. Received: no recorded "
-                "blessing. Compare it by `evaluate_candidate`, and `save_blessing`."
-            )
-        return Blessing.from_json(files.read_json(path, "A version with a blessing"))
+        return blessings.read(self.directory, self.get(version).number)
 
     def _number(self, which: int | str) -> int:
-        return self._alias(which).version if isinstance(which, str) else int(which)
+        if isinstance(which, str):
+            return self._alias(which).version
+        return versions.as_number(which, "which")
 
     def _alias(self, name: str) -> Alias:
         found = aliases.read(self.directory, name)

@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_trainsteps.rolling.disk import files, manifest
+from keras_trainsteps.rolling.disk import fields, manifest
 
 KIND = "version"
+_FIELDS = {
+    "version": fields.NUMBER,
+    "created": fields.TEXT,
+    "parent": fields.optional(fields.NUMBER),
+    "metrics": fields.object_of(fields.REAL),
+    "data_window": fields.optional(fields.list_of(fields.TEXT, 2)),
+    "fingerprint": fields.optional(fields.TEXT),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,19 +62,49 @@ def numbers(directory: Path) -> list[int]:
         ValueError: For a directory such as `0007`, which TensorFlow Serving would take
             for version 7.
     """
-    found = []
-    for name in os.listdir(directory):
-        number = _as_number(name)
-        if number is None:
-            continue
-        if name != str(number) or number < 1:
-            raise ValueError(
-                "Version directories must have plain positive numbers for names. "
-                f"Received: {name!r} in `{directory}`, which TensorFlow Serving "
-                f"would take for version {number}. Move it out of the registry."
-            )
-        found.append(number)
-    return sorted(found)
+    for name in (names := like_numbers(directory)):
+        require_plain(name, directory)
+    return sorted(map(int, names))
+
+
+def like_numbers(directory: Path) -> list[str]:
+    """The names in a directory that TensorFlow Serving would read as numbers."""
+    return sorted(name for name in os.listdir(directory) if _as_number(name) is not None)
+
+
+def require_plain(name: str, directory: Path) -> None:
+    """Refuses a second spelling of a number."""
+    number = _as_number(name)
+    if name != str(number) or number is None or number < 1:
+        raise ValueError(
+            "Version directories must have plain positive numbers for names. "
+            f"Received: {name!r} in `{directory}`, which TensorFlow Serving "
+            f"would take for version {number}. Move it out of the registry."
+        )
+
+
+def as_number(value: Any, argument: str) -> int:
+    """The number of a version that a caller gave.
+
+    Raises:
+        ValueError: For anything but an integer of at least 1.
+    """
+    integer = not isinstance(value, bool) and hasattr(value, "__index__")
+    if not integer or int(value) < 1:
+        raise ValueError(
+            f"`{argument}` must be the number of a version, an integer of at least 1, or the "
+            f"name of an alias. Received: {value!r}, a {type(value).__name__}."
+        )
+    return int(value)
+
+
+def require_about(about: Mapping[str, Any], where: object) -> None:
+    """Refuses what cannot be recorded with a version, or was not recorded by this library.
+
+    Raises:
+        ValueError: For the first entry that is missing or of another kind.
+    """
+    fields.require(about, _FIELDS, where)
 
 
 def read(path: Path, *, every_file: bool = False) -> Version:
@@ -80,12 +118,18 @@ def read(path: Path, *, every_file: bool = False) -> Version:
         ValueError: When the manifest is damaged or of another version; with `every_file`,
             for a file that is missing, added, cut off, changed.
     """
+    if path.is_symlink():
+        raise ValueError(
+            f"`{path}` must be a directory of the registry. Received: a link. Take another "
+            "version; publish a copy of what it leads to."
+        )
     body = manifest.verify(path, KIND) if every_file else manifest.read(path, KIND)
     about = body["about"]
-    if about.get("version") != int(path.name):
+    require_about(about, path)
+    if about["version"] != int(path.name):
         raise ValueError(
             f"`{path}` must hold version {path.name}. Received: the manifest of version "
-            f"{about.get('version')}. The directory was copied or renamed by hand."
+            f"{about['version']}. The directory was copied or renamed by hand."
         )
     window = about["data_window"]
     return Version(
@@ -98,17 +142,6 @@ def read(path: Path, *, every_file: bool = False) -> Version:
         fingerprint=about["fingerprint"],
         files=body["files"],
     )
-
-
-def place(stage: Path, directory: Path, about: Mapping[str, Any]) -> int:
-    """Renames a stage to the next free number; the rename decides between writers."""
-    number = max(numbers(directory), default=0) + 1
-    while True:
-        manifest.seal(stage, KIND, {**about, "version": number})
-        if files.rename_new(stage, directory / str(number)):
-            files.sync_directory(directory)
-            return number
-        number += 1
 
 
 def _as_number(name: str) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import warnings
@@ -12,13 +13,21 @@ from typing import Any, NamedTuple
 
 import numpy.typing as npt
 
-from keras_trainsteps.rolling.disk import arrays, files, manifest
+from keras_trainsteps.rolling.disk import arrays, fields, files, manifest
 from keras_trainsteps.rolling.disk.arrays import Arrays
+from keras_trainsteps.rolling.resume.differences import differences
 
 KIND = "checkpoint"
 _RUN = "run.json"
 _FILE = "state.bin"
 _FORMAT = "keras_trainsteps.run"
+_FORMAT_VERSION = 2
+_FIELDS = {
+    "epoch": fields.COUNT,
+    "steps": fields.COUNT,
+    "stopped": fields.BOOL,
+    "arrays": fields.list_of(fields.TEXT),
+}
 
 
 class Checkpoint(NamedTuple):
@@ -92,8 +101,6 @@ class CheckpointDirectory:
                 "`directory` must be empty, missing, or that of a job to resume. Received: "
                 f"`{self.path}`, which holds other things and no `{_RUN}`."
             )
-        if marker.is_file():
-            self._require_same(job, files.read_json(marker, "A job"))
         (self.path / ".owner").mkdir(exist_ok=True)
         with contextlib.ExitStack() as stack:
             try:
@@ -103,9 +110,11 @@ class CheckpointDirectory:
                     f"`directory` must belong to one running job. Received: `{self.path}`, "
                     "with which another `fit` is training now. Wait for it, or take another."
                 ) from None
+            if marker.is_file():
+                self._require_same(job, files.read_json(marker, "A job"))
             files.remove_leftovers(self.path)
             if not marker.is_file():
-                body = {"format": _FORMAT, "format_version": 1, "job": dict(job)}
+                body = {"format": _FORMAT, "format_version": _FORMAT_VERSION, "job": dict(job)}
                 files.replace_file(marker, files.canonical_json(body))
             stack.callback(self._remove_spare)
             yield
@@ -179,6 +188,7 @@ class CheckpointDirectory:
 
     def _read(self, name: str) -> Checkpoint:
         about = manifest.verify(self.path / name, KIND)["about"]
+        fields.require(about, _FIELDS, self.path / name)
         values = arrays.read_arrays(self.path / name / _FILE, about.pop("arrays"))
         return Checkpoint(about["epoch"], about["steps"], about["stopped"], about, values)
 
@@ -204,22 +214,26 @@ class CheckpointDirectory:
         return sorted(name for name in os.listdir(self.path) if name.startswith("step-"))
 
     def _require_same(self, job: Mapping[str, Any], body: Mapping[str, Any]) -> None:
-        if body.get("format") != _FORMAT or body.get("format_version") != 1:
+        format_ = (body.get("format"), body.get("format_version"))
+        if format_ != (_FORMAT, _FORMAT_VERSION) or not isinstance(body.get("job"), dict):
             raise ValueError(
-                f"`{self.path / _RUN}` must be of format {_FORMAT!r}, version 1. Received: "
-                f"{body.get('format')!r}, {body.get('format_version')!r}."
+                f"`{self.path / _RUN}` must be of format {_FORMAT!r}, version "
+                f"{_FORMAT_VERSION}. Received: {format_[0]!r}, {format_[1]!r}. Go on with "
+                "the version of keras_trainsteps that began the job, or begin a new one with "
+                "another `run_id` and directory."
             )
         saved = body["job"]
-        if saved["run_id"] != job["run_id"]:
+        if saved.get("run_id") != job["run_id"]:
             raise ValueError(
                 f"`directory` must be that of the job {job['run_id']!r}. Received: "
-                f"`{self.path}`, which belongs to {saved['run_id']!r}. A new job takes a "
+                f"`{self.path}`, which belongs to {saved.get('run_id')!r}. A new job takes a "
                 "new directory; to start it from the old one's weights, use `warm_start`."
             )
-        changed = sorted(key for key in {*saved, *job} if saved.get(key) != job.get(key))
+        changed = differences(json.loads(files.canonical_json(job)), saved)
         if changed:
+            more = f" (and {len(changed) - 5} more)" if len(changed) > 5 else ""
             raise ValueError(
-                f"A resumed job must be the one that was killed. Received: {changed[0]!r} "
-                f"is {job.get(changed[0])!r}, was {saved.get(changed[0])!r}. Restore it, or "
-                "begin a new job with another `run_id` and directory."
+                "A resumed job must be the one that was killed. Received: "
+                f"{'; '.join(changed[:5])}{more}. Restore it, or begin a new job with "
+                "another `run_id` and directory, by `warm_start` from these weights."
             )

@@ -9,13 +9,15 @@ from typing import Any, Literal, TypeAlias
 
 import keras
 
-from keras_trainsteps.rolling.artifacts.optimizer_state import config_of
+from keras_trainsteps.rolling.resume import rates
 from keras_trainsteps.rolling.resume.batches import ResumableBatches
-from keras_trainsteps.rolling.resume.callbacks import require_resumable
+from keras_trainsteps.rolling.resume.callback_list import JobCallbacks
+from keras_trainsteps.rolling.resume.callbacks import Unchanged, require_resumable
 from keras_trainsteps.rolling.resume.checkpoint import JobCheckpoint
+from keras_trainsteps.rolling.resume.description import description_of, require_repeatable
 from keras_trainsteps.rolling.resume.directory import CheckpointDirectory
 from keras_trainsteps.rolling.resume.sigterm import sigterm_watched
-from keras_trainsteps.structure.structure import structure_of
+from keras_trainsteps.rolling.resume.watch import StepWatch
 
 ValidationData: TypeAlias = Any
 """As in `keras.Model.fit`: `(x, y)`, `(x, y, sample_weight)`, or what gives batches."""
@@ -29,6 +31,18 @@ class ResumableJob:
     and decisions of callbacks that the uninterrupted one would have had: on a CPU, with
     `tf.config.experimental.enable_op_determinism()` and one replica. When the job is
     complete already, it trains nothing and gives back the model as it was at the end.
+
+    A later call must be of the same job: the same data, optimizer with its learning rate,
+    losses, metrics and `compute_losses` with their code, layers, callbacks and options,
+    validation data and versions of Keras and TensorFlow. What differs is named, and refused
+    before anything is changed; `epochs` and `verbose` may differ.
+
+    What is kept, beside the model and its optimizer: variables that the steps use and that
+    functions hold, random states among them; what callbacks of Keras remember, the lines of
+    a `CSVLogger` among it. Refused, with the way out: operations that draw from a hidden
+    state (`tf.random.uniform`), Python code in a step (`tf.py_function`), callbacks and
+    functions in callbacks that remember something and do not say it. Not seen: what a step
+    that runs eagerly keeps in Python, the content of a `tf.data.Dataset` for validation.
 
     A checkpoint is written next to the last, synced, and renamed into place; a damaged one
     is passed over with a warning. On SIGTERM the job saves after the step that runs and
@@ -44,10 +58,11 @@ class ResumableJob:
             are done. Ends of epochs are saved in any case. Default: `"epoch"`.
         keep: How many checkpoints to keep, at least 1. Default: 2.
         variables: Other variables by name that belong to the job's state: what a callback
-            changes that is no part of the model. Loss weights of a `LossAwareModel` are
-            saved anyway. Default: none.
-        stateless: Classes of callbacks of one's own that remember nothing. Others need
-            `get_state()`, which returns JSON values, and `set_state(state)`. Default: none.
+            changes that neither a step nor a function uses. Default: none.
+        stateless: Classes of callbacks that remember nothing that matters; they are not
+            compared either. Others of one's own need `get_state()`, which returns JSON
+            values, and `set_state(state)`; a subclass of one of Keras's says there what it
+            adds. Default: none.
 
     Raises:
         ValueError: For an empty `run_id`, a `save_freq` or `keep` below 1.
@@ -115,8 +130,10 @@ class ResumableJob:
             epochs: Passes over the data of the whole job, those before a crash included.
                 A complete job that is given more goes on. Default: 1.
             verbose: As in `keras.Model.fit`. Default: `"auto"`.
-            callbacks: As in `keras.Model.fit`, the same in each call. Default: none.
-            validation_data: As in `keras.Model.fit`. Default: none.
+            callbacks: As in `keras.Model.fit`, the same in each call. They see the batches
+                numbered from the beginning of the epoch. Default: none.
+            validation_data: As in `keras.Model.fit`, but no generator, which nothing can
+                begin again. Default: none.
             class_weight: As in `keras.Model.fit`. Default: none.
             validation_steps: As in `keras.Model.fit`. Default: all.
             validation_batch_size: As in `keras.Model.fit`. Default: 32.
@@ -128,24 +145,34 @@ class ResumableJob:
         Raises:
             TypeError: When `batches` is something else.
             ValueError: For a model that is not built, not compiled or on several replicas;
-                a callback of unknown state; a directory with other things in it, of
-                another job, of one that runs now, or without a whole checkpoint; other
-                data, layers, optimizer or callbacks than the job began with.
+                a callback or a step with a state that cannot be saved; a directory with
+                other things in it, of another job, of one that runs now, or without a whole
+                checkpoint; another description than the job began with.
         """
         callbacks = keras.tree.flatten(callbacks or [])
         require_resumable(callbacks, self.stateless)
         _require_batches(batches)
         _require_model(model)
+        require_repeatable(validation_data)
         store = CheckpointDirectory(self.directory, self.keep)
-        job = {
-            "run_id": self.run_id,
-            "data": batches.fingerprint,
-            "class_weight": {str(key): value for key, value in (class_weight or {}).items()},
-            "steps_per_execution": model.steps_per_execution,
-            "optimizer": config_of(model.optimizer),
-            "layers": structure_of(model).layers,
-        }
-        with store.opened(job), sigterm_watched() as sigterm:
+        described, held = description_of(
+            model,
+            callbacks,
+            self.stateless,
+            validation_data,
+            data=batches.fingerprint,
+            class_weight=class_weight or {},
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
+        )
+        unchanged, watch = Unchanged(callbacks, self.stateless), StepWatch(held)
+        with (
+            rates.of_the_code(described, model.optimizer, self.directory) as job,
+            store.opened({"run_id": self.run_id, **job}),
+            sigterm_watched() as sigterm,
+            watch.fitting(model),
+        ):
             begin = store.begin(epochs)
             checkpoint = JobCheckpoint(
                 store,
@@ -155,12 +182,24 @@ class ResumableJob:
                 save_freq=self.save_freq,
                 variables=self.variables,
                 sigterm=sigterm,
+                watch=watch,
+                unchanged=unchanged,
             )
+            every = JobCallbacks(
+                [*callbacks, *checkpoint.needed],
+                watch,
+                add_progbar=verbose != 0,
+                model=model,
+                verbose=verbose,
+                epochs=epochs,
+                steps=batches.steps_per_epoch,
+            )
+            checkpoint.follow(every)
             history: keras.callbacks.History = model.fit(
                 x=batches.from_step(checkpoint.first_step(model)),
                 epochs=epochs,
                 verbose=verbose,
-                callbacks=[*callbacks, *checkpoint.needed],
+                callbacks=every,
                 validation_data=validation_data,
                 shuffle=False,  # Keras warns of its own default
                 class_weight=class_weight,

@@ -63,7 +63,7 @@ def test_layers_of_ones_own_are_published_and_loaded_by_name(registry):
     with pytest.raises(ValueError, match="Name it in `custom_layers`"):
         publish_model(registry, model)
     number = publish_model(registry, model, custom_layers=["Half"])
-    with pytest.raises(TypeError, match="Could not locate class 'Half'"):
+    with pytest.raises(ValueError, match=r"Pass `custom_objects` with .*\['Half'\]"):
         load_published(registry, number)
     loaded = load_published(registry, number, custom_objects={"Half": Half})
     np.testing.assert_array_equal(loaded(np.ones((1, 3))), np.full((1, 3), 0.5))

@@ -82,7 +82,7 @@ def test_what_is_sealed_is_synced_with_its_manifest_and_every_name(tree, disk):
     assert disk.synced == ENTRIES | {"new/MANIFEST.json"}
 
 
-@pytest.mark.parametrize("at", range(7))
+@pytest.mark.parametrize("at", range(6))
 def test_a_sync_that_fails_fails_the_seal(tree, monkeypatch, at):
     calls = []
 

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from keras_trainsteps.metrics import NDCG, PairAccuracy
 from keras_trainsteps.rolling import (
     Blessing,
     ChangeThreshold,
@@ -164,6 +165,33 @@ def test_queries_without_a_value_of_either_model_are_left_out():
     never = gate(GOOD, BAD, ChangeThreshold("own"), metrics={"own": lambda y, s: np.nan})
     assert checks_of(never)["own gain"].rule == "no query has a value"
     assert not never.blessed
+
+
+@pytest.mark.parametrize(
+    ("metric", "said"),
+    [
+        (NDCG(k=10), "; 10 of 30 queries, without a relevant row, count 0"),
+        (NDCG(k=10, no_relevant="one"), "; 10 of 30 queries, without a relevant row, count 1"),
+        (NDCG(k=10, no_relevant="skip"), "; 10 of 30 queries are left out"),
+        (PairAccuracy(), "; 10 of 30 queries are left out"),
+        (lambda labels, scores: 1.0, ""),
+    ],
+)
+def test_what_becomes_of_queries_without_a_relevant_row_is_said(metric, said):
+    labels = np.where(QUERIES < 10, 0.0, Y)
+    without = 30 - len(np.unique(QUERIES[labels > 0]))
+    assert without >= 10
+    said = said.replace("10 of", f"{without} of")
+    for champion in (None, GOOD):
+        found = gate(
+            champion,
+            GOOD,
+            ValueThreshold("own", lower=0),
+            metrics={"own": metric},
+            data=(X, labels),
+        )
+        check = checks_of(found)["own"]
+        assert check.rule == f"within [0, inf]{said}"
 
 
 def test_relative_bounds_are_fractions_of_the_champions_mean():

@@ -74,7 +74,7 @@ def test_leftovers_are_invisible_and_removed(registry, weights):
         (registry.directory / name / "MANIFEST.json").write_text("{")
     assert registry.versions() == [1]
     assert registry.clean() == [".stage-dead", ".trash-3-dead"]
-    assert sorted(os.listdir(registry.directory)) == ["1", "registry.json"]
+    assert sorted(os.listdir(registry.directory)) == ["1", "last_number.json", "registry.json"]
 
 
 def test_the_stage_of_a_live_writer_is_spared(registry):

@@ -78,7 +78,7 @@ def test_an_unknown_manifest_is_refused(registry, weights, field):
     body[field] = 99
     body["digest"] = manifest.digest(body)
     path.write_text(json.dumps(body))
-    with pytest.raises(ValueError, match=r"must (be|have)"):
+    with pytest.raises(ValueError, match=r"must (be|have|record)"):
         registry.verify(1)
 
 

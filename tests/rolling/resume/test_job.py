@@ -32,16 +32,19 @@ def test_another_job_is_refused(begun):
         ({"data": batches(batch_size=2)}, "'data' is"),
         (
             {"class_weight": {0: 1.0, 1: 2.0}},
-            r"'class_weight' is \{'0': 1.0, '1': 2.0\}, was \{\}",
+            r"'class_weight.0' is 1.0, was None; 'class_weight.1' is 2.0, was None",
         ),
-        ({"model": lambda: plain(optimizer=keras.optimizers.Adam())}, "'optimizer' is"),
-        ({"model": lambda: plain(optimizer=keras.optimizers.SGD(0.1))}, "'optimizer' is"),
-        ({"model": lambda: plain(keras.layers.Dense(2))}, "'layers' is"),
+        ({"model": lambda: plain(optimizer=keras.optimizers.Adam())}, r"'optimizer' is .*Adam"),
+        (
+            {"model": lambda: plain(optimizer=keras.optimizers.SGD(0.1))},
+            r"'optimizer.momentum' is 0.0, was 0.9",
+        ),
+        ({"model": lambda: plain(keras.layers.Dense(2))}, "'model.layers.dense.* is"),
         (
             {"model": lambda: plain(run_eagerly=False, steps_per_execution=2)},
             "'steps_per_execution' is 2, was 1",
         ),
-        ({"callbacks": [keras.callbacks.EarlyStopping("loss")]}, "`callbacks` must be those"),
+        ({"callbacks": [keras.callbacks.EarlyStopping("loss")]}, "'callbacks' is"),
     ],
 )
 def test_a_changed_job_is_refused(begun, changed, match):
@@ -52,7 +55,7 @@ def test_a_changed_job_is_refused(begun, changed, match):
 def test_a_changed_model_of_the_same_layers_is_refused(begun):
     model = plain()
     model.add_weight(name="new", shape=(), trainable=False)
-    with pytest.raises(ValueError, match=r"weight.new is not in the checkpoint"):
+    with pytest.raises(ValueError, match=r"'model.weights.new' is .*, was None"):
         fit(begun, model)
 
 

@@ -40,9 +40,15 @@ def test_a_value_that_does_not_fit_is_refused(saved, match):
 
 def test_a_metric_that_is_not_made_yet_begins_at_0():
     variables = one()
-    saved = {"weight__a": np.ones(2, "float32"), "metric__later": np.ones(())}
+    saved = {"weight__a": np.ones(2, "float32"), "metric__later": np.zeros(())}
     restore_variables(variables, checkpoint(**saved), metrics=True)
     assert np.all(variables["weight|a"])
+
+
+def test_a_metric_that_holds_something_is_not_forgotten():
+    saved = {"weight__a": np.ones(2, "float32"), "metric__later": np.ones(())}
+    with pytest.raises(ValueError, match=r"metric.later is not in the model"):
+        restore_variables(one(), checkpoint(**saved), metrics=True)
 
 
 def test_metrics_are_restored_within_an_epoch_alone():

@@ -159,7 +159,7 @@ class ListMLE(RankingLoss):
             drawn for each batch, so that the order of the file is not learned.
         seed: For `ties="random"`: an integer (the same draw for each batch), a
             `keras.random.SeedGenerator` (new draws, reproducible), or `None` (default), the
-            global seed.
+            global generator of `keras.random`.
         normalize: What the sum is divided by: the weights of the `"queries"` of two rows or
             more (default), of all `"lists"` with a row, as Keras-RS and TF-Ranking divide, or
             of the `"rows"`.
