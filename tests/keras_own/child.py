@@ -48,9 +48,12 @@ def main():
         options += ["--continue-on-collection-errors"]  # of modules for another backend
         options += ["-k", given.only] if given.only else []
         modules = [str(root / module) for module in given.modules]
-        pytest.main([*options, *modules], plugins=[recorder])
+        code = pytest.main([*options, *modules], plugins=[recorder])
+    if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return code
     with open(given.output, "wb") as file:
         pickle.dump(recorder.records, file)
+    return 0
 
 
 if __name__ == "__main__":

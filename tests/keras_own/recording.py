@@ -1,6 +1,7 @@
 """What is kept of a run of Keras's tests: the outcome of each, and every number it looks at."""
 
 import functools
+import re
 
 import keras
 import numpy as np
@@ -111,7 +112,9 @@ def numbers_in(value):
     if isinstance(value, dict):
         # A shared object is numbered by where it lies in memory.
         kept = {key: each for key, each in value.items() if key != "shared_object_id"}
-        return {str(key): numbers_in(each) for key, each in kept.items()}
+        return {
+            re.sub(" at 0x.*>", ">", str(key)): numbers_in(each) for key, each in kept.items()
+        }
     if isinstance(value, (list, tuple)):
         return [numbers_in(each) for each in value]
     if isinstance(value, bool) or value is None or isinstance(value, str):

@@ -36,11 +36,19 @@ def replaced(node):
 
 
 class OwnClasses(ast.NodeTransformer):
-    """Puts our classes in the place of Keras's where a model is built or subclassed."""
+    """Puts our classes in the place of Keras's where a model is built or subclassed.
+
+    Args:
+        tree: The module; a class that it defines itself, called `Model`, stays.
+    """
+
+    def __init__(self, tree):
+        self.defined = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
 
     def visit_Call(self, node):
         self.generic_visit(node)
-        node.func = replaced(node.func)
+        if dotted(node.func) not in self.defined:
+            node.func = replaced(node.func)
         return node
 
     def visit_ClassDef(self, node):
@@ -94,7 +102,7 @@ def rewritten(source, path, *, with_ours):
     """The code of a test module."""
     tree = AbsentModules().visit(ast.parse(source, path))
     if with_ours:
-        tree = OwnClasses().visit(tree)
+        tree = OwnClasses(tree).visit(tree)
     return compile(ast.fix_missing_locations(tree), path, "exec")
 
 
