@@ -26,6 +26,7 @@ from keras_trainsteps.step import checks, names, running, side_inputs
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.metric_weights import beside_masks
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
 from keras_trainsteps.step.trained import trained_weights, warn_of_hook_alone
@@ -53,6 +54,7 @@ Logs: TypeAlias = Any
 """A number, a list of them, or a dict by name with `return_dict=True`."""
 
 
+@compat.named_in_legacy_files
 @keras.saving.register_keras_serializable("keras_trainsteps")
 class LossAwareModel(compat.Model):
     """A `keras.Model` whose losses see more than `(y_true, y_pred)`.
@@ -132,7 +134,7 @@ class LossAwareModel(compat.Model):
         layer = {"name": name, "trainable": trainable, "dtype": dtype, "autocast": autocast}
         given = {**network, **layer, "activity_regularizer": activity_regularizer}
         given = {key: value for key, value in given.items() if value is not None}
-        if compat.makes_functional(type(self), (), given):  # from a subclass's `__init__`
+        if {"inputs", "outputs"} <= set(given):  # from a subclass's `__init__`, or not tensors
             self.__class__ = compat.functional_twin(type(self))
         super().__init__(**given)
         self._begin()
@@ -578,6 +580,7 @@ class LossAwareModel(compat.Model):
         """Updates the compiled metrics, which may read side inputs, and returns the logs."""
         if self._training.metric_names:
             checks.require_one_target(y, y_pred)
+            sample_weight = beside_masks(sample_weight, y_pred)
         if running.current(self._training.log) is not None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
         side_inputs.require(x, self._training.metric_side_inputs)
@@ -806,6 +809,7 @@ class LossAwareModel(compat.Model):
             compat.set_loss_tracker(self, self._training.log.loss)
 
 
+@compat.named_in_legacy_files
 @keras.saving.register_keras_serializable("keras_trainsteps")
 class LossAwareSequential(LossAwareModel, keras.Sequential):
     """A `keras.Sequential` that is a `LossAwareModel`.

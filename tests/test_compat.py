@@ -134,6 +134,24 @@ def test_a_twin_is_saved_under_the_name_of_its_class():
     assert compat.functional_twin(SquaredError) is twin
 
 
+def test_keras_knows_no_registered_class_by_its_name_alone(tmp_path):
+    @keras.saving.register_keras_serializable("tests")
+    class Registered(keras.Sequential):
+        pass
+
+    Registered([keras.Input((3,)), keras.layers.Dense(1)]).save(tmp_path / "m.h5")
+    with pytest.raises(ValueError, match="Unknown layer: 'Registered'"):
+        keras.saving.load_model(tmp_path / "m.h5")
+
+
+@pytest.mark.parametrize("outputs", [3, [np.ones(2)]], ids=["number", "arrays"])
+def test_outputs_that_are_no_tensors_are_refused_and_change_no_class(outputs):
+    bases = LossAwareModel.__bases__
+    with pytest.raises(ValueError, match="All `outputs` values must be KerasTensors"):
+        LossAwareModel(keras.Input((3,)), outputs)
+    assert LossAwareModel.__bases__ == bases
+
+
 def test_in_xla():
     seen = []
 

@@ -207,3 +207,30 @@ def test_a_copy_predicts_and_trains_as_the_model(build, copied):
     assert isinstance(other, LossAwareModel)
     np.testing.assert_array_equal(other.predict(x, verbose=0), model.predict(x, verbose=0))
     assert other.evaluate(x, y, verbose=0) == model.evaluate(x, y, verbose=0)
+
+
+def in_a_sequence():
+    model = LossAwareSequential([keras.Input((3,)), keras.layers.Dense(1)])
+    metric = keras.metrics.MeanAbsoluteError("error")  # `.h5` renames "mae"
+    model.compile("adam", loss=keras.losses.Huber(), metrics=[metric])
+    return model
+
+
+def inside_another():
+    inputs = keras.Input((3,))
+    model = LossAwareModel(inputs, linear(LossAwareModel)(inputs))
+    model.compile("adam", loss=keras.losses.Huber())
+    return model
+
+
+@pytest.mark.parametrize("extension", ["h5", "keras"])
+@pytest.mark.parametrize("make", [compiled_ranker, in_a_sequence, inside_another])
+def test_no_class_of_the_library_need_be_named_to_load_a_file(make, extension, tmp_path):
+    model = make()
+    x, y = (X, Y) if make is compiled_ranker else (X["features"], Y)
+    model.fit(x, y, verbose=0)
+    expected = model.evaluate(x, y, verbose=0, return_dict=True)
+    model.save(tmp_path / f"model.{extension}")
+    loaded = keras.saving.load_model(tmp_path / f"model.{extension}")
+    assert isinstance(loaded, LossAwareModel)
+    assert loaded.evaluate(x, y, verbose=0, return_dict=True) == expected

@@ -7,6 +7,7 @@ from keras_trainsteps.compat.functional import functional_class as functional_cl
 from keras_trainsteps.compat.functional import functional_twin as functional_twin
 from keras_trainsteps.compat.functional import layer_of as layer_of
 from keras_trainsteps.compat.functional import makes_functional as makes_functional
+from keras_trainsteps.compat.functional import named_in_legacy_files as named_in_legacy_files
 from keras_trainsteps.compat.functional import node_of_outputs as node_of_outputs
 from keras_trainsteps.compat.functional import take_graph as take_graph
 from keras_trainsteps.compat.gradients import HandGradient as HandGradient

@@ -40,6 +40,8 @@ def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
     class up to `Model`, after which models of these classes that define `call` fail
     ("Functional.__init__() missing 2 required positional arguments", seen in 3.15.1).
     """
+    if issubclass(cls, functional_class()):
+        return cls
     if cls in _twins:
         return _twins[cls]
     namespace = {"__module__": cls.__module__, "__doc__": cls.__doc__}
@@ -52,6 +54,15 @@ def functional_twin(cls: type[keras.Model]) -> type[keras.Model]:
         keras.saving.register_keras_serializable(package, name)(cls)
     _twins[cls] = twin
     return twin
+
+
+def named_in_legacy_files(cls: type[keras.Model]) -> type[keras.Model]:
+    """Lets a legacy `.h5` file name a registered class.
+
+    Such a file names the class of a model without its package, and finds none (seen in 3.15.1).
+    """
+    keras.saving.get_custom_objects()[cls.__name__] = cls
+    return cls
 
 
 def layer_of(tensor: keras.KerasTensor) -> Any:

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 from keras.src.backend.common import global_state
+from keras.src.backend.common.symbolic_scope import in_symbolic_scope
 
 
 def global_random_state() -> keras.Variable | None:
@@ -49,8 +50,13 @@ def losses_of_calls(model: keras.Model) -> list[Any]:
 
 
 def in_call() -> bool:
-    """Whether the `call` of a layer or model is running, which Keras keeps to itself."""
-    return global_state.get_global_attribute("current_call_ctx") is not None
+    """Whether the `call` of a layer or model is running, which Keras keeps to itself.
+
+    Keras builds a model that has no `build` by its `call` alone, without the context of a
+    call (seen in 3.15.1).
+    """
+    is_called = global_state.get_global_attribute("current_call_ctx") is not None
+    return is_called or in_symbolic_scope()
 
 
 class LossLayer(keras.layers.Layer):

@@ -122,9 +122,15 @@ def _aligned_weight(loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_we
     ):
         return sample_weight
     values = _values(loss, y_true, y_pred)
-    if values.shape.rank == 0:
+    mask = compat.mask_of(y_pred)
+    if values.shape.rank == 0 and mask is None:
         return sample_weight
-    return weights_like(sample_weight, values.shape, f"the loss {loss.name!r}")
+    # Keras multiplies what has reduced itself by the weights and the mask alone.
+    shape = values.shape if values.shape.rank else mask.shape
+    weights = weights_like(sample_weight, shape, f"the loss {loss.name!r}")
+    if loss.reduction == "mean_with_sample_weight" and values.shape.rank:
+        return tf.broadcast_to(weights, tf.shape(values))  # it divides by their sum as they are
+    return weights
 
 
 def _has_own_call(loss: keras.losses.Loss) -> bool:

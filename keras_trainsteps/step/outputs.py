@@ -46,12 +46,18 @@ class Outputs:
 
     def __init__(self, places: Places, layer_names: Sequence[str] | None) -> None:
         self.places = places
+        self.layer_names = list(layer_names or ())
         flat = keras.tree.flatten_with_path(places)
         names: list[str | None] = [None] * len(flat)
         if not isinstance(places, Mapping) and layer_names and len(layer_names) == len(flat):
             names = list(layer_names)
         elif keras.tree.is_nested(places):
-            names = ["/".join(map(str, path)) for path, _ in flat]
+            layers = (
+                self.layer_names if len(self.layer_names) == len(flat) else [None] * len(flat)
+            )
+            names = [
+                _path_name(path, layer) for (path, _), layer in zip(flat, layers, strict=True)
+            ]
         self.each = [
             Output(path, name, place) for (path, place), name in zip(flat, names, strict=True)
         ]
@@ -73,7 +79,8 @@ class Outputs:
             ValueError: For losses of outputs that the model does not have, or of another
                 number than there are outputs.
         """
-        whole = Output((), None, self.places)
+        is_named = isinstance(self.places, Mapping) or self.names == self.layer_names
+        whole = Output((), "_".join(self.names) if is_named else None, self.places)
         if not keras.tree.is_nested(loss) and not takes_all_outputs(loss):
             return [Read(loss, output) for output in self.each if loss is not None]
         if len(self.each) == 1 and not isinstance(loss, Mapping):
@@ -218,12 +225,18 @@ def require_one_view(loss: Any) -> None:
 
 
 def term_names(reads: Sequence[Read], num_outputs: int) -> list[str]:
-    """A name of its own for each loss: by its output where there are several, and itself."""
+    """A name of its own for each loss: by its output where there are several, and itself.
+
+    Where outputs have no names but their places, different losses are named by themselves.
+    """
     names: list[str] = []
+    by_place = all(read.output.name == "/".join(map(str, read.output.path)) for read in reads)
+    nameless = by_place and not any(isinstance(k, str) for r in reads for k in r.output.path)
+    differ = len({loss.name for loss, _ in reads}) == len(reads) > 1
     for loss, output in reads:
         alone = sum(each.output.path == output.path for each in reads) == 1
-        parts = [output.name] if num_outputs > 1 else []
-        if not alone or num_outputs == 1 or not output.name:
+        parts = [output.name] if num_outputs > 1 and not (nameless and differ) else []
+        if not alone or not parts or not output.name:
             parts.append(loss.name)
         base = "_".join(part for part in parts if part)
         name, number = f"{base}_loss", 1
@@ -245,6 +258,12 @@ def entry_of(structure: Any, output: Output) -> Any:
             return None
         structure = structure[key]
     return structure if output.path else None
+
+
+def _path_name(path: Sequence[Any], layer: str | None) -> str:
+    """The keys that lead to an output; by its layer where the last is but a place in a list."""
+    by_layer = layer is not None and isinstance(path[-1], int)
+    return "/".join(map(str, [*path[:-1], layer if by_layer else path[-1]]))
 
 
 def _is_one_per_leaf(loss: Sequence[Any], places: Places) -> bool:

@@ -48,7 +48,8 @@ def warn_of_hook_alone(
     alone = {
         _attribute(model, layer)
         for layer in compat.sublayers(model, nested=False)
-        if (ids := {id(weight.value) for weight in layer.trainable_weights}) & read
+        if getattr(layer, "part_of_network", True)  # not what `add_loss` made
+        and (ids := {id(weight.value) for weight in layer.trainable_weights}) & read
         and not ids & of_network
     }
     if alone - warned:

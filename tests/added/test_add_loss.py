@@ -275,6 +275,27 @@ def test_sequential_models_take_functions_and_penalties():
     assert model.fit(X, Y, verbose=0).history["norm"][0] == pytest.approx(norm, rel=1e-6)
 
 
+class AddsInCall(LossAwareModel):
+    def __init__(self):
+        super().__init__()
+        self.scores = keras.layers.Dense(1)
+
+    def call(self, inputs):
+        scores = self.scores(inputs)
+        self.add_loss(keras.ops.mean(keras.ops.square(scores)), name="size")
+        return scores
+
+
+@pytest.mark.parametrize("eager", [False, True])
+def test_a_model_that_adds_a_loss_in_call_is_built_by_fit(eager):
+    """Keras builds it by its `call` alone; a failure there would be a warning."""
+    model = AddsInCall()
+    model.compile(keras.optimizers.SGD(0.0), loss="mse", run_eagerly=eager)
+    history = model.fit(X, Y, verbose=0).history
+    scores = model.predict(X, verbose=0).astype("float64")
+    assert history["size"][0] == pytest.approx(np.mean(scores**2), rel=1e-5)
+
+
 def stray():
     return keras.layers.Dense(2, name="stray")(keras.Input((3,), name="elsewhere"))
 

@@ -104,6 +104,49 @@ def test_a_mask_fits_values_whose_targets_lack_the_last_axis(loss):
     assert found == close(np.mean(((scores - TARGETS)[..., 0] ** 2)[kept]))
 
 
+def scores_under_a_mask(**options):
+    inputs = keras.Input((3,), dtype="int32")
+    embedded = keras.layers.Embedding(5, 2, mask_zero=True)(inputs)
+    model = still(LossAwareModel(inputs, keras.layers.Dense(1)(embedded)), **options)
+    error = np.abs(model.predict(TOKENS, verbose=0).astype("float64") - TARGETS)
+    return model, error[..., 0], TOKENS != 0
+
+
+# Three rows in the first batch: as many as there are steps.
+BY_ROWS = np.array([1.0, 3.0, 0.5, 2.0], "float32")
+
+
+@pytest.mark.parametrize("rows", [slice(0, 3), slice(0, 4)], ids=["as steps", "more"])
+def test_weights_of_rows_meet_the_mask_of_a_loss_that_reduces_by_itself(rows):
+    model, error, kept = scores_under_a_mask(loss=mean_of_all)
+    error, kept, weights = error[rows], kept[rows], BY_ROWS[rows]
+    found = model.evaluate(TOKENS[rows], TARGETS[rows], sample_weight=weights, verbose=0)
+    assert found == close(np.sum(weights[:, None] * kept) / np.sum(kept) * error.mean())
+
+
+@pytest.mark.parametrize("rows", [slice(0, 3), slice(0, 4)], ids=["as steps", "more"])
+def test_weights_of_rows_meet_the_mask_in_weighted_metrics(rows):
+    model, error, kept = scores_under_a_mask(loss="mae", weighted_metrics=["mae"])
+    error, kept, weights = error[rows], kept[rows], BY_ROWS[rows]
+    weighed = weights[:, None] * kept
+    logs = model.evaluate(
+        TOKENS[rows], TARGETS[rows], sample_weight=weights, verbose=0, return_dict=True
+    )
+    assert logs["mae"] == close(np.sum(weighed * error) / np.sum(weighed))
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_mean_by_weights_of_rows_is_over_all_values(masked):
+    mean = keras.losses.MeanAbsoluteError(reduction="mean_with_sample_weight")
+    inputs = keras.Input((3,), dtype="int32")
+    embedded = keras.layers.Embedding(5, 2, mask_zero=masked)(inputs)
+    model = still(LossAwareModel(inputs, keras.layers.Dense(1)(embedded)), loss=mean)
+    error = np.abs(model.predict(TOKENS, verbose=0).astype("float64") - TARGETS)[..., 0]
+    weighed = BY_ROWS[:, None] * ((TOKENS != 0) if masked else np.ones(TOKENS.shape))
+    found = model.evaluate(TOKENS, TARGETS, sample_weight=BY_ROWS, verbose=0, batch_size=3)
+    assert found == close(np.sum(weighed * error) / np.sum(weighed))
+
+
 def test_a_logged_loss_beyond_float16_is_finite_under_floatx_float16():
     keras.config.set_floatx("float16")
     try:

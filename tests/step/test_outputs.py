@@ -56,8 +56,8 @@ def test_losses_targets_and_weights_in_lists_inside_a_dict_are_found_by_position
     batches = tf.data.Dataset.from_tensors(data)
     logs = model.evaluate(batches, verbose=0, return_dict=True)
     parts = {
-        "many/0_loss": np.mean(WEIGHTS * SQUARES),
-        "many/1_loss": np.mean(HALF * ABSOLUTE),
+        "many/first_loss": np.mean(WEIGHTS * SQUARES),
+        "many/second_loss": np.mean(HALF * ABSOLUTE),
         "one_loss": np.mean(HALF * np.abs(SUMS)),
     }
     assert logs == {
@@ -187,3 +187,13 @@ def test_losses_of_groups_of_outputs_are_those_of_keras(structure, loss, weights
         found.append(model.evaluate(X, y, verbose=0, batch_size=len(X)))
     one, other = (np.ravel(each)[0] for each in found)
     assert one == other
+
+
+def test_a_loss_of_all_outputs_together_is_logged_by_their_names():
+    structure, loss, _ = GROUPS["all together and each"]
+    y = keras.tree.map_structure(lambda _: Y, structure)
+    logs = [
+        set(still(multiples(cls, structure), loss=loss).fit(X, y, verbose=0).history)
+        for cls in (keras.Model, LossAwareModel)
+    ]
+    assert logs == [{"loss", "a_b_loss", "a_loss", "b_loss"}] * 2
