@@ -96,7 +96,8 @@ def losses_of_a_later_step(cls, steps=200):
 
 
 def test_the_loss_reads_weights_before_they_are_updated():
-    assert losses_of_a_later_step(LossAwareModel, steps=100) == 0
+    # Each trace orders its operations anew: half of them were wrong where it went wrong.
+    assert [losses_of_a_later_step(LossAwareModel, steps=20) for _ in range(8)] == [0] * 8
 
 
 @pytest.mark.slow

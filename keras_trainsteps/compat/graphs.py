@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -83,11 +83,26 @@ def without_exchange(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     and TensorFlow 2.21).
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
-    inner.__dict__["_all_reduce_sum_gradients"] = lambda grads_and_vars: grads_and_vars
+    inner.__dict__["_all_reduce_sum_gradients"] = _at_once
     try:
         yield
     finally:
         del inner.__dict__["_all_reduce_sum_gradients"]
+
+
+def _at_once(grads_and_vars: Iterable[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
+    """Pairs of gradient and variable, with all gradients through one operation.
+
+    What waits for the loss is this one, as in Keras: what an optimizer computes from a
+    gradient is rewritten by TensorFlow, which then waits for the loss no more (seen in 2.21).
+    """
+    gradients, variables = zip(*grads_and_vars, strict=True)
+    flat = tf.nest.flatten(gradients, expand_composites=True)  # sparse ones have two tensors
+    given = [tensor for tensor in flat if tensor is not None]
+    passed = iter(tf.identity_n(given) if given else [])
+    flat = [None if tensor is None else next(passed) for tensor in flat]
+    gradients = tf.nest.pack_sequence_as(gradients, flat, expand_composites=True)
+    return list(zip(gradients, variables, strict=True))
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:
