@@ -11,7 +11,7 @@ import contextlib
 import functools
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -21,6 +21,7 @@ from keras_trainsteps import compat, fitting
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.added.term import AddedLoss, AddedMetric
+from keras_trainsteps.data.order import order_for_predict
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
 from keras_trainsteps.step import checks, names, running, side_inputs
@@ -30,6 +31,7 @@ from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
 from keras_trainsteps.step.weights import LossWeights
+from keras_trainsteps.step.whole_queries import Arrays
 
 Tensors: TypeAlias = Any
 """A tensor or array, or a list, tuple or dict of them, nested as deep as you like."""
@@ -370,16 +372,15 @@ class LossAwareModel(compat.Model):
         """
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
-        self._training.readers.require_fit(
-            x, batch_size, shuffle, validation_data, validation_batch_size
-        )
+        split = validation_split if validation_data is None else 0.0
+        arrays = Arrays(x, batch_size, shuffle, split, validation_batch_size)
+        self._training.readers.require_whole(arrays, validation_data)
         if self.built:
             for layer in additions.all_terms_of(self):
                 layer.bind()
-        self._hold_back_steps(x, training=True)
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # Keras warns of its own default
-        with fitting.fit_running(self._training.log):
+        with self._run(arrays, "fit", steps_per_epoch), fitting.fit_running(self._training.log):
             # fmt: off
             return super().fit(
                 compat.readable(x), y, batch_size, epochs, verbose, callbacks, validation_split,
@@ -408,9 +409,10 @@ class LossAwareModel(compat.Model):
         """
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
-        self._training.readers.require_evaluate(x, batch_size)
-        self._hold_back_steps(x, training=False)
-        with self._epoch_kept(unless=compat.is_evaluation_of_fit()):
+        arrays = Arrays(x, batch_size)
+        self._training.readers.require_whole(arrays)
+        kept = self._epoch_kept(unless=compat.is_evaluation_of_fit())
+        with self._run(arrays, "evaluate", steps), kept:
             # fmt: off
             return super().evaluate(
                 compat.readable(x), y, batch_size, verbose, sample_weight, steps, callbacks,
@@ -426,8 +428,18 @@ class LossAwareModel(compat.Model):
         steps: int | None = None,
         callbacks: Callbacks = None,
     ) -> Logs:
-        """As `keras.Model.predict`; side inputs may be there and are not read."""
-        return super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
+        """As `keras.Model.predict`; side inputs may be there and are not read.
+
+        For `data.query_batches`, outputs come in the order of its arrays.
+
+        Raises:
+            ValueError: For part of such batches, or for what was made of them.
+        """
+        order = order_for_predict(x, steps)
+        if order is not None:
+            x = order.in_order()
+        outputs = super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
+        return outputs if order is None else order.restored(outputs)
 
     def train_on_batch(
         self,
@@ -439,7 +451,7 @@ class LossAwareModel(compat.Model):
     ) -> Logs:
         """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
-        with self._epoch_kept():
+        with fitting.of_one_thread(self._training, "train_on_batch"), self._epoch_kept():
             return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(
@@ -447,7 +459,7 @@ class LossAwareModel(compat.Model):
     ) -> Logs:
         """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
-        with self._epoch_kept():
+        with fitting.of_one_thread(self._training, "test_on_batch"), self._epoch_kept():
             return super().test_on_batch(x, y, sample_weight, return_dict)
 
     # What Keras calls for them, in this order
@@ -458,8 +470,10 @@ class LossAwareModel(compat.Model):
         for training in (True, False):
             y_pred = self._forward(unpacked.x, training=training)
             if self._plan.own_loss is None:
-                losses = self._plan.losses(unpacked, y_pred, training=training)
+                with running.Running(unpacked.x) as step:
+                    losses = self._plan.losses(unpacked, y_pred, training=training)
                 self._plan.log.declare(losses, training)
+                self._plan.log.cuts.declare(step)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Creates the function that `fit` runs; a `train_step` of a subclass is guarded."""
@@ -572,6 +586,7 @@ class LossAwareModel(compat.Model):
     def reset_metrics(self) -> None:
         """As in Keras; metrics with `reset_states`, its name in Keras 2, are reset by that."""
         super().reset_metrics()
+        self._training.log.cuts.reset()
         reset_states([*self.metrics, *self.compiled_metrics.metrics])
 
     def get_metrics_result(self) -> dict[str, Any]:
@@ -696,6 +711,7 @@ class LossAwareModel(compat.Model):
             own_loss=self.compute_loss if own_loss else None,
             output_names=output_names,
             waits=frozenset(training.waits if self.steps_per_execution == 1 else ()),
+            begin_again=frozenset(training.begin_again),
             log=training.log,
         )
 
@@ -755,13 +771,33 @@ class LossAwareModel(compat.Model):
             return contextlib.nullcontext()
         return fitting.epoch_kept(self, self._training.log)
 
-    def _hold_back_steps(self, x: Any, *, training: bool) -> None:
-        """Traces a kind of step anew, held back until its batch is there, once that is needed."""
-        waits = self._training.waits
-        if training not in waits and not compat.length_is_known(x):
-            waits.add(training)
-            self._training.plan = None
-            setattr(self, "train_function" if training else "test_function", None)
+    @contextlib.contextmanager
+    def _run(self, arrays: Arrays, method: str, steps: int | None) -> Iterator[None]:
+        """While `fit` or `evaluate` runs."""
+        training, is_fit = self._training, method == "fit"
+        inner = not is_fit and training.log.fitting
+        names = training.readers.query_ids if is_fit else training.readers.of_losses
+        log = training.log
+        with fitting.of_one_thread(training, method):
+            self._hold_back_steps(arrays.x, steps, training=is_fit)
+            with log.cuts.of_run(arrays, names, training=is_fit, inner=inner):
+                yield
+
+    def _hold_back_steps(self, x: Any, steps: int | None, *, training: bool) -> None:
+        """Traces a kind of step anew once its data ask for it.
+
+        Of unknown length, they have it held back until its batch is there.
+        """
+        asks = {
+            "waits": not compat.length_is_known(x),
+            "begin_again": compat.may_begin_again(x, steps),
+        }
+        for name, asked in asks.items():
+            kinds: set[bool] = getattr(self._training, name)
+            if asked and training not in kinds:
+                kinds.add(training)
+                self._training.plan = None
+                setattr(self, "train_function" if training else "test_function", None)
 
     def _forget_function(self, name: str) -> None:
         """Traces a kind of step anew, after one that failed."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
+from keras_trainsteps.step import running
 from keras_trainsteps.step.terms import FAILED, LossTerm
 from keras_trainsteps.validation import as_float, refuse
 
@@ -27,6 +28,8 @@ class RankingRows(NamedTuple):
         weight: Weight of each row, shape `(rows,)`, or `None`.
         owned: For each query index whether it belongs to this replica, bool, shape
             `(num_queries,)`, or `None` where there is one replica.
+        ids: The ids themselves, int64, shape `(rows,)`; hashes of ids that are text. `None`
+            for padded lists.
 
     Example:
 
@@ -41,6 +44,7 @@ class RankingRows(NamedTuple):
     num_queries: tf.Tensor
     weight: tf.Tensor | None
     owned: tf.Tensor | None
+    ids: tf.Tensor | None = None
 
 
 def ranking_rows(
@@ -68,6 +72,7 @@ def ranking_rows(
         ValueError: For shapes that do not fit each other, and, but for XLA, for weights
             that are negative or not numbers.
     """
+    given = query_ids, mask
     y_pred = widen(tf.convert_to_tensor(y_pred))
     y_true = as_float(y_true, y_pred.dtype)
     if query_ids is None:
@@ -102,8 +107,11 @@ def ranking_rows(
         owned = (first_row >= first) & (first_row < first + own_rows)
     if "mask" in flat:
         query = tf.where(flat["mask"], query, -1)
-    weight = flat.get("sample_weight")
-    return RankingRows(flat["y_true"], flat["y_pred"], query, num_queries, weight, owned)
+    weight, ids = flat.get("sample_weight"), None
+    if fits == "rows":
+        ids = flat["query_ids"]
+        running.note_queries(*given, running.QueryRows(ids, query, num_queries, flat["y_true"]))
+    return RankingRows(flat["y_true"], flat["y_pred"], query, num_queries, weight, owned, ids)
 
 
 def dense_queries(query_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -19,19 +19,19 @@ ALLOWED = {
     "step": {"compat", "replicas"},
     "pairs": {"compat"},
     "structure": {"compat"},
-    "data": set(),
+    "data": {"compat"},
     "losses": {"compat", "replicas", "validation", "queries", "pairs", "step"},
     "metrics": {"compat", "replicas", "validation", "queries", "pairs", "step", "losses"},
     "penalties": {"step", "validation"},
     "added": {"compat", "penalties", "structure", "step"},
     "keras2": {"compat", "step"},
     "fitting": {"step"},
-    "model": {"compat", "fitting", "added", "keras2", "step"},
+    "model": {"compat", "fitting", "added", "keras2", "step", "data"},
     "plots": {"model"},
     "rolling": {"compat", "structure", "data", "metrics", "queries", "validation"},
     "examples": {"data", "losses", "metrics", "model", "rolling", "step"},
 }
-OF_STEP = {"validation": {"terms"}, "queries": {"terms"}, "penalties": {"terms"}}
+OF_STEP = {"validation": {"terms"}, "queries": {"terms", "running"}, "penalties": {"terms"}}
 
 
 def modules():

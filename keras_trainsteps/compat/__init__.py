@@ -41,7 +41,9 @@ from keras_trainsteps.compat.training import first_local_batch as first_local_ba
 from keras_trainsteps.compat.training import is_evaluation_of_fit as is_evaluation_of_fit
 from keras_trainsteps.compat.training import length_is_known as length_is_known
 from keras_trainsteps.compat.training import loss_tracker as loss_tracker
+from keras_trainsteps.compat.training import may_begin_again as may_begin_again
 from keras_trainsteps.compat.training import readable as readable
 from keras_trainsteps.compat.training import reducible_logs as reducible_logs
 from keras_trainsteps.compat.training import set_loss_tracker as set_loss_tracker
+from keras_trainsteps.compat.training import sources_of as sources_of
 from keras_trainsteps.compat.training import trace as trace

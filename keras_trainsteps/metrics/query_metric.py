@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.metrics.split_queries import QueryWatch, SplitQueries, refuse_split
+from keras_trainsteps.metrics.split_queries import SplitQueries, refuse_split
 from keras_trainsteps.queries import RankingRows, ranking_rows
-from keras_trainsteps.step import side_inputs
+from keras_trainsteps.step import running, side_inputs
+from keras_trainsteps.step.query_watch import QueryWatch
 from keras_trainsteps.validation import TensorLike, refuse, repr_of, require_choice
 
 NoRelevant = Literal["zero", "one", "skip"]
@@ -143,11 +144,12 @@ class QueryMetric(keras.metrics.Metric):
             query_ids = side_inputs.current(self.query_ids)
         if mask is None and self.mask is not None:
             mask = side_inputs.current(self.mask)
-        rows = ranking_rows(
-            y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
-        )
+        with running.unnoted():
+            rows = ranking_rows(
+                y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
+            )
         rows = self._with_checked_labels(rows)
-        split = self._refused_split(query_ids, rows)
+        split = self._refused_split(rows)
         values, counts = self.query_values(rows)
         # A query with an unknown label counts: whether it has a relevant row is unknown.
         unlabelled = _any(tf.math.is_nan(rows.y_true), rows)
@@ -181,13 +183,17 @@ class QueryMetric(keras.metrics.Metric):
             "name": self.name,
         }
 
-    def _refused_split(self, query_ids: Any, rows: RankingRows) -> tf.Tensor:
+    def _refused_split(self, rows: RankingRows) -> tf.Tensor:
         """Whether a query of an earlier batch is in this one, if that could not be refused."""
-        if self._watch is None or query_ids is None:
+        if self._watch is None or rows.ids is None:
             return tf.constant(False)
-        again = self._watch.found(query_ids, rows.query)
+        step = running.current()
+        begin_again = step is not None and step.begin_again
+        seen = running.QueryRows(rows.ids, rows.query, rows.num_queries, rows.y_true)
+        found = self._watch.found(seen, begin_again=begin_again)
+        again = tf.reduce_any(found)
         with tf.control_dependencies(refuse_split(again)):
-            self._watch.remember(query_ids, rows.query, rows.num_queries)
+            self._watch.remember(seen, found, begin_again=begin_again)
             return tf.identity(again)
 
     def _with_checked_labels(self, rows: RankingRows) -> RankingRows:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_trainsteps import replicas
 from keras_trainsteps.step import names, running
+from keras_trainsteps.step.query_cuts import QueryCuts
 from keras_trainsteps.step.total import Losses
 from keras_trainsteps.step.trackers import TermTracker, TotalLoss, new_trackers, track
 
@@ -31,6 +32,7 @@ class Log:
         epoch_runs: Whether a step has run since the last look at the end of an epoch.
         fitting: Whether `fit` runs.
         updated_by_hand: The metrics that each step of a subclass has updated so far.
+        cuts: The queries that batches cut.
         trains_own_loss: Whether a `train_step` of a subclass trains on a loss of its own.
     """
 
@@ -45,6 +47,7 @@ class Log:
         self.fitting = False
         self.trains_own_loss = False
         self.updated_by_hand: dict[str, set[str]] = {}
+        self.cuts = QueryCuts()
         self._hidden: set[str] = set()
         self._names: dict[bool, tuple[str, ...]] = {}
         self._warned: set[str] = set()
@@ -55,6 +58,10 @@ class Log:
         self.declare(losses, training)
         self._entered.add(training)
         track(losses, self.loss, self.trackers)
+
+    def watch(self, step: running.Running) -> None:
+        """Takes in the queries of a batch that its losses have grouped rows by."""
+        self.cuts.see(step)
 
     def declare(self, losses: Losses, training: bool) -> None:
         """Creates the trackers of a step's terms; the names must stay the same.
@@ -134,6 +141,7 @@ class Log:
         if not self.epoch_runs:
             return
         self.epoch_runs = False
+        self.cuts.end_epoch(self.training)
         for tracker in self.own:
             if tracker.name not in self._names.get(self.training, ()):
                 continue

@@ -1,0 +1,151 @@
+"""Warnings of queries whose rows come in different batches, where no loss sees their pairs."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_trainsteps import compat
+from keras_trainsteps.step.query_watch import QueryWatch
+from keras_trainsteps.step.running import QueryRows, Running
+from keras_trainsteps.step.whole_queries import Arrays
+
+_LOST = {True: ("fit", "trained on"), False: ("evaluate", "counted")}
+
+
+class QueryCuts:
+    """The queries of losses that the batches of an epoch cut.
+
+    Arrays are looked at as soon as the names of the ids are known: before the first step for
+    those of `compile`, after it for those that `compute_losses` passes to a loss. Other data
+    are watched in the step, with a state of a few bytes for each entry of ids, and spoken of
+    at the end of the epoch. A run of `fit` or `evaluate` speaks of each name once.
+    """
+
+    def __init__(self) -> None:
+        self._watched: dict[tuple[str | None, int], _Watched] = {}
+        self._arrays = Arrays(None)
+        self._looked_at: dict[str, bool] = {}
+        self._said: set[tuple[bool, str | None]] = set()
+
+    @contextlib.contextmanager
+    def of_run(
+        self, arrays: Arrays, names: Iterable[str], *, training: bool, inner: bool
+    ) -> Iterator[None]:
+        """While `fit` or `evaluate` runs.
+
+        Args:
+            arrays: What it puts into batches.
+            names: The entries of ids that are known beforehand.
+            training: Whether it trains.
+            inner: Whether it runs within `fit`.
+        """
+        before = self._arrays, self._looked_at
+        self._arrays, self._looked_at = arrays, {}
+        if not inner:
+            self._said = set()
+        try:
+            self.look(training, names)
+            yield
+        finally:
+            self._arrays, self._looked_at = before
+
+    def look(self, training: bool, names: Iterable[str] = ()) -> None:
+        """Looks at arrays for the entries of ids that have become known."""
+        known = {*names, *(name for name, _ in self._watched if name is not None)}
+        for name in sorted(known - set(self._looked_at)):
+            found = self._arrays.cut(name)
+            self._looked_at[name] = found is not None
+            cut, queries = found or (0, 0)
+            if cut:
+                caller, lost = _LOST[training]
+                self._say(
+                    training,
+                    name,
+                    f"{cut} of {queries} queries of `{name}` have rows that `{caller}` puts "
+                    f"into different batches: pairs between these are not {lost}. Pass "
+                    "`data.query_batches` instead.",
+                )
+
+    def declare(self, step: Running) -> list[_Watched]:
+        """Makes the state for what the losses of a step group rows by."""
+        names = [_name_in(step.x, one.query_ids) for one in step.queries]
+        keys = [(name, names[:place].count(name)) for place, name in enumerate(names)]
+        new = [key for key in keys if key not in self._watched]
+        if new:
+            self._watched |= compat.created_outside(lambda: {key: _Watched() for key in new})
+        return [self._watched[key] for key in keys]
+
+    def see(self, step: Running) -> None:
+        """Takes in the batch of a step, within it."""
+        for watched, one in zip(self.declare(step), step.queries, strict=True):
+            watched.see(one.rows, begin_again=step.begin_again)
+
+    def end_epoch(self, training: bool) -> None:
+        """Warns of the queries that came back."""
+        for (name, _), watched in self._watched.items():
+            if name is not None and self._looked_at.get(name, False):
+                continue
+            times = int(watched.times.numpy())
+            if times:
+                of = "a loss" if name is None else f"`{name}`"
+                self._say(
+                    training,
+                    name,
+                    f"Queries of {of} came back in a later batch of the epoch, at least "
+                    f"{times} times: pairs of rows in different batches are not "
+                    f"{_LOST[training][1]}. Pass `data.query_batches` instead.",
+                )
+
+    def reset(self) -> None:
+        """Forgets the epoch."""
+        for watched in self._watched.values():
+            watched.reset()
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """What is remembered of the epoch. No checkpoint needs it."""
+        return [variable for one in self._watched.values() for variable in one.variables]
+
+    def _say(self, training: bool, name: str | None, text: str) -> None:
+        if (training, name) not in self._said:
+            self._said.add((training, name))
+            warnings.warn(text, stacklevel=4)
+
+
+class _Watched:
+    """How often queries of one entry of ids came back."""
+
+    def __init__(self) -> None:
+        self.variables: list[keras.Variable] = []
+        self.watch = QueryWatch(self._add_variable)
+        self.times = self._add_variable((), "zeros", name="times_back", **_OF_ALL)
+
+    def see(self, rows: QueryRows, *, begin_again: bool) -> None:
+        found = self.watch.found(rows, begin_again=begin_again)
+        self.times.assign_add(tf.reduce_sum(tf.cast(found, tf.int64)))
+        self.watch.remember(rows, found, begin_again=begin_again)
+
+    def reset(self) -> None:
+        for variable in (self.watch.filled, self.times):  # no other is read without these
+            variable.assign(0)
+
+    def _add_variable(self, shape: Any, initializer: str, **options: Any) -> keras.Variable:
+        variable = keras.Variable(initializer, shape=shape, trainable=False, **options)
+        self.variables.append(variable)
+        return variable
+
+
+_OF_ALL = {"dtype": "int64", "aggregation": "only_first_replica"}
+
+
+def _name_in(x: Any, query_ids: Any) -> str | None:
+    """The name of the entry of `x` that these ids are."""
+    if not isinstance(x, Mapping):
+        return None
+    return next((name for name, value in x.items() if value is query_ids), None)
