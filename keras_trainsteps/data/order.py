@@ -1,4 +1,4 @@
-"""The order of the rows in `query_batches`, for what must give them back in that of the arrays."""
+"""The order of the rows in `query_batches`, for what must give back that of the arrays."""
 
 from __future__ import annotations
 

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.step.query_watch import QueryWatch
+from keras_trainsteps.step.query_watch import REMEMBERED, QueryWatch
 from keras_trainsteps.step.running import QueryRows, Running
 from keras_trainsteps.step.whole_queries import Arrays
 
@@ -91,14 +92,14 @@ class QueryCuts:
         for (name, _), watched in self._watched.items():
             if name is not None and self._looked_at.get(name, False):
                 continue
-            times = int(watched.times.numpy())
-            if times:
-                of = "a loss" if name is None else f"`{name}`"
+            batches = int(watched.batches.numpy())
+            if batches:
+                ids = "`query_ids` of a loss" if name is None else f"`{name}`"
                 self._say(
                     training,
                     name,
-                    f"Queries of {of} came back in a later batch of the epoch, at least "
-                    f"{times} times: pairs of rows in different batches are not "
+                    f"At least {batches} batches of the epoch had rows of queries of {ids} that "
+                    "an earlier batch had begun: pairs of rows in different batches are not "
                     f"{_LOST[training][1]}. Pass `data.query_batches` instead.",
                 )
 
@@ -119,21 +120,21 @@ class QueryCuts:
 
 
 class _Watched:
-    """How often queries of one entry of ids came back."""
+    """How many batches hold a query of an earlier one, by one entry of ids."""
 
     def __init__(self) -> None:
         self.variables: list[keras.Variable] = []
         self.watch = QueryWatch(self._add_variable)
-        self.times = self._add_variable((), "zeros", name="times_back", **_OF_ALL)
+        self.batches = self._add_variable((), "zeros", name="batches", **_OF_ALL)
 
     def see(self, rows: QueryRows, *, begin_again: bool) -> None:
-        found = self.watch.found(rows, begin_again=begin_again)
-        self.times.assign_add(tf.reduce_sum(tf.cast(found, tf.int64)))
-        self.watch.remember(rows, found, begin_again=begin_again)
+        seen = self.watch.look(rows, begin_again=begin_again)
+        self.batches.assign_add(tf.cast(seen.again, tf.int64))
+        self.watch.remember(seen)
 
     def reset(self) -> None:
-        for variable in (self.watch.filled, self.times):  # no other is read without these
-            variable.assign(0)
+        self.watch.last.assign(np.zeros(REMEMBERED, "int64"))  # the labels are read with these
+        self.batches.assign(0)
 
     def _add_variable(self, shape: Any, initializer: str, **options: Any) -> keras.Variable:
         variable = keras.Variable(initializer, shape=shape, trainable=False, **options)

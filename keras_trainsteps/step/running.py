@@ -17,16 +17,18 @@ class QueryRows(NamedTuple):
     """The rows of a batch, of all replicas, with their queries.
 
     Attributes:
-        ids: The id of the query of each row, int64; hashes of ids that are text.
+        ids: The id of each query index, int64; hashes of ids that are text.
         query: Dense query index of each row, int32; -1 for a masked row.
         num_queries: A scalar above every index.
         labels: The label of each row.
+        masked: Whether there may be masked rows.
     """
 
     ids: tf.Tensor
     query: tf.Tensor
     num_queries: tf.Tensor
     labels: tf.Tensor
+    masked: bool
 
 
 class LossQueries(NamedTuple):

@@ -76,13 +76,6 @@ def test_a_query_is_found_behind_15_others_and_no_more(others):
     update(missed, [0])
 
 
-def test_queries_are_remembered_by_their_last_rows():
-    metric = MRR("q")
-    update(metric, [0, *range(1, 20), 0])  # 0 is the last of the batch to end
-    with pytest.raises(ValueError, match=SPLIT):
-        update(metric, [0])
-
-
 class One(metrics.QueryMetric):
     """Counts queries, which compiles quickly."""
 

@@ -29,10 +29,10 @@ def test_shuffled_epochs_are_found(queries, rows, batch_size):
 
     @tf.function(input_signature=[tf.TensorSpec((batch_size,), tf.int64)])
     def found(ids):
-        rows = QueryRows(ids, tf.unique(ids).idx, batch_size, tf.zeros(batch_size))
-        found = watch.found(rows)
-        watch.remember(rows, found)
-        return tf.reduce_any(found)
+        distinct, query = tf.unique(ids)
+        seen = watch.look(QueryRows(distinct, query, tf.size(distinct), ids, False))
+        watch.remember(seen)
+        return seen.again
 
     rng = np.random.default_rng(0)
     for _ in range(40):
@@ -43,32 +43,29 @@ def test_shuffled_epochs_are_found(queries, rows, batch_size):
         assert any(bool(found(tf.constant(batch))) for batch in batches)
 
 
-def times_found(batches, **options):
-    """How many queries of each batch, of ids and labels, had come before."""
+def found_in(batches, **options):
+    """Which batches, of ids and labels, have a query of an earlier one."""
     watch, _ = a_watch()
-    times = []
+    found = []
     for ids, labels in batches:
         ids = tf.constant(ids, tf.int64)
-        rows = QueryRows(ids, tf.unique(ids).idx, tf.size(ids), tf.constant(labels, tf.float32))
-        found = watch.found(rows, **options)
-        watch.remember(rows, found, **options)
-        times.append(int(tf.reduce_sum(tf.cast(found, tf.int32))))
-    return times
-
-
-def test_each_query_that_comes_back_is_found_once():
-    batches = [([1, 2, 3], [0, 1, 0]), ([3, 3, 2], [1, 0, 0]), ([3, 4], [0, 0]), ([3, 2], [1, 1])]
-    assert times_found(batches) == [0, 2, 1, 2]
+        distinct, query = tf.unique(ids)
+        labels = tf.constant(labels, tf.float32)
+        rows = QueryRows(distinct, query, tf.size(distinct), labels, False)
+        seen = watch.look(rows, **options)
+        watch.remember(seen)
+        found.append(bool(seen.again))
+    return found
 
 
 def test_where_data_begin_again_a_query_with_all_its_rows_is_no_part():
     whole = [([1, 1, 2, 2, 2], [0.0, 2.0, 1.0, 0.0, 1.0]), ([3, 3], [0.0, 0.0])]
     other_order = ([2, 1, 2, 2, 1], [0.0, 2.0, 1.0, 1.0, 0.0])
-    assert times_found([*whole, *whole, other_order], begin_again=True) == [0] * 5
-    assert times_found([*whole, *whole, other_order]) == [0, 0, 2, 1, 2]
+    assert found_in([*whole, *whole, other_order], begin_again=True) == [False] * 5
+    assert found_in([*whole, *whole, other_order]) == [False, False, True, True, True]
 
 
 @pytest.mark.parametrize("labels", [[0.0], [0.0, 0.0, 0.0], [2.0, 1.0], [1.0, 1.0]])
 def test_where_data_begin_again_a_part_is_found_by_its_labels(labels):
     batches = [([1, 1], [0.0, 2.0]), ([1] * len(labels), labels)]
-    assert times_found(batches, begin_again=True) == [0, 1]
+    assert found_in(batches, begin_again=True) == [False, True]
