@@ -24,6 +24,7 @@ from keras_trainsteps.added.term import AddedLoss, AddedMetric
 from keras_trainsteps.data.order import order_for_predict
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
+from keras_trainsteps.keras2.state import StateBefore
 from keras_trainsteps.step import checks, names, running, side_inputs
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
@@ -515,23 +516,25 @@ class LossAwareModel(compat.Model):
         """
         plan, batch = self._plan, Batch.of(data)
         with plan.running(batch, training=True) as step:
+            before = self._state_before()
             with tf.GradientTape() as tape:
                 y_pred = step.y_pred = self._forward(batch.x, training=True)
                 losses = plan.losses(batch, y_pred, training=True)
                 plan.log.track(losses, training=True)
                 loss = self.optimizer.scale_loss(losses.loss) if self.optimizer else losses.loss
             self._descend(tape, loss)
-            return self._logs(batch, y_pred)
+            return self._logs(batch, y_pred, before, training=True)
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
         plan, batch = self._plan, Batch.of(data)
         own_steps.require_loss_of_training(plan.log)
         with plan.running(batch, training=False) as step:
+            before = self._state_before()
             y_pred = step.y_pred = self._forward(batch.x, training=False)
             losses = plan.losses(batch, y_pred, training=False)
             plan.log.track(losses, training=False)
-            return self._logs(batch, y_pred)
+            return self._logs(batch, y_pred, before, training=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensors:
         """Calls the network on what of the inputs is its own, never on side inputs."""
@@ -730,9 +733,23 @@ class LossAwareModel(compat.Model):
         with compat.after_loss(loss):
             self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
-    def _logs(self, batch: Batch, y_pred: Any) -> dict[str, Any]:
+    def _state_before(self) -> StateBefore:
+        """The state of metrics that only a subclass, or a layer of it, can update."""
+        compiled = compat.compile_metrics(self)
+        of_library = [compat.loss_tracker(self), *(compiled.metrics if compiled else ())]
+        known = {id(metric) for metric in (*of_library, compiled)}
+        return StateBefore(m for m in super().metrics if id(m) not in known)
+
+    def _logs(
+        self, batch: Batch, y_pred: Any, before: StateBefore, *, training: bool
+    ) -> dict[str, Any]:
         """Updates the metrics, and returns what is logged so far."""
         logs = self.compute_metrics(batch.x, batch.y, y_pred, sample_weight=batch.sample_weight)
+        log = self._training.log
+        step = running.current(log)
+        if step is not None and not step.is_within_own:
+            log.not_updated[training] = before.untouched()
+            logs = {name: logs[name] for name in logs if name not in log.unlogged}
         if self.distribute_strategy.num_replicas_in_sync == 1:
             return logs
         return compat.reducible_logs(logs, self.distribute_strategy)

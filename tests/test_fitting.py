@@ -229,7 +229,7 @@ def test_a_second_thread_that_counts_is_refused(while_it, other):
 
     def in_a_thread(model):
         def call():
-            with pytest.raises(ValueError, match="one thread at a time.*another thread trains"):
+            with pytest.raises(ValueError, match=r"one thread at a time.*another thread trains"):
                 other(model)
             found.append(model.predict(X, verbose=0).shape)
 

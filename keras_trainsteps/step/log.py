@@ -32,6 +32,8 @@ class Log:
         epoch_runs: Whether a step has run since the last look at the end of an epoch.
         fitting: Whether `fit` runs.
         updated_by_hand: The metrics that each step of a subclass has updated so far.
+        not_updated: Names of metrics of the model that each kind of step, training or not,
+            leaves alone.
         cuts: The queries that batches cut.
         trains_own_loss: Whether a `train_step` of a subclass trains on a loss of its own.
     """
@@ -47,6 +49,7 @@ class Log:
         self.fitting = False
         self.trains_own_loss = False
         self.updated_by_hand: dict[str, set[str]] = {}
+        self.not_updated: dict[bool, set[str]] = {}
         self.cuts = QueryCuts()
         self._hidden: set[str] = set()
         self._names: dict[bool, tuple[str, ...]] = {}
@@ -123,8 +126,9 @@ class Log:
 
     @property
     def unlogged(self) -> set[str]:
-        """Names that this kind of step does not log: hidden, or of the other kind only."""
-        return self._hidden | (set(self.trackers) - set(self._names.get(self.training, ())))
+        """Names that this kind of step does not log: hidden, or not of this kind."""
+        of_other_kind = set(self.trackers) - set(self._names.get(self.training, ()))
+        return self._hidden | of_other_kind | self.not_updated.get(self.training, set())
 
     @property
     def logged_weights(self) -> dict[str, Any]:

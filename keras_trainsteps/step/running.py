@@ -89,6 +89,12 @@ class Running:
         self.graph: Any = None
         self._inside = inside or contextlib.nullcontext()
 
+    @property
+    def is_within_own(self) -> bool:
+        """Whether a step of the same model that a subclass wrote is around this one."""
+        around = self._around
+        return around is not None and around.by_hand and around.owner is self.owner
+
     def __enter__(self) -> Running:
         self._inside.__enter__()
         self.graph = _graph()
