@@ -719,6 +719,9 @@ class LossAwareModel(compat.Model):
         )
 
     def _forward(self, x: Any, *, training: bool) -> Any:
+        if isinstance(self, compat.functional_class()) and not self._may_read_x():
+            names = {*self.side_inputs, *self._training.side_inputs}
+            side_inputs.warn_of_unread(x, names, self.input)
         if "training" in inspect.signature(self.call).parameters:
             return self(x, training=training)
         return self(x)
@@ -753,6 +756,12 @@ class LossAwareModel(compat.Model):
         if self.distribute_strategy.num_replicas_in_sync == 1:
             return logs
         return compat.reducible_logs(logs, self.distribute_strategy)
+
+    def _may_read_x(self) -> bool:
+        """Whether a subclass gets the whole `x` of a batch, and may read any entry."""
+        methods = ("compute_losses", "compute_loss", "compute_metrics", "train_step", "test_step")
+        own, cls = LossAwareModel, type(self)
+        return any(getattr(cls, name) is not getattr(own, name) for name in methods)
 
     def _network_inputs(self, x: Mapping[str, Any]) -> Any:
         functional = isinstance(self, compat.functional_class())

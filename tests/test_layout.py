@@ -1,6 +1,9 @@
 """Where things may be: which room may import which, and where Keras's private names stand."""
 
 import ast
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -166,3 +169,15 @@ def test_files_have_one_idea(limit):
         if (lines := source.count("\n")) > limit
     }
     assert set(long) <= set(reasons), long
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch", "numpy"])
+def test_another_backend_is_refused_before_keras_loads_it(backend):
+    run = subprocess.run(
+        [sys.executable, "-c", "import keras_trainsteps.data"],
+        env={**os.environ, "KERAS_BACKEND": backend},
+        capture_output=True,
+        text=True,
+    )
+    assert "needs the TensorFlow backend of Keras" in run.stderr
+    assert f"Received: '{backend}'. Set `KERAS_BACKEND=tensorflow`" in run.stderr

@@ -3,6 +3,7 @@
 Every private name of theirs stands in this room, and nowhere else.
 """
 
+from keras_trainsteps.compat.backend import require_tensorflow as require_tensorflow
 from keras_trainsteps.compat.functional import functional_class as functional_class
 from keras_trainsteps.compat.functional import functional_twin as functional_twin
 from keras_trainsteps.compat.functional import layer_of as layer_of

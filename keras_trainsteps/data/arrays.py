@@ -44,7 +44,8 @@ def checked_ids(ids: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     if ids.dtype.kind not in "iuOSU":
         raise TypeError(
             f"`{name}` must be integers or strings: floats cannot hold ids exactly. "
-            f"Received: dtype {ids.dtype}."
+            f"Received: dtype {ids.dtype}. Fill in or leave out missing ids, and pass the ids "
+            "as int64 or text."
         )
     return ids
 
@@ -54,8 +55,8 @@ def _converted(values: Any, name: str, rows: dict[str, tuple[int, ...]]) -> Any:
     if isinstance(values, Mapping):
         return {key: _converted(value, f"{name}[{key!r}]", rows) for key, value in values.items()}
     if isinstance(values, list | tuple) and any(map(_is_array, values)):
-        parts = [_converted(value, f"{name}[{i}]", rows) for i, value in enumerate(values)]
-        return parts if isinstance(values, list) else tuple(parts)
+        # A tuple: `tf.data` takes a list for a tensor.
+        return tuple(_converted(value, f"{name}[{i}]", rows) for i, value in enumerate(values))
     array = _as_array(values, name)
     rows[name] = array.shape
     return array
@@ -73,12 +74,12 @@ def _is_array(value: Any) -> bool:
 def _as_array(values: Any, name: str) -> npt.NDArray[Any]:
     """An array, floats in Keras's `floatx` as `fit` reads them."""
     if isinstance(values, tf.RaggedTensor):
-        raise _refusal(name, "a `RaggedTensor`", _PAD)
+        raise _refusal(name, "a RaggedTensor", "Pass its `to_tensor()`, and a mask.")
     if isinstance(values, tf.SparseTensor) or hasattr(values, "tocsr"):
         raise _refusal(
             name,
             f"a sparse {type(values).__name__}",
-            "Make it dense first, or pass the columns of its entries, padded to one length.",
+            "Make it dense, as by `.toarray()` or `tf.sparse.to_dense`.",
         )
     try:
         array = np.asarray(values)
@@ -90,13 +91,15 @@ def _as_array(values: Any, name: str) -> npt.NDArray[Any]:
         return _of_objects(array, name)
     if array.dtype.kind in "Mm":
         raise _refusal(
-            name, f"dtype {array.dtype}", "Pass `.astype('int64')`, or text, or differences."
+            name,
+            f"dtype {array.dtype}",
+            "Pass numbers, as by `.astype('int64')`, or text, as by `.astype(str)`.",
         )
     return array
 
 
 def _of_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
-    """An array of objects that are all texts, or all integers, which it becomes."""
+    """An array of objects that are all texts, or all numbers, which it becomes."""
     kinds = {kind: _KINDS.get(kind, kind) for kind in set(map(type, array.flat))}
     if set(kinds.values()) in ({str}, {bytes}):
         return array
@@ -106,15 +109,18 @@ def _of_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
         except OverflowError:
             way_out = "Pass them as text."
             raise _refusal(name, "integers of more than 64 bits", way_out) from None
+    if set(kinds.values()) <= {int, float}:
+        return array.astype(keras.config.floatx())
     if {list, tuple, np.ndarray} & set(kinds):
         raise _refusal(name, "rows of different lengths", _PAD)
-    expected = kinds[type(array.flat[0])]
-    odd = [kinds[type(value)] is not expected or expected not in _PLAIN for value in array.flat]
-    place = odd.index(True)
-    row = place // max(array[:1].size, 1)
+    kinds = {kind: int if one is float else one for kind, one in kinds.items()}  # numbers
+    found = [kinds[type(value)] for value in array.flat]
+    expected = next((kind for kind in found if kind in _PLAIN), None)
+    place = next(i for i, kind in enumerate(found) if kind is not expected)
+    row = place // max(array[:1].size, 1) if array.ndim else 0
     raise _refusal(
         name,
-        f"objects, in row {row} {array.flat[place]!r}",
+        f"an array of objects, with {array.flat[place]!r} in row {row}",
         "Fill in or leave out what is missing, and pass an array of one dtype.",
     )
 
@@ -122,6 +128,7 @@ def _of_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
 _PLAIN = (str, bytes, int)
 _KINDS: dict[type, type] = {np.str_: str, np.bytes_: bytes}
 _KINDS |= {np.dtype(code).type: int for code in np.typecodes["AllInteger"]}
+_KINDS |= {np.dtype(code).type: float for code in np.typecodes["Float"]}
 
 
 def _refusal(name: str, received: str, way_out: str) -> TypeError:
