@@ -55,9 +55,8 @@ def warn_of_unread(x: Any, names: Iterable[str], declared: Any) -> None:
         return
     paths = keras.tree.flatten_with_path(declared)
     inputs = {path[0] if path and isinstance(path[0], str) else t.name for path, t in paths}
-    rest = set(x) - set(names)
-    unread = sorted(map(str, rest - inputs))
-    if unread and not (len(paths) == len(rest) == 1):  # an only entry is the only input
+    unread = sorted(map(str, set(x) - set(names) - inputs))
+    if unread and inputs <= set(x):  # what is missing is refused, or is the only other entry
         warnings.warn(
             f"`x` has entries {unread} that nothing reads: they are neither inputs of the "
             f"network, {sorted(inputs)}, nor side inputs of a loss or metric. Leave them out, or "
