@@ -365,11 +365,16 @@ class LossAwareModel(compat.Model):
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
     ) -> keras.callbacks.History:
-        """As `keras.Model.fit`; arrays that would cut queries are refused or warned of.
+        """As `keras.Model.fit`; batches that cut queries are refused or warned of.
+
+        Where a metric by query is a mean over them, they are refused. Where a loss compares
+        their rows, a warning says how many: of arrays the exact number, at once; of other data
+        the number of batches in which that was seen, at the end of the epoch.
 
         Raises:
-            ValueError: For a batch size below 1, weights without targets, or queries that
-                a metric needs whole and batches would cut.
+            ValueError: For a batch size below 1, weights without targets, queries that
+                a metric needs whole and batches cut, or a call while another thread trains or
+                evaluates the model.
         """
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
@@ -471,7 +476,7 @@ class LossAwareModel(compat.Model):
         for training in (True, False):
             y_pred = self._forward(unpacked.x, training=training)
             if self._plan.own_loss is None:
-                with running.Running(unpacked.x) as step:
+                with running.Running(unpacked.x, y=unpacked.y) as step:
                     losses = self._plan.losses(unpacked, y_pred, training=training)
                 self._plan.log.declare(losses, training)
                 self._plan.log.cuts.declare(step)

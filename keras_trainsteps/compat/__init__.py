@@ -17,6 +17,7 @@ from keras_trainsteps.compat.graphs import created_outside as created_outside
 from keras_trainsteps.compat.graphs import in_xla as in_xla
 from keras_trainsteps.compat.graphs import loaded_when_run as loaded_when_run
 from keras_trainsteps.compat.graphs import traced_once as traced_once
+from keras_trainsteps.compat.graphs import values_flow as values_flow
 from keras_trainsteps.compat.layers import LossLayer as LossLayer
 from keras_trainsteps.compat.layers import as_weight as as_weight
 from keras_trainsteps.compat.layers import global_random_state as global_random_state

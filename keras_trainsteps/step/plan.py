@@ -80,6 +80,7 @@ class Plan(NamedTuple):
             replicas.num_replicas(),
             training in self.begin_again,
             held_back,
+            batch.y,
         )
 
     def losses(self, batch: Batch, y_pred: Any, *, training: bool) -> Losses:

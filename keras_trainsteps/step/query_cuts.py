@@ -73,19 +73,29 @@ class QueryCuts:
                     "`data.query_batches` instead.",
                 )
 
-    def declare(self, step: Running) -> list[_Watched]:
-        """Makes the state for what the losses of a step group rows by."""
-        names = [_name_in(step.x, one.query_ids) for one in step.queries]
+    def declare(self, step: Running) -> list[tuple[_Watched, QueryRows]]:
+        """Makes the state for what the losses of a step group rows by.
+
+        Ids that are not made of `x` or `y` are left out: those of a batch alone, as zeros
+        for all of its rows, are the same in every batch.
+        """
+        leaves = [leaf for leaf in keras.tree.flatten((step.x, step.y)) if tf.is_tensor(leaf)]
+        seen = [
+            (_name_in(step.x, one.query_ids), one.rows)
+            for one in step.queries
+            if compat.values_flow(leaves, one.query_ids)
+        ]
+        names = [name for name, _ in seen]
         keys = [(name, names[:place].count(name)) for place, name in enumerate(names)]
         new = [key for key in keys if key not in self._watched]
         if new:
             self._watched |= compat.created_outside(lambda: {key: _Watched() for key in new})
-        return [self._watched[key] for key in keys]
+        return [(self._watched[key], rows) for key, (_, rows) in zip(keys, seen, strict=True)]
 
     def see(self, step: Running) -> None:
         """Takes in the batch of a step, within it."""
-        for watched, one in zip(self.declare(step), step.queries, strict=True):
-            watched.see(one.rows, begin_again=step.begin_again)
+        for watched, rows in self.declare(step):
+            watched.see(rows, begin_again=step.begin_again)
 
     def end_epoch(self, training: bool) -> None:
         """Warns of the queries that came back."""

@@ -59,6 +59,7 @@ class Running:
         num_replicas: How many replicas run it in parallel.
         begin_again: Whether its data may begin again within an epoch.
         inside: What else is entered with it.
+        y: The targets of its batch.
 
     Attributes:
         y_pred: Output of the network, once it is there.
@@ -78,7 +79,9 @@ class Running:
         num_replicas: int = 1,
         begin_again: bool = False,
         inside: contextlib.AbstractContextManager[Any] | None = None,
+        y: Any = None,
     ) -> None:
+        self.y = y
         self.x, self.rows, self.owner, self.by_hand = x, rows, owner, by_hand
         self.num_replicas, self.begin_again = num_replicas, begin_again
         self.y_pred: Any = None

@@ -51,6 +51,20 @@ def ranker(ids=lambda x: x["query_id"], **options):
     return still(network(hooked(hook, side_inputs=["query_id"])), **options)
 
 
+def ranker_by_targets():
+    """A model whose ids lie beside the labels."""
+
+    def hook(x, y, y_pred):
+        return {"ranking": losses.softmax(y["label"], y_pred, query_ids=y["query_id"])}
+
+    return still(network(hooked(hook)), run_eagerly=True)
+
+
+def by_targets():
+    targets = {"label": LABELS, "query_id": CUT}
+    return tf.data.Dataset.from_tensor_slices((X, targets)).batch(4)
+
+
 def said(run):
     """The warnings of a run that speak of queries."""
     with warnings.catch_warnings(record=True) as caught:
@@ -94,9 +108,26 @@ def test_in_a_graph_each_run_says_it_once(options):
 
 
 def test_ids_that_are_made_in_the_hook_are_watched_too():
-    model = ranker(lambda x: tf.strings.as_string(x["query_id"]))
+    assert (
+        "At least 2 batches" in said(lambda: ranker_by_targets().fit(by_targets(), verbose=0))[0]
+    )
+    model = ranker(lambda x: tf.strings.as_string(x["query_id"])[:, None], run_eagerly=False)
     with pytest.warns(UserWarning, match="At least 2 batches .* `query_ids` of a loss"):
         model.fit(inputs(), LABELS, batch_size=4, shuffle=False, verbose=0)
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+@pytest.mark.parametrize(
+    "ids",
+    [
+        lambda x: tf.zeros_like(x["query_id"]),  # all rows of a batch are compared
+        lambda x: tf.range(tf.shape(x["query_id"])[0]) // 2,  # neighbours are
+    ],
+    ids=["one", "neighbours"],
+)
+def test_ids_of_a_batch_alone_are_the_same_in_every_batch(ids, run_eagerly):
+    model = ranker(ids, run_eagerly=run_eagerly)
+    model.fit(SOURCES["tf.data"](), verbose=0)  # warnings are errors
 
 
 def test_evaluation_between_batches_forgets_nothing():
