@@ -10,10 +10,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.step import checks, whole_queries
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.plan import Plan
+from keras_trainsteps.step.trained import trained_weights
 from keras_trainsteps.step.whole_queries import Arrays
 
 
@@ -36,16 +38,32 @@ def require_targets_of_weights(y: Any, sample_weight: Any) -> None:
 
 
 def require_supported_strategy(model: keras.Model) -> None:
-    """Refuses several steps an execution on several replicas, on which Keras fails."""
-    if model.distribute_strategy.num_replicas_in_sync > 1 and model.steps_per_execution > 1:
+    """Refuses what Keras fails on, or runs on one device, under a strategy (seen in 3.15.1)."""
+    strategy = model.distribute_strategy
+    current, own = tf.distribute.get_strategy(), compat.strategy_of(model)
+    if tf.distribute.has_strategy() and current is not own:
+        made = "outside of any" if own is None else "under another"
+        raise ValueError(
+            "A model must be made under the strategy that it is fitted under. Received: a model "
+            f"made {made}, within the scope of a {type(current).__name__}. Make it and compile "
+            "it in `with strategy.scope():` of that one, or call `fit` outside of the scope."
+        )
+    if strategy.num_replicas_in_sync == 1:
+        return
+    if model.steps_per_execution > 1:
         raise ValueError(
             "`steps_per_execution` must be 1 with several replicas: Keras fails on "
             f"more (seen in 3.15.1). Received: {model.steps_per_execution}. "
             "Compile with `steps_per_execution=1`."
         )
+    if model.jit_compile is True:
+        raise ValueError(
+            "`jit_compile` must be `False` with several replicas: XLA cannot exchange numbers "
+            "between them. Received: True. Compile with `jit_compile=False`."
+        )
 
 
-def build_optimizer(model: keras.Model) -> None:
+def build_optimizer(model: Any) -> None:
     """Makes the state of the optimizer before the first step is traced.
 
     A `tf.function` that creates variables is traced a second time.
@@ -53,7 +71,7 @@ def build_optimizer(model: keras.Model) -> None:
     optimizer = model.optimizer
     one_replica = model.distribute_strategy.num_replicas_in_sync == 1
     if one_replica and model.built and optimizer is not None and not optimizer.built:
-        optimizer.build(model.trainable_variables)
+        optimizer.build(trained_weights(model, model.trains))
 
 
 def require_not_fitting(log: Log) -> None:
@@ -114,6 +132,7 @@ class Training:
         begin_again: The kinds of step whose data may begin again within an epoch.
         thread: The thread that trains or evaluates now; `None` if none does.
         config_was_read: Whether the config was read since the build config was.
+        warned: The layers that the hook alone calls and trains, as far as this was said.
     """
 
     def __init__(self) -> None:
@@ -130,6 +149,7 @@ class Training:
         self.begin_again: set[bool] = set()
         self.thread: int | None = None
         self.config_was_read = False
+        self.warned: set[str] = set()
 
 
 _asking = threading.Lock()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -17,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat, fitting
+from keras_trainsteps import compat, fitting, replicas
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.added.term import AddedLoss, AddedMetric
@@ -31,6 +30,7 @@ from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
+from keras_trainsteps.step.trained import trained_weights, warn_of_hook_alone
 from keras_trainsteps.step.weights import LossWeights
 from keras_trainsteps.step.whole_queries import Arrays
 
@@ -86,6 +86,9 @@ class LossAwareModel(compat.Model):
     Attributes:
         side_inputs: Names of the entries of the `x` dict that losses and metrics read and
             the network never sees. Those named by compiled losses and metrics are added.
+        trains: Names of the attributes, or layers, whose weights are trained; one or a
+            tuple. `None`, the default, trains all; a layer that only `compute_losses` calls
+            is then warned of once.
 
     Example:
 
@@ -103,6 +106,7 @@ class LossAwareModel(compat.Model):
     """
 
     side_inputs: ClassVar[tuple[str, ...]] = ()
+    trains: ClassVar[str | tuple[str, ...] | None] = None
     output_names: list[str]
     train_function: Any
     test_function: Any
@@ -299,13 +303,14 @@ class LossAwareModel(compat.Model):
             loss: As in Keras, or losses that name side inputs, together with or instead of
                 `compute_losses`. A list on a single output trains every loss in it.
             loss_weights: As in Keras, or a dict that also names terms of `compute_losses`.
-                Values are numbers, or a `keras.Variable` to be changed during training;
-                it is saved as the number it holds.
+                Values are numbers, or a variable to be changed during training; no step
+                trains it, and it is saved as the number it holds. To train a weight, see
+                `penalties.UncertaintyWeighting`.
             metrics: As in Keras; may name side inputs.
             weighted_metrics: As in Keras; may name side inputs.
             run_eagerly: As in Keras.
             steps_per_execution: As in Keras; 1 on several replicas.
-            jit_compile: As in Keras.
+            jit_compile: As in Keras; `"auto"` is `False` on several replicas.
             auto_scale_loss: As in Keras.
         """
         weights = LossWeights(loss_weights)
@@ -313,6 +318,8 @@ class LossAwareModel(compat.Model):
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
         metric_names = {names.of_metric(metric) for metric in given}
         names.require_metrics(metric_names)
+        if jit_compile == "auto" and self.distribute_strategy.num_replicas_in_sync > 1:
+            jit_compile = False  # XLA cannot exchange numbers between replicas
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -342,7 +349,7 @@ class LossAwareModel(compat.Model):
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
         if self.optimizer is not None and self.built:
-            self.optimizer.build(self.trainable_variables)
+            self.optimizer.build(trained_weights(self, self.trains))
 
     # What users call
 
@@ -376,6 +383,7 @@ class LossAwareModel(compat.Model):
                 a metric needs whole and batches cut, or a call while another thread trains or
                 evaluates the model.
         """
+        fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
         split = validation_split if validation_data is None else 0.0
@@ -413,6 +421,7 @@ class LossAwareModel(compat.Model):
         Raises:
             ValueError: As in `fit`.
         """
+        fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
         arrays = Arrays(x, batch_size)
@@ -441,7 +450,8 @@ class LossAwareModel(compat.Model):
         Raises:
             ValueError: For part of such batches, or for what was made of them.
         """
-        order = order_for_predict(x, steps)
+        fitting.require_supported_strategy(self)
+        order = order_for_predict(x, compat.sources_of(x), steps)
         if order is not None:
             x = order.in_order()
         outputs = super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
@@ -474,12 +484,22 @@ class LossAwareModel(compat.Model):
         """Creates the trackers of a step, which no replica can create."""
         unpacked = Batch.of(batch)
         for training in (True, False):
-            y_pred = self._forward(unpacked.x, training=training)
-            if self._plan.own_loss is None:
-                with running.Running(unpacked.x, y=unpacked.y) as step:
-                    losses = self._plan.losses(unpacked, y_pred, training=training)
+            with self._plan.running(unpacked, training=training) as step:
+                y_pred = self._forward(unpacked.x, training=training)
+                losses = self._plan.losses(unpacked, y_pred, training=training)
                 self._plan.log.declare(losses, training)
                 self._plan.log.cuts.declare(step)
+                step.queries.clear()  # nothing is counted here
+
+    def compare_workers(self, batch: Tensors, num_batches: int | None) -> None:
+        """Refuses workers that differ, before their first step."""
+        parts = {
+            "terms and metrics": sorted(metric.name for metric in self.metrics),
+            "batches": keras.tree.map_structure(compat.kind_of, batch),
+            "number of batches": num_batches,
+        }
+        parts = {name: str(part) for name, part in parts.items()}
+        replicas.require_same_on_workers(self.distribute_strategy, parts)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Creates the function that `fit` runs; a `train_step` of a subclass is guarded."""
@@ -524,10 +544,11 @@ class LossAwareModel(compat.Model):
             before = self._state_before()
             with tf.GradientTape() as tape:
                 y_pred = step.y_pred = self._forward(batch.x, training=True)
+                reached = tape.watched_variables()
                 losses = plan.losses(batch, y_pred, training=True)
                 plan.log.track(losses, training=True)
                 loss = self.optimizer.scale_loss(losses.loss) if self.optimizer else losses.loss
-            self._descend(tape, loss)
+            self._descend(tape, loss, reached)
             return self._logs(batch, y_pred, before, training=True)
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
@@ -561,11 +582,13 @@ class LossAwareModel(compat.Model):
 
         On one of several replicas, the replica's share: the shares add up to the loss.
         A subclass may override it, as in `keras.Model`; then what it returns is trained
-        on and logged as `loss`, and terms are not logged one by one.
+        on and logged as `loss`. The terms of `super().compute_loss(...)` are logged by name.
         """
         plan, batch = self._plan._replace(own_loss=None), Batch.of((x, y, sample_weight))
         losses = plan.losses(batch, tensors(y_pred), training=training)
         step = running.current(plan.log)
+        if step is not None:
+            step.computed.append(losses)
         if step is not None and step.by_hand:
             checks.value_checks(batch.sample_weight)
             step.counted += tuple(term.name for term in losses.terms if not term.by_rows)
@@ -727,18 +750,23 @@ class LossAwareModel(compat.Model):
         if isinstance(self, compat.functional_class()) and not self._may_read_x():
             names = {*self.side_inputs, *self._training.side_inputs}
             side_inputs.warn_of_unread(x, names, self.input)
-        if "training" in inspect.signature(self.call).parameters:
-            return self(x, training=training)
-        return self(x)
+        # Layers are told by it even where `call` of the model does not name it.
+        return self(x, training=training)
 
-    def _descend(self, tape: tf.GradientTape, loss: tf.Tensor) -> None:
-        """Updates the weights, once the loss has read them."""
-        weights = self.trainable_weights
+    def _descend(
+        self, tape: tf.GradientTape, loss: tf.Tensor, reached: Sequence[tf.Variable]
+    ) -> None:
+        """Updates the weights, once the loss has read them; the network has `reached` some."""
+        weights = trained_weights(self, self.trains)
+        if self._plan.hook is not None and self.trains is None:
+            warn_of_hook_alone(self, tape.watched_variables(), reached, self._training.warned)
         if not weights:
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
             return
         gradients = tape.gradient(loss, weights)
-        with compat.after_loss(loss):
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        exchange = compat.without_exchange(self.optimizer) if alone else contextlib.nullcontext()
+        with compat.after_loss(loss), exchange:
             self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
     def _state_before(self) -> StateBefore:

@@ -7,7 +7,8 @@ identity, so one code path serves a single device and several.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import keras
 import tensorflow as tf
@@ -86,3 +87,38 @@ def first_own_row(rows: tf.Tensor) -> tf.Tensor:
     counts = context.all_gather(tf.reshape(rows, (1,)), axis=0)
     replica = tf.cast(context.replica_id_in_sync_group, tf.int32)
     return tf.reduce_sum(tf.where(tf.range(tf.size(counts)) < replica, counts, 0))
+
+
+def require_same_on_workers(strategy: tf.distribute.Strategy, parts: Mapping[str, str]) -> None:
+    """Refuses workers that differ in what they must share: they would wait for each other.
+
+    Args:
+        strategy: The strategy; only one of several workers has anything to compare.
+        parts: What must be the same, as text, by what it is called in an error.
+    """
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return
+    digests = [
+        int.from_bytes(hashlib.sha256(part.encode()).digest()[:7], "big")
+        for part in parts.values()
+    ]
+
+    @tf.function
+    def gathered() -> tf.Tensor:
+        def gather() -> tf.Tensor:
+            context = tf.distribute.get_replica_context()
+            return context.all_gather(tf.constant([digests], tf.int64), axis=0)
+
+        return strategy.run(gather)
+
+    of_workers = strategy.experimental_local_results(gathered())[0].numpy()
+    differing = [
+        name for name, found in zip(parts, of_workers.T, strict=True) if len(set(found)) > 1
+    ]
+    if differing:
+        own = {name: parts[name] for name in differing}
+        raise ValueError(
+            "Workers must have the same losses, metrics and batches: they exchange numbers in "
+            f"every step. Received: workers that differ in {differing}; on this "
+            f"one: {own}. Run the same program on all of them."
+        )

@@ -32,6 +32,38 @@ def test_keras_takes_a_phantom_step():
     assert steps_of(keras.Model, unknown_length(), "mse") == 6
 
 
+def graphs_kept_by(cls, optimizer):
+    """The graphs of steps that are alive after a model was trained and deleted."""
+
+    def alive():
+        gc.collect()
+        return {id(found) for found in gc.get_objects() if isinstance(found, tf.Graph)}
+
+    def train():
+        model = linear(cls)
+        model.compile(optimizer(), loss="mse")
+        model.fit(np.ones((4, 3)), np.ones((4, 1)), verbose=0)
+
+    before = alive()
+    train()
+    keras.utils.clear_session()
+    return len(alive() - before)
+
+
+def scaled_sgd():
+    return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD())
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, scaled_sgd])
+def test_keras_keeps_the_graph_of_every_model_that_was_trained(optimizer):
+    assert graphs_kept_by(keras.Model, optimizer) > 0
+
+
+@pytest.mark.parametrize("optimizer", [keras.optimizers.Adam, scaled_sgd])
+def test_no_graph_of_a_model_that_was_trained_is_kept(optimizer):
+    assert graphs_kept_by(LossAwareModel, optimizer) == 0
+
+
 class Scaled(keras.layers.Layer):
     """A penalty with a trained factor, whose gradient does not depend on the factor."""
 

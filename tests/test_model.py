@@ -16,7 +16,7 @@ from keras_trainsteps import (
 )
 from tests.models import Ranker, SquaredError, linear, ranking_batch
 from tests.reference.listwise import list_mle, over_queries
-from tests.toy import CUT_QUERIES
+from tests.toy import CUT_QUERIES, SUMS, X, Y, close, fit, network, still
 
 
 def numpy_prediction(model, x):
@@ -502,3 +502,17 @@ def test_a_batch_without_a_pair_gives_0_and_trains_on():
     history = model.fit(x, y, batch_size=4, shuffle=False, verbose=0).history
     assert history["pairwise"][0] > 0
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+def test_a_metric_with_a_vector_for_a_result_is_logged(run_eagerly):
+    score = keras.metrics.F1Score(average=None, threshold=0.5)
+    model = still(network(), loss="mse", metrics=[score], run_eagerly=run_eagerly)
+    targets = (Y > 0).astype("float32")
+    history = fit(model, X, targets, validation_data=(X, targets))
+    found, wanted = SUMS > 0.5, Y[:, 0] > 0
+    expected = 2 * np.sum(found & wanted) / (np.sum(found) + np.sum(wanted))
+    for name in ("f1_score", "val_f1_score"):
+        (values,) = history[name]
+        assert values.shape == (1,)
+        assert values[0] == close(expected)

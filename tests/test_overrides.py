@@ -4,16 +4,19 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_trainsteps import LossAwareModel
+from keras_trainsteps import LossAwareModel, LossTerm
 from tests.toy import (
     ABSOLUTE,
+    BATCHES,
     SQUARES,
+    SUMS,
     WEIGHTS,
     X,
     Y,
     close,
     evaluate,
     fit,
+    hooked,
     network,
     still,
 )
@@ -41,6 +44,45 @@ def test_an_overridden_loss_is_told_whether_it_trains():
     history = fit(still(network(Phased)), validation_data=(X, Y))
     assert history["loss"] == [close(np.mean(SQUARES))]
     assert history["val_loss"] == [close(2 * np.mean(SQUARES))]
+
+
+def counted(x, y, y_pred):
+    return {"doubled": LossTerm(2 * ops.sum(ops.square(y_pred - y)), ops.cast(2, "float32"))}
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+@pytest.mark.parametrize("base", [LossAwareModel, hooked(counted)], ids=["compiled", "hook, too"])
+def test_the_terms_that_an_overridden_loss_takes_from_the_library_are_logged(base, run_eagerly):
+    class Doubled(base):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return 10.0 + super().compute_loss(x, y, 2 * y_pred, sample_weight, training)
+
+    model = still(network(Doubled), loss=["mse", "mae"], run_eagerly=run_eagerly)
+    errors = 2 * SUMS - Y[:, 0].astype("float64")
+    parts = {"mse_loss": np.mean(errors**2), "mae_loss": np.mean(np.abs(errors))}
+    means = list(parts.values())
+    if base is not LossAwareModel:
+        parts["doubled"] = np.sum(2 * errors**2) / 6  # three batches
+        means.append(np.average([np.sum(errors[b] ** 2) for b in BATCHES], weights=[4, 4, 2]))
+    logs = {"loss": 10 + np.sum(means), **parts}
+    history = fit(model, validation_data=(X, Y))
+    expected = {name: [close(value)] for name, value in logs.items()}
+    assert history == expected | {f"val_{name}": value for name, value in expected.items()}
+
+
+def test_an_overridden_loss_of_two_views_logs_the_mean_of_both():
+    class Twice(LossAwareModel):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            rest = (sample_weight, training)
+            loss = super().compute_loss(x, y, y_pred, *rest)
+            return loss + super().compute_loss(x, y, -y_pred, *rest)
+
+    logs = evaluate(still(network(Twice), loss=["mse", "mae"]))
+    target = Y[:, 0].astype("float64")
+    both = np.stack([SUMS - target, -SUMS - target])
+    assert logs["mse_loss"] == close(np.mean(both**2))
+    assert logs["mae_loss"] == close(np.mean(np.abs(both)))
+    assert logs["loss"] == close(2 * (np.mean(both**2) + np.mean(np.abs(both))))
 
 
 @pytest.mark.parametrize("call", [fit, evaluate])

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import keras
 import tensorflow as tf
 from tensorflow.python.ops import control_flow_util
 
@@ -98,6 +99,22 @@ def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
     2.21, also with stock Keras).
     """
     return after([loss])
+
+
+@contextlib.contextmanager
+def without_exchange(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
+    """Keeps an optimizer from adding up gradients over its one replica.
+
+    Keras does so by a `tf.custom_gradient`, which TensorFlow registers for good, and with it
+    the graph of the step: no model that was trained ever leaves memory (seen in Keras 3.15.1
+    and TensorFlow 2.21).
+    """
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    inner.__dict__["_all_reduce_sum_gradients"] = lambda grads_and_vars: grads_and_vars
+    try:
+        yield
+    finally:
+        del inner.__dict__["_all_reduce_sum_gradients"]
 
 
 def traced_once(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -67,9 +67,17 @@ class LossLayer(keras.layers.Layer):
         return self.current_losses()
 
 
-def sublayers(model: keras.Model) -> list[keras.layers.Layer]:
-    """All layers inside a model, also those of layers, which Keras lists nowhere public."""
-    layers: list[keras.layers.Layer] = model._flatten_layers(include_self=False)
+def sublayers(model: keras.Model, *, nested: bool = True) -> list[keras.layers.Layer]:
+    """All layers inside a model, which Keras lists nowhere public.
+
+    `model.layers` of a Functional model are those of its graph, without attributes (seen in
+    3.15.1).
+
+    Args:
+        model: The model.
+        nested: Whether layers of layers are among them.
+    """
+    layers: list[keras.layers.Layer] = model._flatten_layers(include_self=False, recursive=nested)
     return layers
 
 

@@ -31,10 +31,12 @@ def may_begin_again(x: Any, steps: int | None) -> bool:
     return steps is not None and not length_is_known(x)
 
 
-def sources_of(dataset: tf.data.Dataset) -> list[tf.data.Dataset]:
+def sources_of(x: Any) -> list[tf.data.Dataset]:
     """A dataset, and all that it is made of, which TensorFlow keeps private (seen in 2.21)."""
-    inner = [sources_of(source) for source in dataset._inputs()]
-    return [dataset, *(source for sources in inner for source in sources)]
+    if not isinstance(x, tf.data.Dataset):
+        return []
+    inner = [sources_of(source) for source in x._inputs()]
+    return [x, *(source for sources in inner for source in sources)]
 
 
 class Model(keras.Model):
@@ -62,6 +64,9 @@ class Model(keras.Model):
     def declare_on_replicas(self, batch: Any) -> None:
         """Creates, for a batch, what no replica can create while its step is traced."""
 
+    def compare_workers(self, batch: Any, num_batches: int | None) -> None:
+        """Refuses workers that differ, before their first step."""
+
     def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         # Called by Keras under a strategy, before the step is traced in the replicas, where
         # no variable can be created any more (seen in 3.15.1).
@@ -74,6 +79,7 @@ class Model(keras.Model):
         super()._maybe_symbolic_build(data_batch=data_batch)
         with strategy.scope():
             trace(self.declare_on_replicas, data_batch)
+        self.compare_workers(data_batch, getattr(iterator, "num_batches", None))
 
 
 def loss_tracker(model: keras.Model) -> keras.metrics.Metric | None:
@@ -92,6 +98,15 @@ def set_loss_tracker(model: keras.Model, tracker: keras.metrics.Metric) -> None:
 def compile_metrics(model: keras.Model) -> keras.metrics.Metric | None:
     """The container of the metrics of `compile`, which Keras keeps private."""
     return model._compile_metrics
+
+
+def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
+    """The strategy under which a model was made; `None` for none.
+
+    `model.distribute_strategy` is that of the scope one stands in, for a model that was made
+    without (seen in 3.15.1).
+    """
+    return model._distribute_strategy
 
 
 _EVALUATION_OF_FIT = "_use_cached_eval_dataset"  # what `fit` alone passes to `evaluate`
@@ -159,16 +174,17 @@ def first_local_batch(iterator: Any, strategy: tf.distribute.Strategy) -> Any:
     return None
 
 
+def kind_of(value: Any) -> tf.TensorSpec | None:
+    """What is the same for a part of every batch: its dtype, and its shape but for the rows."""
+    if value is None:
+        return None
+    tensor = tf.convert_to_tensor(value)
+    return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+
+
 def trace(function: Callable[[Any], None], batch: Any) -> None:
     """Traces `function` on batches of this kind, running nothing of it."""
-
-    def spec(value: Any) -> Any:
-        if value is None:
-            return None
-        tensor = tf.convert_to_tensor(value)
-        return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
-
-    specs = tf.nest.map_structure(spec, batch)
+    specs = tf.nest.map_structure(kind_of, batch)
     tf.function(function, autograph=False).get_concrete_function(specs)
 
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-
-from keras_trainsteps import compat
 
 
 class WholeQueries(NamedTuple):
@@ -54,8 +52,15 @@ def remember(dataset: tf.data.Dataset, made_of: WholeQueries) -> tf.data.Dataset
     return dataset
 
 
-def order_for_predict(x: Any, steps: int | None) -> WholeQueries | None:
+def order_for_predict(
+    x: Any, sources: Iterable[tf.data.Dataset], steps: int | None
+) -> WholeQueries | None:
     """How the rows of the outputs of `x` find back to the order of the arrays.
+
+    Args:
+        x: What `predict` is given.
+        sources: The datasets that it is made of, itself among them.
+        steps: As in `predict`.
 
     Returns:
         `None` for all but shuffled batches of whole queries.
@@ -64,13 +69,10 @@ def order_for_predict(x: Any, steps: int | None) -> WholeQueries | None:
         ValueError: For part of such batches, or what was made of them: nobody knows their
             order.
     """
-    if not isinstance(x, tf.data.Dataset):
-        return None
-    found = _made.get(x)
+    found = _made.get(x) if isinstance(x, tf.data.Dataset) else None
     if found is not None and steps is None:
         return None if found.is_order_of_arrays else found
-    sources = [_made[one] for one in compat.sources_of(x) if one in _made]
-    if all(source.is_order_of_arrays for source in sources):
+    if all(_made[source].is_order_of_arrays for source in sources if source in _made):
         return None
     received = "`steps`" if found is not None else f"a {type(x).__name__} made of them"
     raise ValueError(

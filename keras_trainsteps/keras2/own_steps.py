@@ -162,10 +162,12 @@ def _explained(step: str) -> Iterator[None]:
 
 def _require_scaled(optimizer: Any, called: set[str]) -> None:
     scales = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    scales = scales or getattr(optimizer, "loss_scale_factor", None) is not None
     if scales and "apply" in called and "scale_loss" not in called:
         raise ValueError(
-            "`train_step` must scale the loss for a float16 policy: the optimizer divides "
-            "gradients by that scale. Received: no call of `scale_loss`. Put "
+            "`train_step` must scale the loss: the optimizer divides gradients by that scale, "
+            "for a float16 policy or by `loss_scale_factor`. Received: no call of "
+            "`scale_loss`. Put "
             "`loss = self.optimizer.scale_loss(loss)` before `tape.gradient`, or: "
             f"{REPLACEMENT.format(step='train_step')}"
         )

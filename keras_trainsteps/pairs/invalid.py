@@ -1,7 +1,8 @@
 """Scores and labels that are not numbers: one rule for every path.
 
 A score that is NaN or infinite makes the total of its query, and the gradient of all the
-query's rows, NaN, if the query has a pair. A label that is NaN could form a pair with
+query's rows, NaN, also where it is in no pair or all weights are 0: the network's gradient is
+NaN all the same. A label that is NaN could form a pair with
 any row: it does so if its query has another row. Counts are those of the pairs of
 labels that are numbers, other queries are untouched, and a label may be infinite.
 
@@ -43,9 +44,7 @@ class Invalid(NamedTuple):
 
         return self._if_any(left_out, (query, scores))
 
-    def spoil(
-        self, totals: tf.Tensor, counts: tf.Tensor, slope: tf.Tensor, query: tf.Tensor
-    ) -> Pair:
+    def spoil(self, totals: tf.Tensor, slope: tf.Tensor, query: tf.Tensor) -> Pair:
         """Totals and slopes with NaN for the queries of these rows."""
 
         def spoilt() -> Pair:
@@ -54,7 +53,7 @@ class Invalid(NamedTuple):
                 count_by_group(tf.where(rows, query, -1), number) > 0 for rows in self
             )
             several = count_by_group(query, number) > 1
-            spoils = (labels & several) | (scores & tf.not_equal(counts, 0))
+            spoils = (labels & several) | scores
             nan = tf.constant(float("nan"), totals.dtype)
             of_query = of_rows(spoils, query, False)
             return tf.where(spoils, nan, totals), tf.where(of_query, nan, slope)

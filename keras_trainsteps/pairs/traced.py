@@ -100,7 +100,7 @@ def untraced_sums(
     totals, counts, slope = _valid_sums(
         rule, method, rows._replace(score=usable), paired, num_queries
     )
-    totals, slope = invalid.spoil(totals, counts, slope, query)
+    totals, slope = invalid.spoil(totals, slope, query)
     return totals, counts, slope
 
 

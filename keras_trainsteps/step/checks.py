@@ -34,13 +34,17 @@ def of_batch(batch: Batch, names: Iterable[str], *, weights: bool) -> list[tf.Op
 
 
 def value_checks(sample_weight: Any) -> list[tf.Operation]:
-    """What refuses, while it runs, weights that are negative or NaN."""
+    """What refuses, while it runs, weights that are NaN or infinite.
+
+    Negative ones are right where losses are divided by a number of values, as those of
+    policy gradients; losses that divide by weights refuse them.
+    """
     checks = [
         tf.debugging.Assert(
-            tf.reduce_all(as_loss(weight) >= 0),
+            tf.reduce_all(tf.math.is_finite(as_loss(weight))),
             [
-                f"{FAILED}`sample_weight` must be numbers that are not negative. Received: "
-                "negative weights or NaN. To leave a row out, give it a weight of 0."
+                f"{FAILED}`sample_weight` must be finite numbers. Received: NaN or infinite "
+                "weights. To leave a row out, give it a weight of 0."
             ],
         )
         for weight in keras.tree.flatten(sample_weight)

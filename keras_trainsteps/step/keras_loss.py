@@ -113,8 +113,13 @@ def _aligned_weight(loss: keras.losses.Loss, y_true: Any, y_pred: Any, sample_we
     """Weights with the axes of the values they weigh, where Keras would broadcast them."""
     if sample_weight is None or keras.tree.is_nested(y_pred):
         return sample_weight
+    rows = (sample_weight.shape[:1], y_pred.shape[:1])
     one_per_row = sample_weight.shape.rank == 1 and y_pred.shape.rank in (1, 2)
-    if one_per_row or sample_weight.shape.rank == 0 or _has_own_call(loss):
+    if (
+        (one_per_row and rows[0].is_compatible_with(rows[1]))
+        or sample_weight.shape.rank == 0
+        or _has_own_call(loss)
+    ):
         return sample_weight
     values = _values(loss, y_true, y_pred)
     if values.shape.rank == 0:

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.step import checks, total
+from keras_trainsteps.step import checks, running, total
 from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.hook import hook_terms
@@ -89,8 +89,9 @@ class Plan(NamedTuple):
         if self.own_loss is not None:
             takes = inspect.signature(self.own_loss).parameters
             told = {"training": training} if "training" in takes else {}
+            step = running.current(self.log)
             own = self.own_loss(batch.x, batch.y, y_pred, batch.sample_weight, **told)
-            return total.of_own(own, **shape)
+            return total.of_own(own, step.computed if step else [], **shape)
         terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
         # First: a hook may wait for other replicas, whose layers pass on losses meanwhile.
         added = self.added(shape["rows"])

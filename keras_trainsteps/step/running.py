@@ -68,6 +68,7 @@ class Running:
         queries: What its losses group rows by.
         notes_queries: Whether what is grouped now is noted there.
         graph: Where it is traced; `None` in eager mode.
+        computed: The losses that a subclass's `compute_loss` has taken from the library's.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Running:
         self.queries: list[LossQueries] = []
         self.notes_queries = True
         self.graph: Any = None
+        self.computed: list[Any] = []
         self._inside = inside or contextlib.nullcontext()
 
     @property

@@ -37,8 +37,7 @@ class LossTerm(NamedTuple):
     @property
     def value(self) -> tf.Tensor:
         """`total / count`; 0, with a gradient of 0, where `count` is 0."""
-        total = tf.convert_to_tensor(self.total)
-        return tf.math.divide_no_nan(total, tf.cast(self.count, total.dtype))
+        return ratio(tf.convert_to_tensor(self.total), self.count)
 
     def __add__(self, other: Any) -> LossTerm:
         """The term of both sums: totals and counts are added."""
@@ -108,6 +107,23 @@ class StepTerm(NamedTuple):
     by_rows: bool
     weight: Any = None
     source: Literal["compile", "hook", "added"] = "hook"
+
+    def of_epoch(self, rows: tf.Tensor) -> LossTerm:
+        """What a batch of so many rows adds to the sums of an epoch."""
+        if not self.by_rows:
+            return LossTerm(*(tf.cast(part, tf.float64) for part in self.term))
+        value = tf.reduce_mean(self.value)  # a loss with `reduction=None` has many
+        rows = tf.cast(rows, value.dtype)
+        return LossTerm(value * rows, rows)
+
+
+def ratio(total: tf.Tensor, count: Any) -> tf.Tensor:
+    """`total / count`; 0, with a gradient of 0, where `count` is 0, but what is NaN stays NaN.
+
+    Rows of weight 0 add nothing to the count; a NaN in one of them is in the gradient.
+    """
+    value = tf.math.divide_no_nan(total, tf.cast(count, total.dtype))
+    return tf.where(tf.math.is_finite(total), value, total)
 
 
 def reduce_returned(

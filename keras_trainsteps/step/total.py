@@ -73,13 +73,24 @@ def total(
     return Losses(loss, local, rows, terms, sums, metrics, is_single, tracked, also_logged)
 
 
-def of_own(loss: tf.Tensor, *, rows: tf.Tensor, num_replicas: int) -> Losses:
-    """What a subclass's own `compute_loss` gives: nothing but the loss."""
+def of_own(
+    loss: tf.Tensor, computed: Iterable[Losses], *, rows: tf.Tensor, num_replicas: int
+) -> Losses:
+    """What a subclass's own `compute_loss` gives: the loss, and what it has `computed` for it.
+
+    The terms that it took from the library's `compute_loss` are logged, and not added up.
+    """
+    logged: dict[str, LossTerm] = {}
+    for losses in computed:
+        for term in losses.tracked:
+            seen = term.of_epoch(losses.rows)
+            logged[term.name] = logged[term.name] + seen if term.name in logged else seen
+        logged.update(losses.metrics)
     local = loss
     if num_replicas > 1:  # shares, that add up to the loss
         every = tf.cast(replicas.sum_over_replicas(rows), loss.dtype)
         local = tf.math.divide_no_nan(loss * every, tf.cast(rows, loss.dtype))
-    return Losses(loss, local, rows, [], [], {}, is_single=True, tracked=[])
+    return Losses(loss, local, rows, [], [], logged, is_single=True, tracked=[])
 
 
 def _share_of_replica(

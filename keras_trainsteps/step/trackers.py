@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.step import running
-from keras_trainsteps.step.terms import StepTerm, as_loss
+from keras_trainsteps.step.terms import StepTerm, as_loss, ratio
 from keras_trainsteps.step.total import Losses
 
 
@@ -65,11 +65,12 @@ class TermTracker(keras.metrics.Mean):
             "`self.compute_metrics(x, y, y_pred, sample_weight)` for the metrics alone."
         )
 
+    def result(self) -> tf.Tensor:
+        return ratio(tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count))
+
     def weighted_result(self) -> tf.Tensor:
         """The term's part of the loss, with the weights that were in force."""
-        return tf.math.divide_no_nan(
-            tf.convert_to_tensor(self.weighted), tf.convert_to_tensor(self.count)
-        )
+        return ratio(tf.convert_to_tensor(self.weighted), tf.convert_to_tensor(self.count))
 
     def reset_state(self) -> None:
         for variable in self.variables:
@@ -172,11 +173,7 @@ def track(losses: Losses, loss: TotalLoss, trackers: Mapping[str, TermTracker]) 
     loss.track(losses.by_rows, losses.rows)
     for term in losses.tracked:
         tracker = trackers[term.name]
-        if term.by_rows:
-            value = tf.reduce_mean(term.value)  # a loss with `reduction=None` has many
-            tracker.track(value * tf.cast(losses.rows, value.dtype), losses.rows, term.weight)
-        else:
-            tracker.track(*term.term, term.weight)
+        tracker.track(*term.of_epoch(losses.rows), term.weight)
         tracker.track_query_sizes(getattr(term.term, "query_sizes", None))
     if losses.regularization:
         value = tf.add_n(losses.regularization)

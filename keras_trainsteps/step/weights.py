@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.step.outputs import Output, entry_of
 from keras_trainsteps.step.terms import StepTerm
 
@@ -25,12 +26,13 @@ class LossWeights:
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """The weights that are variables, by where they stand."""
+        """The weights that are variables, by where they stand; those of TensorFlow as Keras's."""
         flat = keras.tree.flatten_with_path(self.given)
+        named = {"/".join(map(str, path)): weight for path, weight in flat}
         return {
-            "/".join(map(str, path)): weight
-            for path, weight in flat
-            if isinstance(weight, keras.Variable)
+            name: compat.as_weight(weight, name) if isinstance(weight, tf.Variable) else weight
+            for name, weight in named.items()
+            if isinstance(weight, keras.Variable | tf.Variable)
         }
 
     def as_numbers(self) -> Any:

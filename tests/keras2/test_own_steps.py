@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_trainsteps import LossAwareModel
-from tests.toy import ABSOLUTE, BATCHES, MAE, MSE, X, Y, close, dense, fit, network, still
+from tests.toy import ABSOLUTE, BATCHES, MAE, MSE, SUMS, X, Y, close, dense, fit, network, still
 
 
 class Absolute(LossAwareModel):
@@ -203,7 +203,8 @@ def test_the_third_entry_of_a_batch_is_a_weight_only_where_it_is_used_as_one():
     assert history.history["loss"] == [close(expected)]
 
 
-def test_negative_weights_of_a_loss_are_refused_in_a_step_by_hand():
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_weights_of_a_loss_that_are_no_numbers_are_refused_in_a_step_by_hand(weight):
     class Weighted(LossTracker):
         def train_step(self, data):
             x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
@@ -212,8 +213,36 @@ def test_negative_weights_of_a_loss_are_refused_in_a_step_by_hand():
             return {"loss": self.loss_tracker.result()}
 
     model = still(network(Weighted), loss="mse")
-    with pytest.raises(ValueError, match="must be numbers that are not negative"):
-        fit(model, sample_weight=-np.ones(10, "float32"))
+    with pytest.raises(ValueError, match="`sample_weight` must be finite numbers"):
+        fit(model, sample_weight=np.full(10, weight, "float32"))
+
+
+def test_a_loss_scale_factor_needs_a_scaled_loss_in_a_step_by_hand():
+    class ByHand(LossTracker):
+        scales = False
+
+        def train_step(self, data):
+            x, y = data
+            with tf.GradientTape() as tape:
+                loss = self.compute_loss(x, y, self(x, training=True))
+                trained_on = self.optimizer.scale_loss(loss) if self.scales else loss
+            weights = self.trainable_weights
+            self.optimizer.apply_gradients(
+                zip(tape.gradient(trained_on, weights), weights, strict=True)
+            )
+            self.loss_tracker.update_state(loss)
+            return {"loss": self.loss_tracker.result()}
+
+    def trained(cls):
+        model = network(cls)
+        model.compile(keras.optimizers.SGD(0.1, loss_scale_factor=8.0), loss="mse")
+        model.fit(X, Y, batch_size=10, verbose=0)
+        return model.trainable_weights[0].numpy()[:, 0]
+
+    with pytest.raises(ValueError, match=r"by `loss_scale_factor`.*no call of `scale_loss`"):
+        trained(ByHand)
+    slope = np.mean(2 * (SUMS[:, None] - Y) * X.astype("float64"), axis=0)
+    assert trained(type("Scaled", (ByHand,), {"scales": True})) == close(1 - 0.1 * slope)
 
 
 @pytest.mark.parametrize("when", ["before compile", "after compile"])

@@ -5,7 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_trainsteps import LossAwareModel, LossTerm
-from tests.toy import X, Y, hooked, network, still
+from tests.toy import X, Y, fit, hooked, network, still
 
 LARGE = 2**24 + 1  # no float32, and neither is the sum of two
 
@@ -62,12 +62,18 @@ def found(strategy):
         "overridden": evaluated(model(Threefold, loss="mse"), batch_size=10),
         "sum": evaluated(model(loss=keras.losses.MeanSquaredError(reduction="sum"))),
         "reduced": evaluated(model(loss=lambda y, y_pred: ops.mean(ops.square(y - y_pred)))),
+        "components": evaluated(model(Threefold, loss=["mse", "mae"])),
         "large": batch_logs(model(hooked(large))),
     }
     several = model(loss="mse", steps_per_execution=2)
+    outside = still(network(LossAwareModel), loss="mse")
+    with strategy.scope():
+        made_outside = refused(lambda: fit(outside))
     by_hand = model(ByHand, loss="mse")
     return {
         **logs,
+        "made outside": made_outside,
+        "jit_compile": refused(lambda: evaluated(model(loss="mse", jit_compile=True))),
         "steps_per_execution": refused(lambda: evaluated(several)),
         "by hand": refused(lambda: by_hand.fit(X, Y, batch_size=5, verbose=0)),
     }

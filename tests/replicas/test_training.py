@@ -12,7 +12,7 @@ import sys
 import numpy as np
 import pytest
 
-from tests.toy import MSE, SQUARES, close
+from tests.toy import MAE, MSE, SQUARES, close
 
 # Batches of 4 rows, the last of 3; of 11 rows as 6 and 5; of 5 rows and a last one of 1,
 # which leaves one replica without a row. Queries are cut wherever a batch is halved.
@@ -32,7 +32,11 @@ WORKER_CASES = ["hook/5", "hook/4", "added/5", "hook/11", "compiled pairwise/5"]
 
 
 def start(path, kind, cases, **environment):
-    command = [sys.executable, "-m", "tests.replicas.training", str(path), kind, *cases]
+    return run(path, "tests.replicas.training", str(path), kind, *cases, **environment)
+
+
+def run(path, module, *arguments, **environment):
+    command = [sys.executable, "-m", module, *arguments]
     log = path.with_suffix(".log").open("w")
     with log:
         return subprocess.Popen(
@@ -43,8 +47,8 @@ def start(path, kind, cases, **environment):
         )
 
 
-def finished(path, process):
-    process.wait(timeout=500)
+def finished(path, process, timeout=500):
+    process.wait(timeout)
     assert process.returncode == 0, path.with_suffix(".log").read_text()[-3000:]
     return json.loads(path.read_text())
 
@@ -85,30 +89,48 @@ def test_two_replicas_equal_one_device_in_more_cases(tmp_path):
         assert_same_numbers(more["replicas"][case], more["one device"][case])
 
 
-@pytest.mark.slow
-def test_two_workers_equal_one_process(tmp_path):
+def workers(paths, command):
+    """What two workers write, each started by `command` with its path and index."""
     with (
         socket.create_server(("127.0.0.1", 0)) as first,
         socket.create_server(("127.0.0.1", 0)) as second,
     ):
         ports = [server.getsockname()[1] for server in (first, second)]
     cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-    paths, processes = [], []
-    for index in range(2):
+    processes = []
+    for index, path in enumerate(paths):
         config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-        paths.append(tmp_path / f"worker{index}.json")
-        processes.append(start(paths[-1], "worker", WORKER_CASES, TF_CONFIG=json.dumps(config)))
+        processes.append(run(path, *command(path, index), TF_CONFIG=json.dumps(config)))
     try:
-        workers = [finished(*pair) for pair in zip(paths, processes, strict=True)]
+        return [finished(*pair) for pair in zip(paths, processes, strict=True)]
     finally:
         for process in processes:
             process.kill()
+
+
+@pytest.mark.slow
+def test_two_workers_equal_one_process(tmp_path):
+    paths = [tmp_path / f"worker{index}.json" for index in range(2)]
+    found = workers(
+        paths,
+        lambda path, index: ("tests.replicas.training", str(path), "worker", *WORKER_CASES),
+    )
     one_process = finished(
         tmp_path / "one.json", start(tmp_path / "one.json", "one", WORKER_CASES)
     )
     for case in WORKER_CASES:
-        for worker in workers:
+        for worker in found:
             assert_same_numbers(worker["replicas"][case], one_process["one device"][case])
+
+
+@pytest.mark.slow
+def test_workers_that_differ_are_refused_before_their_first_step(tmp_path):
+    paths = [tmp_path / f"worker{index}.json" for index in range(2)]
+    found = workers(paths, lambda path, index: ("tests.replicas.workers", str(path), str(index)))
+    for worker in found:
+        assert worker.pop("nothing") == "nothing"
+        for name, text in worker.items():
+            assert f"Received: workers that differ in ['{name}']" in text
 
 
 @pytest.mark.slow
@@ -138,6 +160,15 @@ def test_the_loss_is_logged_as_on_one_device(found, case, expected):
     assert found["edges"][case]["loss"] == close(expected)
 
 
+def test_the_terms_of_an_overridden_loss_are_logged_as_on_one_device(found):
+    logs = found["edges"]["components"]
+    assert logs == {
+        "loss": close(3 * (MSE + MAE)),
+        "mse_loss": close(MSE),
+        "mae_loss": close(MAE),
+    }
+
+
 def test_logged_sums_are_exact_beyond_float32(found):
     assert found["edges"]["large"]["large"] == 2**24 + 1
 
@@ -146,6 +177,8 @@ def test_logged_sums_are_exact_beyond_float32(found):
     ("case", "rule"),
     [
         ("steps_per_execution", "`steps_per_execution` must be 1 with several replicas"),
+        ("jit_compile", "`jit_compile` must be `False` with several replicas"),
+        ("made outside", "Received: a model made outside of any, within the scope of a Mirrored"),
         ("by hand", "`train_step` must call `super().train_step(data)` on several replicas"),
     ],
 )

@@ -39,6 +39,9 @@ def test_a_loss_weight_that_is_a_tf_variable_is_known_to_keras_as_its_number(nam
     saved = model.get_compile_config()["loss_weights"]
     assert saved == ([3.0] if name is None else {name: 3.0})
     assert evaluate(model)["loss"] == close(3 * MSE)
+    (variable,) = model.loss_weight_variables.values()
+    variable.assign(5.0)  # as a job that goes on would
+    assert evaluate(model)["loss"] == close(5 * MSE)
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0]])

@@ -56,6 +56,15 @@ def test_sample_weight_has_the_denominator_that_is_stated(cls, loss, expected):
     assert history["mse"] == [close(BY_WEIGHTS)]
 
 
+@pytest.mark.parametrize("mode", [{}, {"run_eagerly": True}, {"jit_compile": True}])
+@pytest.mark.parametrize("cls", [hooked(squares), LossAwareModel], ids=["hook", "compiled"])
+def test_negative_weights_as_of_policy_gradients_count(cls, mode):
+    advantages = np.where(np.arange(ROWS) % 3 == 0, -WEIGHTS, WEIGHTS)
+    model = still(network(cls), loss="mse" if cls is LossAwareModel else None, **mode)
+    history = model.fit(X, Y, sample_weight=advantages, batch_size=5, verbose=0).history
+    assert history["loss"] == [close(np.mean(advantages * SQUARES))]
+
+
 @pytest.mark.parametrize("dtype", ["bool", "int64", "float64"])
 def test_sample_weight_of_any_dtype_counts(dtype):
     weights = (np.arange(ROWS) % 2).astype(dtype)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
 from keras_trainsteps.losses.ranking.segments import order_by, places
 from keras_trainsteps.losses.ranking.soft_ranks import soft_ranks
-from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.step.terms import LossTerm, ratio
 from keras_trainsteps.validation import TensorLike, require_choice, require_positive
 
 
@@ -88,7 +88,7 @@ def approx_ndcg(
     gain = batch.weight * (2.0**batch.y_true - 1.0)
     dcg = batch.sum(gain * _discount(_soft_ranks(batch, temperature)))
     best = batch.sum(gain * _discount(_best_ranks(batch, gain)))
-    totals = -tf.math.divide_no_nan(dcg, best)
+    totals = -ratio(dcg, best)
     return batch.term(totals, best != 0, normalize)
 
 
@@ -164,7 +164,7 @@ def approx_mrr(
     label = batch.weight * batch.y_true
     label_sum = batch.sum(label)
     reciprocal = batch.sum(label / _soft_ranks(batch, temperature))
-    totals = -tf.math.divide_no_nan(reciprocal, label_sum)
+    totals = -ratio(reciprocal, label_sum)
     return batch.term(totals, label_sum != 0, normalize)
 
 

@@ -17,7 +17,7 @@ from keras_trainsteps.queries import (
     query_sizes,
     ranking_rows,
 )
-from keras_trainsteps.step.terms import LossTerm, QueryTerm
+from keras_trainsteps.step.terms import LossTerm, QueryTerm, ratio
 from keras_trainsteps.validation import require_choice, require_positive
 
 Pairs = Literal["preference", "all"]
@@ -69,7 +69,7 @@ def pairwise_term(
         method=method,
     )
     if normalize == "queries":
-        totals = tf.math.divide_no_nan(totals, counts)
+        totals = ratio(totals, counts)
         counts = tf.cast(counts != 0, totals.dtype)  # NaN stays in sight
     elif normalize == "rows":
         ones = tf.ones_like(rows.y_pred)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_trainsteps import replicas
 from keras_trainsteps.losses.ranking.lists import Lists, lists
-from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.step.terms import LossTerm, ratio
 from keras_trainsteps.validation import TensorLike, require_choice
 
 Normalize = Literal["rows", "queries"]
@@ -157,5 +157,5 @@ def _term(batch: Lists, losses: tf.Tensor, normalize: Normalize) -> LossTerm:
     if normalize == "rows":
         term = batch.term(totals, weights, "rows")
     else:
-        term = batch.term(tf.math.divide_no_nan(totals, weights), weights != 0, "queries")
+        term = batch.term(ratio(totals, weights), weights != 0, "queries")
     return LossTerm(*term)  # no row is compared: a query may well have only one

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
-from keras_trainsteps.step.terms import LossTerm
+from keras_trainsteps.step.terms import LossTerm, ratio
 from keras_trainsteps.validation import TensorLike, require_choice
 
 Normalize = Literal["tokens", "sequences"]
@@ -139,7 +139,7 @@ _OF_FUSED = compat.HandGradient("masked_crossentropy", _slopes_of_fused)
 def _sequence_sums(losses: tf.Tensor, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
     weight = tf.cast(batch.weight, tf.float64)
     weights = tf.reduce_sum(weight, 1)
-    means = tf.math.divide_no_nan(tf.reduce_sum(weight * tf.cast(losses, tf.float64), 1), weights)
+    means = ratio(tf.reduce_sum(weight * tf.cast(losses, tf.float64), 1), weights)
     # Weights of tokens share out their sequence; weights of sequences weigh it.
     kept = tf.cast(batch.sequence_weight, tf.float64)
     kept = tf.where(weights != 0, kept, tf.zeros_like(kept))
