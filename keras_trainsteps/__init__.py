@@ -8,6 +8,7 @@ losses and metrics that name their side inputs. What ships with it is in `losses
 
 from importlib.metadata import version
 
+from keras_trainsteps import compat as compat  # before Keras loads a backend
 from keras_trainsteps import data as data
 from keras_trainsteps import losses as losses
 from keras_trainsteps import metrics as metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trained import trained_weights
+from keras_trainsteps.step.whole_queries import Arrays
 
 
 def require_batch_size(batch_size: Any) -> None:
@@ -92,32 +94,25 @@ class QueryReaders:
 
     def __init__(self, losses: Iterable[Any] = (), metrics: Iterable[Any] = ()) -> None:
         metrics = list(metrics)
-        ids = [getattr(reader, "query_ids", None) for reader in (*metrics, *losses)]
-        self.query_ids = {name for name in ids if isinstance(name, str)}
+        self.of_losses = _names_of_ids(losses)
+        self.query_ids = self.of_losses | _names_of_ids(metrics)
         self.whole = [
             (metric.query_ids, metric.mask)
             for metric in metrics
             if getattr(metric, "split_queries", None) == "error" and metric.query_ids is not None
         ]
 
-    def require_fit(
-        self,
-        x: Any,
-        batch_size: int | None,
-        shuffle: bool,
-        validation_data: Any,
-        validation_batch_size: int | None,
-    ) -> None:
-        """Refuses, or warns of, arrays whose batches would cut queries."""
-        whole_queries.require_whole_queries(self.whole, x, batch_size, shuffle)
+    def require_whole(self, arrays: Arrays, validation_data: Any = None) -> None:
+        """Refuses arrays whose batches would cut queries of which a metric is the mean."""
+        whole_queries.require_whole_queries(self.whole, arrays)
         if isinstance(validation_data, (tuple, list)):
-            size = validation_batch_size or batch_size
-            whole_queries.require_whole_queries(self.whole, validation_data[0], size, False)
-        whole_queries.warn_of_cut_queries(self.query_ids, x, batch_size, shuffle)
+            size = arrays.validation_batch_size or arrays.batch_size
+            whole_queries.require_whole_queries(self.whole, Arrays(validation_data[0], size))
 
-    def require_evaluate(self, x: Any, batch_size: int | None) -> None:
-        """Refuses arrays whose batches would cut queries."""
-        whole_queries.require_whole_queries(self.whole, x, batch_size, False)
+
+def _names_of_ids(readers: Iterable[Any]) -> set[str]:
+    found = (getattr(reader, "query_ids", None) for reader in readers)
+    return {name for name in found if isinstance(name, str)}
 
 
 class Training:
@@ -134,6 +129,8 @@ class Training:
         added: The layers of added terms, of the model and of those inside it.
         call_metrics: What `call` has passed to `add_metric` in its last forward pass.
         waits: The kinds of step, training or not, held back until their batch is there.
+        begin_again: The kinds of step whose data may begin again within an epoch.
+        thread: The thread that trains or evaluates now; `None` if none does.
         config_was_read: Whether the config was read since the build config was.
         warned: The layers that the hook alone calls and trains, as far as this was said.
     """
@@ -149,8 +146,37 @@ class Training:
         self.added: list[Any] = []
         self.call_metrics: dict[str, tf.Tensor] = {}
         self.waits: set[bool] = set()
+        self.begin_again: set[bool] = set()
+        self.thread: int | None = None
         self.config_was_read = False
         self.warned: set[str] = set()
+
+
+_asking = threading.Lock()
+
+
+@contextlib.contextmanager
+def of_one_thread(training: Training, method: str) -> Iterator[None]:
+    """While `method` runs, which counts into the metrics of the model.
+
+    Raises:
+        ValueError: While another thread trains or evaluates the model.
+    """
+    own = threading.get_ident()
+    with _asking:
+        before = training.thread
+        if before not in (None, own):
+            raise ValueError(
+                "A model must be trained and evaluated by one thread at a time: all count into "
+                "the same metrics, and each would log what the other has counted. Received: "
+                f"`{method}` while another thread trains or evaluates the model. Call it from "
+                "a callback of `fit`, or when the other has ended."
+            )
+        training.thread = own
+    try:
+        yield
+    finally:
+        training.thread = before
 
 
 @contextlib.contextmanager
@@ -169,12 +195,13 @@ def epoch_kept(model: keras.Model, log: Log) -> Iterator[None]:
     if not log.fitting:
         yield
         return
-    state = [(variable, variable.numpy()) for variable in model.metrics_variables]
+    variables = [*model.metrics_variables, *log.cuts.variables]
+    state = [(variable, variable.numpy()) for variable in variables]
     training, epoch_runs = log.training, log.epoch_runs
     try:
         yield
     finally:
-        for variable in model.metrics_variables:
+        for variable in [*model.metrics_variables, *log.cuts.variables]:
             variable.assign(tf.zeros(variable.shape, variable.dtype))
         for variable, value in state:
             variable.assign(value)
@@ -194,7 +221,9 @@ def guarded_runs(
         log.training = training
         log.epoch_runs = True
         try:
-            return function(iterator)
+            logs = function(iterator)
+            log.cuts.look(training)
+            return logs
         except (StopIteration, tf.errors.OutOfRangeError):  # no batch is left
             raise
         except tf.errors.InvalidArgumentError as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -20,8 +20,10 @@ from keras_trainsteps import compat, fitting, replicas
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.added.term import AddedLoss, AddedMetric
+from keras_trainsteps.data.order import order_for_predict
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
+from keras_trainsteps.keras2.state import StateBefore
 from keras_trainsteps.step import checks, names, running, side_inputs
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
@@ -31,6 +33,7 @@ from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
 from keras_trainsteps.step.trained import trained_weights, warn_of_hook_alone
 from keras_trainsteps.step.weights import LossWeights
+from keras_trainsteps.step.whole_queries import Arrays
 
 Tensors: TypeAlias = Any
 """A tensor or array, or a list, tuple or dict of them, nested as deep as you like."""
@@ -371,25 +374,29 @@ class LossAwareModel(compat.Model):
         validation_batch_size: int | None = None,
         validation_freq: int | Sequence[int] = 1,
     ) -> keras.callbacks.History:
-        """As `keras.Model.fit`; arrays that would cut queries are refused or warned of.
+        """As `keras.Model.fit`; batches that cut queries are refused or warned of.
+
+        Where a metric by query is a mean over them, they are refused. Where a loss compares
+        their rows, a warning says how many: of arrays the exact number, at once; of other data
+        the number of batches in which that was seen, at the end of the epoch.
 
         Raises:
-            ValueError: For a batch size below 1, weights without targets, or queries that
-                a metric needs whole and batches would cut.
+            ValueError: For a batch size below 1, weights without targets, queries that
+                a metric needs whole and batches cut, or a call while another thread trains or
+                evaluates the model.
         """
         fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
-        self._training.readers.require_fit(
-            x, batch_size, shuffle, validation_data, validation_batch_size
-        )
+        split = validation_split if validation_data is None else 0.0
+        arrays = Arrays(x, batch_size, shuffle, split, validation_batch_size)
+        self._training.readers.require_whole(arrays, validation_data)
         if self.built:
             for layer in additions.all_terms_of(self):
                 layer.bind()
-        self._hold_back_steps(x, training=True)
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # Keras warns of its own default
-        with fitting.fit_running(self._training.log):
+        with self._run(arrays, "fit", steps_per_epoch), fitting.fit_running(self._training.log):
             # fmt: off
             return super().fit(
                 compat.readable(x), y, batch_size, epochs, verbose, callbacks, validation_split,
@@ -419,9 +426,10 @@ class LossAwareModel(compat.Model):
         fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
-        self._training.readers.require_evaluate(x, batch_size)
-        self._hold_back_steps(x, training=False)
-        with self._epoch_kept(unless=compat.is_evaluation_of_fit()):
+        arrays = Arrays(x, batch_size)
+        self._training.readers.require_whole(arrays)
+        kept = self._epoch_kept(unless=compat.is_evaluation_of_fit())
+        with self._run(arrays, "evaluate", steps), kept:
             # fmt: off
             return super().evaluate(
                 compat.readable(x), y, batch_size, verbose, sample_weight, steps, callbacks,
@@ -437,9 +445,19 @@ class LossAwareModel(compat.Model):
         steps: int | None = None,
         callbacks: Callbacks = None,
     ) -> Logs:
-        """As `keras.Model.predict`; side inputs may be there and are not read."""
+        """As `keras.Model.predict`; side inputs may be there and are not read.
+
+        For `data.query_batches`, outputs come in the order of its arrays.
+
+        Raises:
+            ValueError: For part of such batches, or for what was made of them.
+        """
         fitting.require_supported_strategy(self)
-        return super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
+        order = order_for_predict(x, compat.sources_of(x), steps)
+        if order is not None:
+            x = order.in_order()
+        outputs = super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
+        return outputs if order is None else order.restored(outputs)
 
     def train_on_batch(
         self,
@@ -451,7 +469,7 @@ class LossAwareModel(compat.Model):
     ) -> Logs:
         """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
-        with self._epoch_kept():
+        with fitting.of_one_thread(self._training, "train_on_batch"), self._epoch_kept():
             return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
 
     def test_on_batch(
@@ -459,7 +477,7 @@ class LossAwareModel(compat.Model):
     ) -> Logs:
         """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
-        with self._epoch_kept():
+        with fitting.of_one_thread(self._training, "test_on_batch"), self._epoch_kept():
             return super().test_on_batch(x, y, sample_weight, return_dict)
 
     # What Keras calls for them, in this order
@@ -468,10 +486,12 @@ class LossAwareModel(compat.Model):
         """Creates the trackers of a step, which no replica can create."""
         unpacked = Batch.of(batch)
         for training in (True, False):
-            with self._plan.running(unpacked, training=training):
+            with self._plan.running(unpacked, training=training) as step:
                 y_pred = self._forward(unpacked.x, training=training)
                 losses = self._plan.losses(unpacked, y_pred, training=training)
                 self._plan.log.declare(losses, training)
+                self._plan.log.cuts.declare(step)
+                step.queries.clear()  # nothing is counted here
 
     def compare_workers(self, batch: Tensors, num_batches: int | None) -> None:
         """Refuses workers that differ, before their first step."""
@@ -523,6 +543,7 @@ class LossAwareModel(compat.Model):
         """
         plan, batch = self._plan, Batch.of(data)
         with plan.running(batch, training=True) as step:
+            before = self._state_before()
             with tf.GradientTape() as tape:
                 y_pred = step.y_pred = self._forward(batch.x, training=True)
                 reached = tape.watched_variables()
@@ -530,17 +551,18 @@ class LossAwareModel(compat.Model):
                 plan.log.track(losses, training=True)
                 loss = self.optimizer.scale_loss(losses.loss) if self.optimizer else losses.loss
             self._descend(tape, loss, reached)
-            return self._logs(batch, y_pred)
+            return self._logs(batch, y_pred, before, training=True)
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
         plan, batch = self._plan, Batch.of(data)
         own_steps.require_loss_of_training(plan.log)
         with plan.running(batch, training=False) as step:
+            before = self._state_before()
             y_pred = step.y_pred = self._forward(batch.x, training=False)
             losses = plan.losses(batch, y_pred, training=False)
             plan.log.track(losses, training=False)
-            return self._logs(batch, y_pred)
+            return self._logs(batch, y_pred, before, training=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensors:
         """Calls the network on what of the inputs is its own, never on side inputs."""
@@ -598,6 +620,7 @@ class LossAwareModel(compat.Model):
     def reset_metrics(self) -> None:
         """As in Keras; metrics with `reset_states`, its name in Keras 2, are reset by that."""
         super().reset_metrics()
+        self._training.log.cuts.reset()
         reset_states([*self.metrics, *self.compiled_metrics.metrics])
 
     def get_metrics_result(self) -> dict[str, Any]:
@@ -722,10 +745,14 @@ class LossAwareModel(compat.Model):
             own_loss=self.compute_loss if own_loss else None,
             output_names=output_names,
             waits=frozenset(training.waits if self.steps_per_execution == 1 else ()),
+            begin_again=frozenset(training.begin_again),
             log=training.log,
         )
 
     def _forward(self, x: Any, *, training: bool) -> Any:
+        if isinstance(self, compat.functional_class()) and not self._may_read_x():
+            names = {*self.side_inputs, *self._training.side_inputs}
+            side_inputs.warn_of_unread(x, names, self.input)
         # Layers are told by it even where `call` of the model does not name it.
         return self(x, training=training)
 
@@ -745,12 +772,32 @@ class LossAwareModel(compat.Model):
         with compat.after_loss(loss), exchange:
             self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
 
-    def _logs(self, batch: Batch, y_pred: Any) -> dict[str, Any]:
+    def _state_before(self) -> StateBefore:
+        """The state of metrics that only a subclass, or a layer of it, can update."""
+        compiled = compat.compile_metrics(self)
+        of_library = [compat.loss_tracker(self), *(compiled.metrics if compiled else ())]
+        known = {id(metric) for metric in (*of_library, compiled)}
+        return StateBefore(m for m in super().metrics if id(m) not in known)
+
+    def _logs(
+        self, batch: Batch, y_pred: Any, before: StateBefore, *, training: bool
+    ) -> dict[str, Any]:
         """Updates the metrics, and returns what is logged so far."""
         logs = self.compute_metrics(batch.x, batch.y, y_pred, sample_weight=batch.sample_weight)
+        log = self._training.log
+        step = running.current(log)
+        if step is not None and not step.is_within_own:
+            log.not_updated[training] = before.untouched()
+            logs = {name: logs[name] for name in logs if name not in log.unlogged}
         if self.distribute_strategy.num_replicas_in_sync == 1:
             return logs
         return compat.reducible_logs(logs, self.distribute_strategy)
+
+    def _may_read_x(self) -> bool:
+        """Whether a subclass gets the whole `x` of a batch, and may read any entry."""
+        methods = ("compute_losses", "compute_loss", "compute_metrics", "train_step", "test_step")
+        own, cls = LossAwareModel, type(self)
+        return any(getattr(cls, name) is not getattr(own, name) for name in methods)
 
     def _network_inputs(self, x: Mapping[str, Any]) -> Any:
         functional = isinstance(self, compat.functional_class())
@@ -786,13 +833,33 @@ class LossAwareModel(compat.Model):
             return contextlib.nullcontext()
         return fitting.epoch_kept(self, self._training.log)
 
-    def _hold_back_steps(self, x: Any, *, training: bool) -> None:
-        """Traces a kind of step anew, held back until its batch is there, once that is needed."""
-        waits = self._training.waits
-        if training not in waits and not compat.length_is_known(x):
-            waits.add(training)
-            self._training.plan = None
-            setattr(self, "train_function" if training else "test_function", None)
+    @contextlib.contextmanager
+    def _run(self, arrays: Arrays, method: str, steps: int | None) -> Iterator[None]:
+        """While `fit` or `evaluate` runs."""
+        training, is_fit = self._training, method == "fit"
+        inner = not is_fit and training.log.fitting
+        names = training.readers.query_ids if is_fit else training.readers.of_losses
+        log = training.log
+        with fitting.of_one_thread(training, method):
+            self._hold_back_steps(arrays.x, steps, training=is_fit)
+            with log.cuts.of_run(arrays, names, training=is_fit, inner=inner):
+                yield
+
+    def _hold_back_steps(self, x: Any, steps: int | None, *, training: bool) -> None:
+        """Traces a kind of step anew once its data ask for it.
+
+        Of unknown length, they have it held back until its batch is there.
+        """
+        asks = {
+            "waits": not compat.length_is_known(x),
+            "begin_again": compat.may_begin_again(x, steps),
+        }
+        for name, asked in asks.items():
+            kinds: set[bool] = getattr(self._training, name)
+            if asked and training not in kinds:
+                kinds.add(training)
+                self._training.plan = None
+                setattr(self, "train_function" if training else "test_function", None)
 
     def _forget_function(self, name: str) -> None:
         """Traces a kind of step anew, after one that failed."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
+from keras_trainsteps.step import running
 from keras_trainsteps.step.terms import FAILED, LossTerm
 from keras_trainsteps.validation import as_float, refuse
 
@@ -27,6 +28,8 @@ class RankingRows(NamedTuple):
         weight: Weight of each row, shape `(rows,)`, or `None`.
         owned: For each query index whether it belongs to this replica, bool, shape
             `(num_queries,)`, or `None` where there is one replica.
+        ids: The id of each query index, int64, shape `(num_queries,)`; hashes of ids that are
+            text. `None` for padded lists.
 
     Example:
 
@@ -41,6 +44,7 @@ class RankingRows(NamedTuple):
     num_queries: tf.Tensor
     weight: tf.Tensor | None
     owned: tf.Tensor | None
+    ids: tf.Tensor | None = None
 
 
 def ranking_rows(
@@ -68,6 +72,7 @@ def ranking_rows(
         ValueError: For shapes that do not fit each other, and, but for XLA, for weights
             that are negative or not numbers.
     """
+    given = query_ids, mask
     y_pred = widen(tf.convert_to_tensor(y_pred))
     y_true = as_float(y_true, y_pred.dtype)
     if query_ids is None:
@@ -94,7 +99,7 @@ def ranking_rows(
     if fits == "lists" and replicas.num_replicas() > 1:
         flat["query_ids"] = flat["query_ids"] + first  # lists of two replicas stay apart
     flat = {name: replicas.gather_rows(value) for name, value in flat.items()}
-    query, num_queries = dense_queries(flat["query_ids"])
+    query, num_queries, ids = dense_queries(flat["query_ids"])
     owned = None
     if replicas.num_replicas() > 1:
         rows = tf.range(tf.shape(query)[0])
@@ -103,20 +108,26 @@ def ranking_rows(
     if "mask" in flat:
         query = tf.where(flat["mask"], query, -1)
     weight = flat.get("sample_weight")
-    return RankingRows(flat["y_true"], flat["y_pred"], query, num_queries, weight, owned)
+    rows = RankingRows(flat["y_true"], flat["y_pred"], query, num_queries, weight, owned)
+    if fits == "lists":
+        return rows
+    grouped = running.QueryRows(ids, query, num_queries, rows.y_true, mask is not None)
+    running.note_queries(*given, grouped)
+    return rows._replace(ids=ids)
 
 
-def dense_queries(query_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Integer ids as indices `0 .. n - 1`, and a number above every index."""
-    rows = tf.shape(query_ids)[0]
+def dense_queries(query_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Integer ids as indices `0 .. n - 1`, a number above every index, and the id of each."""
     if not compat.in_xla():
         ids, query = tf.unique(query_ids)
-        return query, tf.size(ids)
+        return query, tf.size(ids), ids
+    rows = tf.shape(query_ids)[0]
     order = tf.argsort(query_ids, stable=True)
     ordered = tf.gather(query_ids, order)
     new = tf.cast(ordered[1:] != ordered[:-1], tf.int32)
     index = tf.concat([tf.zeros_like(order[:1]), tf.cumsum(new)], axis=0)
-    return tf.gather(index, tf.argsort(order)), rows
+    query = tf.gather(index, tf.argsort(order))
+    return query, rows, tf.math.unsorted_segment_max(query_ids, query, rows)
 
 
 def owned_term(totals: tf.Tensor, counts: tf.Tensor, owned: tf.Tensor | None) -> LossTerm:

@@ -1,5 +1,7 @@
 """`fit`, `evaluate`, `predict` and the batch methods: what they read, refuse and leave alone."""
 
+import threading
+
 import keras
 import numpy as np
 import pytest
@@ -206,3 +208,42 @@ def test_a_fit_within_fit_leaves_the_rest_of_the_outer_one_a_fit():
 
     both = (SQUARES[:4].sum() + SQUARES.sum()) / 14  # Keras does not start anew in between
     assert fit(model, callbacks=[Inner()]) == {"loss": [close(both)]}
+
+
+# One thread
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda model: model.fit(X, Y, verbose=0),
+        lambda model: model.evaluate(X, Y, verbose=0),
+        lambda model: model.train_on_batch(X, Y),
+        lambda model: model.test_on_batch(X, Y),
+    ],
+    ids=["fit", "evaluate", "train_on_batch", "test_on_batch"],
+)
+@pytest.mark.parametrize("while_it", ["fit", "evaluate"])
+def test_a_second_thread_that_counts_is_refused(while_it, other):
+    found = []
+
+    def in_a_thread(model):
+        def call():
+            with pytest.raises(ValueError, match=r"one thread at a time.*another thread trains"):
+                other(model)
+            found.append(model.predict(X, verbose=0).shape)
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+
+    callback = keras.callbacks.LambdaCallback(
+        on_train_batch_end=lambda batch, logs: in_a_thread(model),
+        on_test_batch_end=lambda batch, logs: in_a_thread(model),
+    )
+    model = still(network(), loss="mse", run_eagerly=True)
+    run = fit if while_it == "fit" else evaluate
+    logs = run(model, callbacks=[callback])
+    assert logs == {"loss": [close(MSE)] if while_it == "fit" else close(MSE)}
+    assert found == [(ROWS, 1)] * 3
+    other(model)  # from any thread, once the other has ended

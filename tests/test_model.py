@@ -16,7 +16,7 @@ from keras_trainsteps import (
 )
 from tests.models import Ranker, SquaredError, linear, ranking_batch
 from tests.reference.listwise import list_mle, over_queries
-from tests.toy import SUMS, X, Y, close, fit, network, still
+from tests.toy import CUT_QUERIES, SUMS, X, Y, close, fit, network, still
 
 
 def numpy_prediction(model, x):
@@ -35,6 +35,7 @@ def expected_terms(model, x, y):
 # Kinds of model
 
 
+@CUT_QUERIES
 def test_functional_subclass_and_sequential_log_the_same_numbers():
     x, y = ranking_batch()
 
@@ -246,6 +247,7 @@ def test_each_term_has_one_mean_tracker_in_metrics():
     assert len({id(metric) for metric in model.metrics}) == 4
 
 
+@CUT_QUERIES
 def test_trackers_are_reset_every_epoch():
     x, y = ranking_batch()
     model = linear(Ranker)

@@ -3,6 +3,7 @@
 Every private name of theirs stands in this room, and nowhere else.
 """
 
+from keras_trainsteps.compat.backend import require_tensorflow as require_tensorflow
 from keras_trainsteps.compat.functional import functional_class as functional_class
 from keras_trainsteps.compat.functional import functional_twin as functional_twin
 from keras_trainsteps.compat.functional import layer_of as layer_of
@@ -17,6 +18,7 @@ from keras_trainsteps.compat.graphs import created_outside as created_outside
 from keras_trainsteps.compat.graphs import in_xla as in_xla
 from keras_trainsteps.compat.graphs import loaded_when_run as loaded_when_run
 from keras_trainsteps.compat.graphs import traced_once as traced_once
+from keras_trainsteps.compat.graphs import values_flow as values_flow
 from keras_trainsteps.compat.graphs import without_exchange as without_exchange
 from keras_trainsteps.compat.layers import LossLayer as LossLayer
 from keras_trainsteps.compat.layers import as_weight as as_weight
@@ -52,8 +54,10 @@ from keras_trainsteps.compat.training import is_evaluation_of_fit as is_evaluati
 from keras_trainsteps.compat.training import kind_of as kind_of
 from keras_trainsteps.compat.training import length_is_known as length_is_known
 from keras_trainsteps.compat.training import loss_tracker as loss_tracker
+from keras_trainsteps.compat.training import may_begin_again as may_begin_again
 from keras_trainsteps.compat.training import readable as readable
 from keras_trainsteps.compat.training import reducible_logs as reducible_logs
 from keras_trainsteps.compat.training import set_loss_tracker as set_loss_tracker
+from keras_trainsteps.compat.training import sources_of as sources_of
 from keras_trainsteps.compat.training import strategy_of as strategy_of
 from keras_trainsteps.compat.training import trace as trace

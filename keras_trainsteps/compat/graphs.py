@@ -24,6 +24,33 @@ def in_xla() -> bool:
     return bool(control_flow_util.GraphOrParentsInXlaContext(graph))
 
 
+_OF_SHAPES = ("Shape", "ShapeN", "Size", "Rank", "ZerosLike", "OnesLike")
+
+
+def values_flow(sources: Iterable[tf.Tensor], into: Any) -> bool:
+    """Whether the values of one of these tensors, not just their shapes, make up `into`.
+
+    Calls of other graphs are not looked into. Eagerly a tensor does not say what it is made
+    of: there it must be one of `sources` itself.
+    """
+    sources = list(sources)
+    if any(into is source for source in sources):
+        return True
+    if tf.executing_eagerly() or not tf.is_tensor(into):
+        return False
+    ends = {id(source.op) for source in sources if hasattr(source, "op")}
+    seen: set[int] = set()
+    open_ops = [into.op]
+    while open_ops:
+        op = open_ops.pop()
+        if id(op) in ends:
+            return True
+        if id(op) not in seen and op.type not in _OF_SHAPES:
+            seen.add(id(op))
+            open_ops += [source.op for source in op.inputs if source.dtype != tf.resource]
+    return False
+
+
 @contextlib.contextmanager
 def after(needed: Any) -> Iterator[None]:
     """Runs what is inside only once these tensors and operations are there.

@@ -24,6 +24,21 @@ def length_is_known(x: Any) -> bool:
     )
 
 
+def may_begin_again(x: Any, steps: int | None) -> bool:
+    """Whether an epoch of `x` may hold the end of one pass and the beginning of the next."""
+    if isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY:
+        return True
+    return steps is not None and not length_is_known(x)
+
+
+def sources_of(x: Any) -> list[tf.data.Dataset]:
+    """A dataset, and all that it is made of, which TensorFlow keeps private (seen in 2.21)."""
+    if not isinstance(x, tf.data.Dataset):
+        return []
+    inner = [sources_of(source) for source in x._inputs()]
+    return [x, *(source for sources in inner for source in sources)]
+
+
 class Model(keras.Model):
     """`keras.Model`, with what is private there under names of our own."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -11,16 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from keras_trainsteps.data.rows import (
-    Arrays,
-    as_array,
-    as_element,
-    checked_ids,
-    cut_points,
-    require_one_length,
-    rows_of_queries,
-    spec_of,
-)
+from keras_trainsteps.data.arrays import Arrays, as_arrays, checked_ids
+from keras_trainsteps.data.order import WholeQueries, remember
+from keras_trainsteps.data.rows import as_element, cut_points, rows_of_queries, spec_of
 
 
 def query_batches(
@@ -40,8 +34,13 @@ def query_batches(
     number of batches, `ceil(rows / batch_size)` (or one per query, if these are fewer),
     and each ends with the query that comes nearest to its share of the rows.
 
+    `LossAwareModel.predict` gives its outputs in the order of the arrays, whatever that of the
+    batches, and refuses what was made of them by `map`, `take` and the like. A `keras.Model`
+    does not know of it: there, predict on the arrays.
+
     Args:
-        x: A dict of arrays of one entry per row, the query ids among them.
+        x: A dict of arrays of one entry per row, the query ids among them. A list of numbers
+            or texts is taken as an array.
         y: Targets: an array, or a dict, list or tuple of arrays, of one entry per row.
         sample_weight: Weights, one per row.
         query_ids: The name of the entry of `x` with the ids, integers or strings, in any
@@ -58,7 +57,9 @@ def query_batches(
     Raises:
         ValueError: For a `batch_size` below 1, a missing id entry, arrays of different
             lengths, no rows.
-        TypeError: For an `x` that is no dict, ids that are neither integers nor strings.
+        TypeError: For an `x` that is no dict, ids that are neither integers nor strings, and
+            what is no dense array of numbers or texts: sparse and ragged values, dates,
+            missing values.
 
     Example:
 
@@ -86,22 +87,29 @@ def query_batches(
             "`sample_weight` weighs the loss of targets. Received: weights without `y`. Pass "
             "the weights as an entry of `x`."
         )
-    given = [part for part in (dict(x), y, sample_weight) if part is not None]
-    data = keras.tree.map_structure(as_array, tuple(given))
-    require_one_length(data)
-    rows_of = rows_of_queries(checked_ids(data[0][query_ids], query_ids))
+    data = as_arrays(x, y, sample_weight)
+    rows_of = rows_of_queries(checked_ids(data[0][query_ids], f"x[{query_ids!r}]"))
     sizes = np.array([len(rows) for rows in rows_of])
     epoch_seeds = np.random.SeedSequence(seed)
 
-    def epochs() -> Iterator[Any]:
-        order = np.arange(len(sizes))
-        if shuffle:
-            np.random.default_rng(epoch_seeds.spawn(1)[0]).shuffle(order)
+    def batches(order: npt.NDArray[np.int_]) -> Iterator[Any]:
         for queries in np.split(order, cut_points(sizes[order], batch_size)):
             index = np.concatenate([rows_of[query] for query in queries])
             yield as_element(keras.tree.map_structure(operator.itemgetter(index), data))
 
-    spec = keras.tree.map_structure(spec_of, data)
-    dataset = tf.data.Dataset.from_generator(epochs, output_signature=as_element(spec))
-    batches = len(cut_points(sizes, batch_size)) + 1
-    return dataset.apply(tf.data.experimental.assert_cardinality(batches)).prefetch(2)
+    def shuffled() -> Iterator[Any]:
+        order = np.arange(len(sizes))
+        np.random.default_rng(epoch_seeds.spawn(1)[0]).shuffle(order)
+        return batches(order)
+
+    def dataset(epoch: Callable[[], Iterator[Any]]) -> tf.data.Dataset:
+        spec = as_element(keras.tree.map_structure(spec_of, data))
+        made = tf.data.Dataset.from_generator(epoch, output_signature=spec)
+        number = len(cut_points(sizes, batch_size)) + 1
+        return made.apply(tf.data.experimental.assert_cardinality(number)).prefetch(2)
+
+    unshuffled = functools.partial(batches, np.arange(len(sizes)))
+    rows = np.concatenate(rows_of)
+    is_order_of_arrays = not shuffle and bool((rows == np.arange(len(rows))).all())
+    made_of = WholeQueries(lambda: dataset(unshuffled), rows, is_order_of_arrays)
+    return remember(dataset(shuffled if shuffle else unshuffled), made_of)

@@ -29,9 +29,13 @@ class StateBefore:
         if tf.executing_eagerly():
             self._values = {id(m): [v.numpy() for v in m.variables] for m in self._known}
 
-    def untouched(self, metrics: Iterable[keras.metrics.Metric]) -> set[str]:
-        """The names of the metrics that the step has not updated, with no namesake that was."""
-        metrics = list(metrics)
+    def untouched(self, metrics: Iterable[keras.metrics.Metric] | None = None) -> set[str]:
+        """The names of the metrics that the step has not updated, with no namesake that was.
+
+        Args:
+            metrics: The metrics to ask about. Default: those that were there before.
+        """
+        metrics = self._known if metrics is None else list(metrics)
         updated = {metric.name for metric in metrics if self._is_updated(metric)}
         return {metric.name for metric in metrics} - updated
 

@@ -8,9 +8,10 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.metrics.split_queries import QueryWatch, SplitQueries, refuse_split
+from keras_trainsteps.metrics.split_queries import SplitQueries, refuse_split
 from keras_trainsteps.queries import RankingRows, ranking_rows
-from keras_trainsteps.step import side_inputs
+from keras_trainsteps.step import running, side_inputs
+from keras_trainsteps.step.query_watch import QueryWatch
 from keras_trainsteps.validation import TensorLike, refuse, repr_of, require_choice
 
 NoRelevant = Literal["zero", "one", "skip"]
@@ -46,12 +47,14 @@ class QueryMetric(keras.metrics.Metric):
             rows where it is `False` are ignored. Default: none.
         split_queries: What a query is whose rows are in two batches of an epoch. `"error"`
             (default) refuses it; under XLA, which cannot raise, the metric is NaN. The
-            check remembers the 16 queries that were seen last: it finds every query that a
+            check remembers the 16 queries that began last: it finds every query that a
             batch border cuts in rows that are sorted by query, and practically every epoch
             of shuffled rows. It does not see one query that is cut in two parts with 16
-            others or more in between, in an epoch that is whole otherwise. `"count_parts"`
-            counts each part as a query: for data in which a query comes several times per
-            epoch, each time whole.
+            others or more in between, in an epoch that is whole otherwise. In data that begin
+            again within an epoch (`repeat()`, generators with `steps_per_epoch`), a query
+            that comes back with other labels is cut, one with the same is whole.
+            `"count_parts"` counts each part as a query: for data in which a query comes
+            several times per epoch, each time whole.
         name: Default: the class's.
 
     Raises:
@@ -143,11 +146,12 @@ class QueryMetric(keras.metrics.Metric):
             query_ids = side_inputs.current(self.query_ids)
         if mask is None and self.mask is not None:
             mask = side_inputs.current(self.mask)
-        rows = ranking_rows(
-            y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
-        )
+        with running.unnoted():
+            rows = ranking_rows(
+                y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
+            )
         rows = self._with_checked_labels(rows)
-        split = self._refused_split(query_ids, rows)
+        split = self._refused_split(rows, masked=mask is not None)
         values, counts = self.query_values(rows)
         # A query with an unknown label counts: whether it has a relevant row is unknown.
         unlabelled = _any(tf.math.is_nan(rows.y_true), rows)
@@ -181,14 +185,17 @@ class QueryMetric(keras.metrics.Metric):
             "name": self.name,
         }
 
-    def _refused_split(self, query_ids: Any, rows: RankingRows) -> tf.Tensor:
+    def _refused_split(self, rows: RankingRows, *, masked: bool) -> tf.Tensor:
         """Whether a query of an earlier batch is in this one, if that could not be refused."""
-        if self._watch is None or query_ids is None:
+        if self._watch is None or rows.ids is None:
             return tf.constant(False)
-        again = self._watch.found(query_ids, rows.query)
-        with tf.control_dependencies(refuse_split(again)):
-            self._watch.remember(query_ids, rows.query, rows.num_queries)
-            return tf.identity(again)
+        step = running.current()
+        begin_again = step is not None and step.begin_again
+        grouped = running.QueryRows(rows.ids, rows.query, rows.num_queries, rows.y_true, masked)
+        seen = self._watch.look(grouped, begin_again=begin_again)
+        with tf.control_dependencies(refuse_split(seen.again)):
+            self._watch.remember(seen)
+            return tf.identity(seen.again)
 
     def _with_checked_labels(self, rows: RankingRows) -> RankingRows:
         labels = rows.y_true

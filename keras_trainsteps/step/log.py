@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_trainsteps import replicas
 from keras_trainsteps.step import names, running
+from keras_trainsteps.step.query_cuts import QueryCuts
 from keras_trainsteps.step.total import Losses
 from keras_trainsteps.step.trackers import TermTracker, TotalLoss, new_trackers, track
 
@@ -31,6 +32,9 @@ class Log:
         epoch_runs: Whether a step has run since the last look at the end of an epoch.
         fitting: Whether `fit` runs.
         updated_by_hand: The metrics that each step of a subclass has updated so far.
+        not_updated: Names of metrics of the model that each kind of step, training or not,
+            leaves alone.
+        cuts: The queries that batches cut.
         trains_own_loss: Whether a `train_step` of a subclass trains on a loss of its own.
     """
 
@@ -45,6 +49,8 @@ class Log:
         self.fitting = False
         self.trains_own_loss = False
         self.updated_by_hand: dict[str, set[str]] = {}
+        self.not_updated: dict[bool, set[str]] = {}
+        self.cuts = QueryCuts()
         self._hidden: set[str] = set()
         self._names: dict[bool, tuple[str, ...]] = {}
         self._warned: set[str] = set()
@@ -55,6 +61,10 @@ class Log:
         self.declare(losses, training)
         self._entered.add(training)
         track(losses, self.loss, self.trackers)
+
+    def watch(self, step: running.Running) -> None:
+        """Takes in the queries of a batch that its losses have grouped rows by."""
+        self.cuts.see(step)
 
     def declare(self, losses: Losses, training: bool) -> None:
         """Creates the trackers of a step's terms; the names must stay the same.
@@ -116,8 +126,9 @@ class Log:
 
     @property
     def unlogged(self) -> set[str]:
-        """Names that this kind of step does not log: hidden, or of the other kind only."""
-        return self._hidden | (set(self.trackers) - set(self._names.get(self.training, ())))
+        """Names that this kind of step does not log: hidden, or not of this kind."""
+        of_other_kind = set(self.trackers) - set(self._names.get(self.training, ()))
+        return self._hidden | of_other_kind | self.not_updated.get(self.training, set())
 
     @property
     def logged_weights(self) -> dict[str, Any]:
@@ -134,6 +145,7 @@ class Log:
         if not self.epoch_runs:
             return
         self.epoch_runs = False
+        self.cuts.end_epoch(self.training)
         for tracker in self.own:
             if tracker.name not in self._names.get(self.training, ()):
                 continue

@@ -50,6 +50,7 @@ class Plan(NamedTuple):
         own_loss: A subclass's own `compute_loss`, instead of all three.
         output_names: What the model calls its outputs.
         waits: The kinds of step, training or not, held back until their batch is there.
+        begin_again: The kinds of step whose data may begin again within an epoch.
         log: Where the losses of batches are entered.
     """
 
@@ -61,6 +62,7 @@ class Plan(NamedTuple):
     own_loss: Callable[..., tf.Tensor] | None
     output_names: Sequence[str] | None
     waits: frozenset[bool]
+    begin_again: frozenset[bool]
     log: Log
 
     def running(self, batch: Batch, *, training: bool, by_hand: bool = False) -> Running:
@@ -70,7 +72,16 @@ class Plan(NamedTuple):
             needed += batch
         self.log.training = training
         held_back = compat.after(needed) if needed else None
-        return Running(batch.x, batch.rows, self.log, by_hand, replicas.num_replicas(), held_back)
+        return Running(
+            batch.x,
+            batch.rows,
+            self.log,
+            by_hand,
+            replicas.num_replicas(),
+            training in self.begin_again,
+            held_back,
+            batch.y,
+        )
 
     def losses(self, batch: Batch, y_pred: Any, *, training: bool) -> Losses:
         """Every term of a batch, and their total."""

@@ -4,13 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 _thread = threading.local()  # replicas run in threads of their own
+
+
+class QueryRows(NamedTuple):
+    """The rows of a batch, of all replicas, with their queries.
+
+    Attributes:
+        ids: The id of each query index, int64; hashes of ids that are text.
+        query: Dense query index of each row, int32; -1 for a masked row.
+        num_queries: A scalar above every index.
+        labels: The label of each row.
+        masked: Whether there may be masked rows.
+    """
+
+    ids: tf.Tensor
+    query: tf.Tensor
+    num_queries: tf.Tensor
+    labels: tf.Tensor
+    masked: bool
+
+
+class LossQueries(NamedTuple):
+    """What a loss of the running step groups rows by.
+
+    Attributes:
+        query_ids: The ids as the loss was given them.
+        mask: The mask as the loss was given it.
+        rows: The rows by these.
+    """
+
+    query_ids: Any
+    mask: Any
+    rows: QueryRows
 
 
 class Running:
@@ -25,12 +57,17 @@ class Running:
         owner: Whose step it is: the log of a model.
         by_hand: Whether a subclass wrote the step itself.
         num_replicas: How many replicas run it in parallel.
+        begin_again: Whether its data may begin again within an epoch.
         inside: What else is entered with it.
+        y: The targets of its batch.
 
     Attributes:
         y_pred: Output of the network, once it is there.
         called: What of the library a step written by hand has called so far.
         counted: The terms in its loss that have a count of their own.
+        queries: What its losses group rows by.
+        notes_queries: Whether what is grouped now is noted there.
+        graph: Where it is traced; `None` in eager mode.
         computed: The losses that a subclass's `compute_loss` has taken from the library's.
     """
 
@@ -41,18 +78,31 @@ class Running:
         owner: Any = None,
         by_hand: bool = False,
         num_replicas: int = 1,
+        begin_again: bool = False,
         inside: contextlib.AbstractContextManager[Any] | None = None,
+        y: Any = None,
     ) -> None:
+        self.y = y
         self.x, self.rows, self.owner, self.by_hand = x, rows, owner, by_hand
-        self.num_replicas = num_replicas
+        self.num_replicas, self.begin_again = num_replicas, begin_again
         self.y_pred: Any = None
         self.called: set[str] = set()
         self.counted: tuple[str, ...] = ()
+        self.queries: list[LossQueries] = []
+        self.notes_queries = True
+        self.graph: Any = None
         self.computed: list[Any] = []
         self._inside = inside or contextlib.nullcontext()
 
+    @property
+    def is_within_own(self) -> bool:
+        """Whether a step of the same model that a subclass wrote is around this one."""
+        around = self._around
+        return around is not None and around.by_hand and around.owner is self.owner
+
     def __enter__(self) -> Running:
         self._inside.__enter__()
+        self.graph = _graph()
         self._around: Running | None = getattr(_thread, "step", None)
         if self._around is not None and self._around.owner is self.owner:
             self._around.called.add("step")
@@ -65,8 +115,40 @@ class Running:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is None and self.queries and self.owner is not None:
+            self.owner.watch(self)
         _thread.step = self._around
         self._inside.__exit__(kind, error, traceback)
+
+
+def note_queries(query_ids: Any, mask: Any, rows: QueryRows) -> None:
+    """Notes what a loss groups rows by, once for the same ids and mask, if a step runs.
+
+    Not of a loss that is computed in a loop or branch, whose tensors the step cannot read.
+    """
+    step = current()
+    if step is None or not step.notes_queries or step.graph is not _graph():
+        return
+    if all(query_ids is not one.query_ids or mask is not one.mask for one in step.queries):
+        step.queries.append(LossQueries(query_ids, mask, rows))
+
+
+@contextlib.contextmanager
+def unnoted() -> Iterator[None]:
+    """While a metric groups rows, which looks for cut queries itself."""
+    step = current()
+    if step is None:
+        yield
+        return
+    before, step.notes_queries = step.notes_queries, False
+    try:
+        yield
+    finally:
+        step.notes_queries = before
+
+
+def _graph() -> Any:
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
 
 
 def current(owner: Any = None) -> Running | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -40,6 +41,28 @@ def require(x: Any, names: Iterable[str]) -> None:
     """Refuses an `x` that lacks one of the side inputs `names`."""
     for name in names:
         pick(x, name)
+
+
+def warn_of_unread(x: Any, names: Iterable[str], declared: Any) -> None:
+    """Warns of entries of `x` that are neither inputs of the network nor side inputs.
+
+    Args:
+        x: The `x` of a batch.
+        names: The side inputs.
+        declared: The structure of inputs that a Functional model declares.
+    """
+    if not isinstance(x, Mapping):
+        return
+    paths = keras.tree.flatten_with_path(declared)
+    inputs = {path[0] if path and isinstance(path[0], str) else t.name for path, t in paths}
+    unread = sorted(map(str, set(x) - set(names) - inputs))
+    if unread and inputs <= set(x):  # what is missing is refused, or is the only other entry
+        warnings.warn(
+            f"`x` has entries {unread} that nothing reads: they are neither inputs of the "
+            f"network, {sorted(inputs)}, nor side inputs of a loss or metric. Leave them out, or "
+            "name them in `side_inputs`, or in the loss or metric that is to read them.",
+            stacklevel=2,
+        )
 
 
 def network_inputs(x: Any, names: Iterable[str], declared: Any, single: bool) -> Any:

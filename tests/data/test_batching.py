@@ -104,7 +104,7 @@ X = {"f": np.ones(4), "query_id": np.arange(4)}
             r"must name an entry of `x`.*\['f', 'query_id'\]",
         ),
         ((np.ones(4),), {}, TypeError, "`x` must be a dict"),
-        ((X, np.ones(3)), {}, ValueError, r"one entry per row.*arrays of \[3, 4\] rows"),
+        ((X, np.ones(3)), {}, ValueError, r"one entry per row.*`y` of shape \(3,\)"),
         (({"query_id": np.zeros(0, int)},), {}, ValueError, "at least one row"),
         (({"query_id": np.ones(3)},), {}, TypeError, "must be integers or strings"),
         (({"query_id": np.ones((3, 2), int)},), {}, ValueError, "must have one id per row"),

@@ -9,7 +9,6 @@ from keras_trainsteps import metrics
 from keras_trainsteps.data import query_batches
 from keras_trainsteps.metrics import MRR, NDCG
 from keras_trainsteps.metrics.query_metric import has_rows
-from keras_trainsteps.metrics.split_queries import QueryWatch
 from tests.models import linear
 
 SPLIT = "A query must come whole in one batch.*`data.query_batches`"
@@ -75,47 +74,6 @@ def test_a_query_is_found_behind_15_others_and_no_more(others):
         update(found, [0])
     update(missed, [99])
     update(missed, [0])
-
-
-def test_queries_are_remembered_by_their_last_rows():
-    metric = MRR("q")
-    update(metric, [0, *range(1, 20), 0])  # 0 is the last of the batch to end
-    with pytest.raises(ValueError, match=SPLIT):
-        update(metric, [0])
-
-
-def a_watch():
-    """A watch that is no metric's: any owner can make its variables."""
-    made = []
-
-    def add_variable(shape, initializer, **options):
-        made.append(keras.Variable(initializer, shape=shape, trainable=False, **options))
-        return made[-1]
-
-    return QueryWatch(add_variable), made
-
-
-@pytest.mark.parametrize(
-    ("queries", "rows", "batch_size"),
-    [(1000, 10, 128), (2000, 20, 64), (3000, 5, 256), (500, 4, 32), (200, 50, 512)],
-)
-def test_shuffled_epochs_are_found(queries, rows, batch_size):
-    watch, state = a_watch()
-
-    @tf.function(input_signature=[tf.TensorSpec((batch_size,), tf.int64)])
-    def found(ids):
-        query = tf.unique(ids).idx
-        again = watch.found(ids, query)
-        watch.remember(ids, query, batch_size)
-        return again
-
-    rng = np.random.default_rng(0)
-    for _ in range(40):
-        for variable in state:
-            variable.assign(tf.zeros_like(variable))
-        ids = rng.permutation(np.repeat(np.arange(queries), rows))
-        batches = ids[: len(ids) // batch_size * batch_size].reshape(-1, batch_size)
-        assert any(bool(found(tf.constant(batch))) for batch in batches)
 
 
 class One(metrics.QueryMetric):

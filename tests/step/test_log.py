@@ -146,3 +146,58 @@ def test_a_mean_of_the_model_is_saved_as_what_it_is():
     stock = keras.saving.serialize_keras_object(keras.metrics.Mean(name="largest"))
     assert (config["module"], config["class_name"]) == (stock["module"], stock["class_name"])
     assert type(keras.saving.deserialize_keras_object(config)) is keras.metrics.Mean
+
+
+# Metrics of the model that a kind of step leaves alone
+
+
+class Own(LossAwareModel):
+    """Metrics that are updated in the hook, in a layer and after the metrics of `compile`."""
+
+    def __init__(self):
+        super().__init__()
+        self.scores = Watching()
+        self.left = keras.metrics.Mean(name="left")
+        self.of_validation = keras.metrics.Mean(name="of_validation")
+        self.last = keras.metrics.Mean(name="last")
+
+    def call(self, x, training=False):
+        return self.scores(x, training=training)
+
+    def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+        if not training:
+            self.of_validation.update_state(y_pred)
+        return {"squares": ops.square(y_pred - y)}
+
+    def compute_metrics(self, x, y, y_pred, sample_weight=None):
+        results = super().compute_metrics(x, y, y_pred, sample_weight)
+        self.last.update_state(y)
+        return {**results, "last": self.last.result()}
+
+
+class Watching(keras.layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.scores = dense()
+        self.of_training = keras.metrics.Mean(name="of_training")
+
+    def call(self, x, training=False):
+        scores = self.scores(x)
+        if training:
+            self.of_training.update_state(ops.abs(scores))
+        return scores
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True])
+def test_a_metric_is_logged_where_it_is_updated(run_eagerly):
+    model = still(Own(), metrics=["mae"], run_eagerly=run_eagerly)
+    history = fit(model, validation_data=(X, Y), epochs=2)
+    sums, mean = X.astype("float64").sum(axis=1), close(Y.astype("float64").mean())
+    everywhere = {"loss": close(MSE), "squares": close(MSE), "mae": close(MAE), "last": mean}
+    of_training = {**everywhere, "of_training": close(np.abs(sums).mean())}
+    of_validation = {**everywhere, "of_validation": close(sums.mean())}
+    of_both = {**of_training, **{f"val_{name}": value for name, value in of_validation.items()}}
+    assert history == {name: [value] * 2 for name, value in of_both.items()}
+    assert evaluate(model) == of_validation
+    assert len(model.evaluate(X, Y, verbose=0)) == len(of_validation)
+    assert set(model.train_on_batch(X, Y, return_dict=True)) == set(of_training)

@@ -48,7 +48,26 @@ def test_extra_entries_of_x_never_become_inputs(extra, declared):
     expected = SUMS - 2 * (3 + SUMS)
     assert model.predict(batch, verbose=0).ravel() == close(expected, rel=1e-4)
     mse = np.mean((expected - Y[:, 0]) ** 2)
-    assert model.evaluate(batch, Y, verbose=0, batch_size=BATCH) == close(mse)
+    with pytest.warns(UserWarning, match=rf"entries \['{extra}'\] that nothing reads"):
+        found = model.evaluate(batch, Y, verbose=0, batch_size=BATCH)
+    assert found == close(mse)
+
+
+@pytest.mark.parametrize("read", ["declared", "by the hook", "by an own loss", "only entry"])
+def test_entries_that_may_be_read_are_not_warned_of(read):
+    class Own(LossAwareModel):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ops.mean(x["extra"] * ops.square(y - y_pred)[:, 0])
+
+    cls = {
+        "declared": type("Declared", (LossAwareModel,), {"side_inputs": ("extra",)}),
+        "by the hook": hooked(lambda x, y, y_pred: {"term": x["extra"] * y_pred[:, 0]}),
+        "by an own loss": Own,
+        "only entry": LossAwareModel,
+    }[read]
+    x = {"other": X} if read == "only entry" else {"features": X, "extra": np.ones(ROWS)}
+    loss = "mse" if read in ("declared", "only entry") else None
+    fit(still(network(cls), loss=loss, run_eagerly=True), x)  # warnings are errors
 
 
 NESTED = {

@@ -14,15 +14,8 @@ import numpy.typing as npt
 import tensorflow as tf
 
 # What keeps queries whole is that of `query_batches`.
-from keras_trainsteps.data.rows import (
-    as_array,
-    as_element,
-    checked_ids,
-    cut_points,
-    require_one_length,
-    rows_of_queries,
-    spec_of,
-)
+from keras_trainsteps.data.arrays import as_arrays, checked_ids
+from keras_trainsteps.data.rows import as_element, cut_points, rows_of_queries, spec_of
 
 Tensors = npt.ArrayLike | Mapping[str, npt.ArrayLike] | tuple[npt.ArrayLike, ...]
 
@@ -52,7 +45,8 @@ class ResumableBatches:
             self._groups: list[npt.NDArray[np.int_]] | None = None
             self._sizes = np.ones(rows, int)
         else:
-            self._groups = rows_of_queries(checked_ids(data[0][query_ids], query_ids))
+            ids = checked_ids(data[0][query_ids], f"x[{query_ids!r}]")
+            self._groups = rows_of_queries(ids)
             self._sizes = np.array([len(group) for group in self._groups])
         self.steps_per_epoch = len(cut_points(self._sizes, batch_size)) + 1
         self.fingerprint = _fingerprint(data, query_ids, batch_size, seed)
@@ -150,9 +144,7 @@ def resumable_batches(
         )
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weighs targets. Received: weights without `y`.")
-    parts = tuple(part for part in (x, y, sample_weight) if part is not None)
-    data = keras.tree.map_structure(as_array, parts)
-    require_one_length(data)
+    data = as_arrays(x, y, sample_weight)
     return ResumableBatches(data, query_ids, int(batch_size), int(seed))
 
 

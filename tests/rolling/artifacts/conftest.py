@@ -10,7 +10,7 @@ from tests.rolling.models import ranker, ranking_data
 def model():
     model = ranker(dropout=0.3)
     model.compile("adam", metrics=["mse"], run_eagerly=True)
-    model.fit(*ranking_data(), verbose=0)
+    model.fit(*ranking_data(), batch_size=40, verbose=0)
     return model
 
 

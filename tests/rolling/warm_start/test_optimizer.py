@@ -156,7 +156,7 @@ def test_a_finished_schedule_is_refused_and_begins_anew_by_default():
     assert int(model.optimizer.iterations) == 0
     x, y = ranking_data()
     before = values(model)
-    model.fit(x, y, verbose=0, steps_per_epoch=1)
+    model.fit(x, y, batch_size=40, verbose=0)
     assert np.any(before["hidden/kernel"] != values(model)["hidden/kernel"])
     source.optimizer.iterations.assign(99)
     warm_start(model, source, optimizer="carry")

@@ -1,0 +1,82 @@
+"""The order of the rows in `query_batches`, for what must give back that of the arrays."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+
+class WholeQueries(NamedTuple):
+    """What batches of whole queries are made of.
+
+    Attributes:
+        in_order: Gives the same batches unshuffled.
+        rows: The rows of the arrays, in the order in which these hold them.
+        is_order_of_arrays: Whether the batches themselves hold the rows as the arrays do.
+    """
+
+    in_order: Callable[[], tf.data.Dataset]
+    rows: npt.NDArray[np.int_]
+    is_order_of_arrays: bool
+
+    def restored(self, outputs: Any) -> Any:
+        """Outputs of the batches `in_order`, with their rows in the order of the arrays."""
+        place = np.argsort(self.rows)
+
+        def restore(output: Any) -> Any:
+            if len(output.shape) == 0 or output.shape[0] != len(place):
+                raise ValueError(
+                    "Outputs must have one entry per row, so that their order can be that of "
+                    f"the rows. Received: shape {tuple(output.shape)} for {len(place)} rows. "
+                    "Call `predict_on_batch` on each batch."
+                )
+            if isinstance(output, np.ndarray):
+                return output[place]
+            return tf.gather(output, place)
+
+        return keras.tree.map_structure(restore, outputs)
+
+
+_made: weakref.WeakKeyDictionary[tf.data.Dataset, WholeQueries] = weakref.WeakKeyDictionary()
+
+
+def remember(dataset: tf.data.Dataset, made_of: WholeQueries) -> tf.data.Dataset:
+    """`dataset`, whose order can be asked for from now on."""
+    _made[dataset] = made_of
+    return dataset
+
+
+def order_for_predict(
+    x: Any, sources: Iterable[tf.data.Dataset], steps: int | None
+) -> WholeQueries | None:
+    """How the rows of the outputs of `x` find back to the order of the arrays.
+
+    Args:
+        x: What `predict` is given.
+        sources: The datasets that it is made of, itself among them.
+        steps: As in `predict`.
+
+    Returns:
+        `None` for all but shuffled batches of whole queries.
+
+    Raises:
+        ValueError: For part of such batches, or what was made of them: nobody knows their
+            order.
+    """
+    found = _made.get(x) if isinstance(x, tf.data.Dataset) else None
+    if found is not None and steps is None:
+        return None if found.is_order_of_arrays else found
+    if all(_made[source].is_order_of_arrays for source in sources if source in _made):
+        return None
+    received = "`steps`" if found is not None else f"a {type(x).__name__} made of them"
+    raise ValueError(
+        "Rows must keep their order in `predict`, and `query_batches` puts them by query. "
+        f"Received: its batches with {received}. Pass what `query_batches` returned, without "
+        "`steps`: the outputs are then in the order of the arrays. Or pass the dict of arrays."
+    )
