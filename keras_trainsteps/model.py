@@ -307,9 +307,12 @@ class LossAwareModel(compat.Model):
         """
         weights = LossWeights(loss_weights)
         losses = CompiledLosses(loss, weights)
+        metrics = fitting.as_metric_objects(metrics)
+        weighted_metrics = fitting.as_metric_objects(weighted_metrics)
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
         metric_names = {names.of_metric(metric) for metric in given}
         names.require_metrics(metric_names)
+        fitting.warn_of_unmasked(losses.objects, given)
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -365,14 +368,18 @@ class LossAwareModel(compat.Model):
         """As `keras.Model.fit`; arrays that would cut queries are refused or warned of.
 
         Raises:
-            ValueError: For a batch size below 1, weights without targets, or queries that
-                a metric needs whole and batches would cut.
+            ValueError: For a batch size below 1, weights without targets, queries that a
+                metric needs whole and batches would cut, or float64 labels to compare that
+                Keras would round.
         """
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
+        self._training.readers.require_readable(x, y, sample_weight)
         self._training.readers.require_fit(
             x, batch_size, shuffle, validation_data, validation_batch_size
         )
+        validation = validation_data if isinstance(validation_data, (tuple, list)) else ()
+        self._training.readers.require_exact(y, *validation[1:2])
         if self.built:
             for layer in additions.all_terms_of(self):
                 layer.bind()
@@ -408,7 +415,9 @@ class LossAwareModel(compat.Model):
         """
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
+        self._training.readers.require_readable(x, y, sample_weight)
         self._training.readers.require_evaluate(x, batch_size)
+        self._training.readers.require_exact(y)
         self._hold_back_steps(x, training=False)
         with self._epoch_kept(unless=compat.is_evaluation_of_fit()):
             # fmt: off
@@ -438,6 +447,7 @@ class LossAwareModel(compat.Model):
         return_dict: bool = False,
     ) -> Logs:
         """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
+        self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with self._epoch_kept():
             return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
@@ -446,6 +456,7 @@ class LossAwareModel(compat.Model):
         self, x: Data, y: Tensors = None, sample_weight: Tensors = None, return_dict: bool = False
     ) -> Logs:
         """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
+        self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with self._epoch_kept():
             return super().test_on_batch(x, y, sample_weight, return_dict)
