@@ -312,11 +312,14 @@ class LossAwareModel(compat.Model):
         """
         weights = LossWeights(loss_weights)
         losses = CompiledLosses(loss, weights)
+        metrics = fitting.as_metric_objects(metrics)
+        weighted_metrics = fitting.as_metric_objects(weighted_metrics)
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
         metric_names = {names.of_metric(metric) for metric in given}
         names.require_metrics(metric_names)
         if jit_compile == "auto" and self.distribute_strategy.num_replicas_in_sync > 1:
             jit_compile = False  # XLA cannot exchange numbers between replicas
+        fitting.warn_of_unmasked(losses.objects, given)
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -372,15 +375,19 @@ class LossAwareModel(compat.Model):
         """As `keras.Model.fit`; arrays that would cut queries are refused or warned of.
 
         Raises:
-            ValueError: For a batch size below 1, weights without targets, or queries that
-                a metric needs whole and batches would cut.
+            ValueError: For a batch size below 1, weights without targets, queries that a
+                metric needs whole and batches would cut, or float64 labels to compare that
+                Keras would round.
         """
         fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
+        self._training.readers.require_readable(x, y, sample_weight)
         self._training.readers.require_fit(
             x, batch_size, shuffle, validation_data, validation_batch_size
         )
+        validation = validation_data if isinstance(validation_data, (tuple, list)) else ()
+        self._training.readers.require_exact(y, *validation[1:2])
         if self.built:
             for layer in additions.all_terms_of(self):
                 layer.bind()
@@ -417,7 +424,9 @@ class LossAwareModel(compat.Model):
         fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
+        self._training.readers.require_readable(x, y, sample_weight)
         self._training.readers.require_evaluate(x, batch_size)
+        self._training.readers.require_exact(y)
         self._hold_back_steps(x, training=False)
         with self._epoch_kept(unless=compat.is_evaluation_of_fit()):
             # fmt: off
@@ -448,6 +457,7 @@ class LossAwareModel(compat.Model):
         return_dict: bool = False,
     ) -> Logs:
         """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
+        self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with self._epoch_kept():
             return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
@@ -456,6 +466,7 @@ class LossAwareModel(compat.Model):
         self, x: Data, y: Tensors = None, sample_weight: Tensors = None, return_dict: bool = False
     ) -> Logs:
         """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
+        self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with self._epoch_kept():
             return super().test_on_batch(x, y, sample_weight, return_dict)
