@@ -317,11 +317,14 @@ class LossAwareModel(compat.Model):
         """
         weights = LossWeights(loss_weights)
         losses = CompiledLosses(loss, weights)
+        metrics = fitting.as_metric_objects(metrics)
+        weighted_metrics = fitting.as_metric_objects(weighted_metrics)
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
         metric_names = {names.of_metric(metric) for metric in given}
         names.require_metrics(metric_names)
         if jit_compile == "auto" and self.distribute_strategy.num_replicas_in_sync > 1:
             jit_compile = False  # XLA cannot exchange numbers between replicas
+        fitting.warn_of_unmasked(losses.objects, given)
         super().compile(
             optimizer=optimizer,
             loss=loss,
@@ -381,16 +384,19 @@ class LossAwareModel(compat.Model):
         the number of batches in which that was seen, at the end of the epoch.
 
         Raises:
-            ValueError: For a batch size below 1, weights without targets, queries that
-                a metric needs whole and batches cut, or a call while another thread trains or
-                evaluates the model.
+            ValueError: For a batch size below 1, weights without targets, queries that a
+                metric needs whole and batches cut, float64 labels to compare that Keras would
+                round, or a call while another thread trains or evaluates the model.
         """
         fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
+        self._training.readers.require_readable(x, y, sample_weight)
         split = validation_split if validation_data is None else 0.0
         arrays = Arrays(x, batch_size, shuffle, split, validation_batch_size)
         self._training.readers.require_whole(arrays, validation_data)
+        validation = validation_data if isinstance(validation_data, (tuple, list)) else ()
+        self._training.readers.require_exact(y, *validation[1:2])
         if self.built:
             for layer in additions.all_terms_of(self):
                 layer.bind()
@@ -426,6 +432,8 @@ class LossAwareModel(compat.Model):
         fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
+        self._training.readers.require_readable(x, y, sample_weight)
+        self._training.readers.require_exact(y)
         arrays = Arrays(x, batch_size)
         self._training.readers.require_whole(arrays)
         kept = self._epoch_kept(unless=compat.is_evaluation_of_fit())
@@ -468,6 +476,7 @@ class LossAwareModel(compat.Model):
         return_dict: bool = False,
     ) -> Logs:
         """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
+        self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with fitting.of_one_thread(self._training, "train_on_batch"), self._epoch_kept():
             return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
@@ -476,6 +485,7 @@ class LossAwareModel(compat.Model):
         self, x: Data, y: Tensors = None, sample_weight: Tensors = None, return_dict: bool = False
     ) -> Logs:
         """As `keras.Model.test_on_batch`; arrays are read as in `fit`."""
+        self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with fitting.of_one_thread(self._training, "test_on_batch"), self._epoch_kept():
             return super().test_on_batch(x, y, sample_weight, return_dict)

@@ -7,9 +7,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
+from keras_trainsteps.labels import checked_labels as checked_labels
+from keras_trainsteps.labels import exact_labels, without_padding
+from keras_trainsteps.labels import gain_limit as gain_limit
+from keras_trainsteps.labels import gain_shift as gain_shift
 from keras_trainsteps.step import running
 from keras_trainsteps.step.terms import FAILED, LossTerm
-from keras_trainsteps.validation import as_float, refuse
+from keras_trainsteps.validation import as_float, as_mask, as_tensor, refuse
 
 
 class RankingRows(NamedTuple):
@@ -20,12 +24,12 @@ class RankingRows(NamedTuple):
     each query once.
 
     Attributes:
-        y_true: Labels, shape `(rows,)`, dtype of `y_pred`.
+        y_true: Labels, shape `(rows,)`, float64: float32 takes different times for equal.
         y_pred: Scores, shape `(rows,)`, float32 or float64.
         query: Dense query index, int32, shape `(rows,)`; -1 for a masked row.
         num_queries: An int32 scalar above every index. It is the number of queries, or,
             where shapes must be static (XLA), the number of rows.
-        weight: Weight of each row, shape `(rows,)`, or `None`.
+        weight: Weight of each row, float64, shape `(rows,)`, or `None`.
         owned: For each query index whether it belongs to this replica, bool, shape
             `(num_queries,)`, or `None` where there is one replica.
         ids: The id of each query index, int64, shape `(num_queries,)`; hashes of ids that are
@@ -54,6 +58,7 @@ def ranking_rows(
     query_ids: Any = None,
     mask: Any = None,
     sample_weight: Any = None,
+    grades: bool = True,
 ) -> RankingRows:
     """Checks and flattens a batch of ranking rows.
 
@@ -64,17 +69,21 @@ def ranking_rows(
             widened to float32.
         query_ids: Integer or string ids, shape `(rows,)` or `(rows, 1)`, in any order,
             of any values. `None` for padded lists: each list is one query.
-        mask: Bool, of the shape of the labels; `False` rows belong to no query.
+        mask: Bool, or 0 and 1, of the shape of the labels; `False` rows belong to no query.
         sample_weight: One weight a row, of the shape of the labels; not negative.
+        grades: Whether labels are compared with each other. Then negative ones are refused
+            in padded lists without a mask, where -1 is a common mark of padding.
 
     Raises:
-        TypeError: For ids that are neither integers nor strings.
+        TypeError: For ids that are neither integers nor strings, and for what is no dense
+            array of real numbers.
         ValueError: For shapes that do not fit each other, and, but for XLA, for weights
-            that are negative or not numbers.
+            that are negative or not numbers, masks of other numbers than 0 and 1, integer
+            labels beyond 2**53, and negative labels in padded lists without a mask.
     """
     given = query_ids, mask
-    y_pred = widen(tf.convert_to_tensor(y_pred))
-    y_true = as_float(y_true, y_pred.dtype)
+    y_pred = widen(as_tensor("y_pred", y_pred))
+    y_true = as_tensor("y_true", y_true, wide=True)
     if query_ids is None:
         _require_lists(y_true, y_pred)
         lists = tf.shape(y_pred)[0]
@@ -86,13 +95,16 @@ def ranking_rows(
     shape = y_true.shape
     flat = {"y_true": y_true, "y_pred": y_pred, "query_ids": query_ids}
     if mask is not None:
-        flat["mask"] = _like_labels(tf.cast(mask, tf.bool), shape, "mask", fits)
+        flat["mask"] = _like_labels(as_mask("mask", mask), shape, "mask", fits)
     if sample_weight is not None:
-        weight = as_float(sample_weight, y_pred.dtype)
+        weight = as_float("sample_weight", sample_weight, tf.float64)
         weight = _like_labels(weight, shape, "sample_weight", fits)
         flat["sample_weight"] = checked_weights(weight)
     flat = {name: _rows(value, name, fits) for name, value in flat.items()}
     flat = _of_one_length(flat)
+    flat["y_true"] = exact_labels(flat["y_true"], flat.get("mask"))
+    if grades and fits == "lists" and mask is None:
+        flat["y_true"] = without_padding(flat["y_true"])
 
     own_rows = tf.shape(flat["y_pred"])[0]
     first = replicas.first_own_row(own_rows)
@@ -130,16 +142,45 @@ def dense_queries(query_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor
     return query, rows, tf.math.unsorted_segment_max(query_ids, query, rows)
 
 
-def owned_term(totals: tf.Tensor, counts: tf.Tensor, owned: tf.Tensor | None) -> LossTerm:
-    """One term out of per-query totals and counts.
+def owned_term(
+    totals: tf.Tensor,
+    counts: tf.Tensor,
+    owned: tf.Tensor | None,
+    dtype: tf.DType,
+    *,
+    weighted: bool = False,
+) -> LossTerm:
+    """One term of `dtype` out of per-query totals and counts in float64.
 
     Under several replicas the value is the sum over this replica's own queries, while
     the gradient is that of all queries: each replica sees it for its own rows.
+
+    Args:
+        totals: The total of each query.
+        counts: The count of each query.
+        owned: As in `RankingRows`.
+        dtype: The dtype of the term.
+        weighted: Whether counts are sums of weights, which may be of any size: where
+            float32 could not hold these, total and count are multiplied by one power of 2.
     """
+    if weighted:
+        scale = _scale(tf.reduce_sum(counts))
+        totals, counts = totals * scale, counts * scale
     if owned is not None:
         totals = tf.where(owned, totals, totals - tf.stop_gradient(totals))
         counts = tf.where(owned, counts, tf.zeros_like(counts))
-    return LossTerm(tf.reduce_sum(totals), tf.reduce_sum(counts))
+    total, count = tf.reduce_sum(totals), tf.reduce_sum(counts)
+    return LossTerm(tf.cast(total, dtype), tf.cast(count, dtype))
+
+
+def _scale(count: tf.Tensor) -> tf.Tensor:
+    """1 for a count from 2**-80 to 2**80 (1e-24 to 1e24), else what brings it there.
+
+    Powers of 2**160, so that all batches whose weights are alike are multiplied by the same.
+    """
+    steps = tf.round(tf.math.log(count) / (160 * tf.math.log(tf.constant(2.0, count.dtype))))
+    steps = tf.where(tf.math.is_finite(steps), steps, tf.zeros_like(steps))
+    return tf.constant(2.0**-160, count.dtype) ** steps
 
 
 def query_sizes(rows: RankingRows) -> tf.Tensor:
@@ -179,26 +220,17 @@ def widen(value: tf.Tensor) -> tf.Tensor:
 
 
 def checked_weights(weight: tf.Tensor, name: str = "sample_weight") -> tf.Tensor:
-    """Weights, refused where they are negative or not numbers."""
-    rule = f"`{name}` must be numbers that are not negative"
+    """Weights, refused where they are negative, not numbers, or beyond all measure."""
+    rule = f"`{name}` must be numbers that are not negative: 0, or from 1e-100 to 1e100"
     way_out = "To leave a row out, give it a weight of 0."
-    return refuse(weight, ~(weight >= 0), "weight", rule, way_out)
-
-
-def checked_labels(rows: RankingRows, *, gains: bool) -> tf.Tensor:
-    """The labels, 0 where masked, refused where they are NaN, or negative gains."""
-    labels = tf.where(rows.query >= 0, rows.y_true, tf.zeros_like(rows.y_true))
-    unknown = tf.math.is_nan(labels)
-    if gains:
-        rule = "`y_true` must not be negative or NaN in a row that counts: labels are gains here"
-        way_out = "Mark padding with `mask`, not with a label of -1."
-        return refuse(labels, unknown | (labels < 0), "label", rule, way_out)
-    rule = "`y_true` must hold numbers in every row that is not masked"
-    return refuse(labels, unknown, "label", rule, "Leave unlabelled rows out with `mask`.")
+    in_range = (weight == 0) | ((weight > 1e-100) & (weight < float("inf")))
+    if weight.dtype == tf.float64:
+        in_range &= weight < 1e100
+    return refuse(weight, ~in_range, "weight", rule, way_out)
 
 
 def _ids(query_ids: Any) -> tf.Tensor:
-    ids = tf.convert_to_tensor(query_ids)
+    ids = as_tensor("query_ids", query_ids, of="integers or strings", text=True)
     if ids.dtype == tf.string:
         if compat.in_xla():
             raise ValueError(
@@ -246,9 +278,18 @@ def _like_labels(value: tf.Tensor, labels: tf.TensorShape, name: str, fits: str)
     if fits == "lists" and not (value.shape.rank == 2 and value.shape.is_compatible_with(labels)):
         raise ValueError(
             f"`{name}` must have the shape of the lists, {tuple(labels)}, one entry an "
-            f"item. Received: shape {tuple(value.shape)}."
+            f"item. Received: shape {tuple(value.shape)}.{_for_lists(value, name)}"
         )
     return value
+
+
+def _for_lists(value: tf.Tensor, name: str) -> str:
+    of_lists = (
+        name == "sample_weight"
+        and value.shape.rank in (1, 2)
+        and value.shape.as_list()[1:] in ([], [1])
+    )
+    return " For one weight per list pass `query_weight`." if of_lists else ""
 
 
 def _of_one_length(flat: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.step.side_input_loss import SideInputLoss, Tensors
+from keras_trainsteps.step.side_input_loss import CLASSES, SideInputLoss, Tensors
 from keras_trainsteps.step.side_inputs import pick
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import repr_of
+from keras_trainsteps.validation import as_plain, repr_of
 
 
 class BoundLoss(SideInputLoss):
@@ -31,13 +31,19 @@ class BoundLoss(SideInputLoss):
     reads: ClassVar[tuple[str, ...]] = ()
     not_options: ClassVar[tuple[str, ...]] = ("name",)
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "function" in vars(cls):
+            CLASSES.setdefault(cls.function, cls.__name__)
+
     def __init__(self, *, name: str | None = None) -> None:
         self.bind(locals())
 
     def bind(self, arguments: Mapping[str, Any]) -> None:
         """Takes the arguments of the constructor, which are its `locals()`."""
         function = type(self).function
-        self.given = {n: v for n, v in arguments.items() if n not in ("self", "__class__")}
+        left_out = ("self", "__class__")
+        self.given = {n: as_plain(v) for n, v in arguments.items() if n not in left_out}
         super().__init__(name=self.given["name"] or function.__name__)
         self.given["name"] = self.name
         for option, value in self.options.items():
@@ -56,6 +62,11 @@ class BoundLoss(SideInputLoss):
         """The arguments that are passed on to the function as they are."""
         other = {*self.reads, *self.not_options}
         return {name: value for name, value in self.given.items() if name not in other}
+
+    @property
+    def mask(self) -> str | None:
+        """The name of the side input with the mask; `None` without one."""
+        return self.given.get("mask")
 
     @property
     def side_inputs(self) -> tuple[str, ...]:

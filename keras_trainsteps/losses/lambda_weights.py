@@ -22,8 +22,8 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps.pairs import PairFactor
-from keras_trainsteps.queries import RankingRows, ranks
-from keras_trainsteps.validation import repr_of
+from keras_trainsteps.queries import RankingRows, gain_shift, ranks
+from keras_trainsteps.validation import as_count, repr_of
 
 __all__ = [
     "DCG",
@@ -111,9 +111,7 @@ class _TopK(LambdaWeight):
     """A weight that looks at the first `k` ranks."""
 
     def __init__(self, k: int | None = None) -> None:
-        if k is not None:
-            _require_ranks(k)
-        self.k = k
+        self.k = None if k is None else as_count("k", k)
 
     def get_config(self) -> dict[str, Any]:
         return {"k": self.k}
@@ -139,7 +137,7 @@ class DCG(_TopK):
 
     Raises:
         ValueError: For a `k` that is no integer of at least 1; in the loss: for labels that
-            are negative.
+            are negative, or above 96 (float64 scores: 896), whose gains no float32 holds.
 
     Example:
 
@@ -266,18 +264,12 @@ class Precision(_TopK):
     """
 
     def __init__(self, k: int) -> None:
-        _require_ranks(k)
-        super().__init__(k)
+        super().__init__(as_count("k", k))
 
     def factor(self, rows: RankingRows) -> PairFactor:
         within = tf.cast(_rank(rows.y_pred, rows) <= self.k, tf.float64) / self.k
         relevant = tf.cast(rows.y_true > 0, tf.float64)
         return PairFactor(_swap, {"gain": relevant, "discount": within})
-
-
-def _require_ranks(k: Any) -> None:
-    if not isinstance(k, int) or k < 1:
-        raise ValueError(f"`k` must be an integer of at least 1. Received: {k!r}.")
 
 
 def _swap(i: dict[str, tf.Tensor], j: dict[str, tf.Tensor]) -> tf.Tensor:
@@ -300,12 +292,14 @@ def _rank(key: tf.Tensor, rows: RankingRows) -> tf.Tensor:
 
 
 def _gain(rows: RankingRows) -> tf.Tensor:
-    return tf.math.expm1(tf.cast(rows.y_true, tf.float64) * LN_2)
+    return tf.math.expm1(rows.y_true * LN_2)
 
 
 def _gain_over_best(weight: _TopK, rows: RankingRows) -> tf.Tensor:
     """Gains over the best DCG@k of the query; 0 where that is 0."""
-    gain = _gain(rows)
+    shift = gain_shift(rows.y_true, rows.query, rows.num_queries)
+    # `2**(y - shift) - 2**-shift`, exact for small labels, too.
+    gain = tf.where(shift > 0, 2.0 ** (rows.y_true - shift), _gain(rows))
     best = tf.math.unsorted_segment_sum(
         gain * weight.discount(_rank(rows.y_true, rows)), rows.query, rows.num_queries
     )

@@ -34,12 +34,14 @@ class MAP(RankedMetric):
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Default `None`: all.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
         normalize: What the sum is divided by: `"relevant"` (default, as in Keras-RS), all
             relevant rows, or `"reachable"` (as in LightGBM), at most `k`, so that a best
             possible ranking has the value 1.
-        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
+        ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
+            closed form: a model that scores all rows alike gains nothing from how they lie.
+            `"stable"` keeps the order of the rows, `"random"` draws one.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
@@ -81,7 +83,7 @@ class MAP(RankedMetric):
         k: int | None = None,
         mask: str | None = None,
         normalize: MAPNormalize = "relevant",
-        ties: Ties = "stable",
+        ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
         split_queries: SplitQueries = "error",

@@ -12,17 +12,19 @@ from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
 from keras_trainsteps.metrics.split_queries import SplitQueries
+from keras_trainsteps.queries import gain_shift
 
 Gain = Literal["exponential", "linear"] | gains.Function
 Discount = Literal["log2"] | gains.Function
+LARGEST_GAIN = 1e280  # sums of these over any data are finite
 
 
 class GainMetric(RankedMetric):
     """A metric of gains that ranks discount: what `DCG` and `NDCG` have in common."""
 
     label_rule = (
-        "`y_true` must not be negative or NaN: labels are gains here",
-        "Mark padding with the mask, not with a label of -1.",
+        "`y_true` must not be negative or NaN, nor of a gain above 1e280: labels are gains here",
+        "Mark padding with the mask, not with a label of -1; scale large labels down.",
     )
 
     def __init__(
@@ -33,7 +35,7 @@ class GainMetric(RankedMetric):
         mask: str | None = None,
         gain: Gain = "exponential",
         discount: Discount = "log2",
-        ties: Ties = "stable",
+        ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
         split_queries: SplitQueries = "error",
@@ -54,12 +56,13 @@ class GainMetric(RankedMetric):
         self._discount = gains.as_function("discount", discount, gains.DISCOUNTS)
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
-        return self.gains_of(y_true) >= 0
+        gains = self.gains_of(y_true)
+        return (gains >= 0) & (gains <= LARGEST_GAIN)
 
-    def dcg(self, ranked: RankedRows) -> tf.Tensor:
+    def dcg(self, ranked: RankedRows, gains: tf.Tensor) -> tf.Tensor:
         """The discounted gain of each query."""
         discount = tf.cast(self._discount(ranked.rank), tf.float64) * ranked.within(self.k)
-        return ranked.sum(self.gains_of(ranked.y_true) * ranked.expected(discount))
+        return ranked.sum(gains * ranked.expected(discount))
 
     def gains_of(self, labels: tf.Tensor) -> tf.Tensor:
         """The gain of each label, float64."""
@@ -95,15 +98,17 @@ class DCG(GainMetric):
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Default `None`: all.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
         gain: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; or a function of the
             labels, a float64 tensor, with results that are not negative. A function is
             saved with the model if it is registered
             (`keras.saving.register_keras_serializable`).
         discount: `"log2"` (default), `1 / log2(1 + rank)`, or a function of the ranks, a
             float64 tensor from 1 up.
-        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
+        ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
+            closed form: a model that scores all rows alike gains nothing from how they lie.
+            `"stable"` keeps the order of the rows, `"random"` draws one.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query counts whose labels are all 0: `"zero"` (default), or
@@ -141,7 +146,8 @@ class DCG(GainMetric):
     no_relevant_choices = Literal["zero", "skip"]
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        return self.dcg(ranked), ranked.sum(self.gains_of(ranked.y_true)) > 0
+        gains = self.gains_of(ranked.y_true)
+        return self.dcg(ranked, gains), ranked.sum(gains) > 0
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -160,15 +166,17 @@ class NDCG(GainMetric):
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Default `None`: all.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
         gain: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; or a function of the
             labels, a float64 tensor, with results that are not negative. A function is
             saved with the model if it is registered
             (`keras.saving.register_keras_serializable`).
         discount: `"log2"` (default), `1 / log2(1 + rank)`, or a function of the ranks, a
             float64 tensor from 1 up. It must not grow with the rank.
-        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
+        ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
+            closed form: a model that scores all rows alike gains nothing from how they lie.
+            `"stable"` keeps the order of the rows, `"random"` draws one.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query counts whose labels are all 0: `"zero"` (default, as in
@@ -205,6 +213,21 @@ class NDCG(GainMetric):
 
     default_name = "ndcg"
 
+    def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
+        if self.gain != "exponential":
+            return super().valid_labels(y_true)
+        return (y_true >= 0) & (y_true < float("inf"))
+
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        best = self.dcg(rank_rows(ranked, self.gains_of(ranked.y_true)))
-        return tf.math.divide_no_nan(self.dcg(ranked), best), best > 0
+        gains = self._relative_gains(ranked)
+        ideal = rank_rows(ranked._replace(y_true=gains), gains)
+        best = self.dcg(ideal, ideal.y_true)
+        return tf.math.divide_no_nan(self.dcg(ranked, gains), best), best > 0
+
+    def _relative_gains(self, ranked: RankedRows) -> tf.Tensor:
+        """The gains up to a factor of each query, which keeps those of large labels finite."""
+        labels = ranked.y_true
+        if self.gain != "exponential":
+            return self.gains_of(labels)
+        shift = gain_shift(labels, ranked.query, ranked.num_queries)
+        return 2.0 ** (labels - shift) - 2.0**-shift

@@ -25,9 +25,11 @@ class MRR(RankedMetric):
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Default `None`: all.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
-        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
+        ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
+            closed form: a model that scores all rows alike gains nothing from how they lie.
+            `"stable"` keeps the order of the rows, `"random"` draws one.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
@@ -82,9 +84,11 @@ class HitRateAtK(AtK):
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Required.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
-        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
+        ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
+            closed form: a model that scores all rows alike gains nothing from how they lie.
+            `"stable"` keeps the order of the rows, `"random"` draws one.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),

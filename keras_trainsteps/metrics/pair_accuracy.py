@@ -35,7 +35,8 @@ class PairAccuracy(QueryMetric):
         query_ids: The name of the side input with the query ids, integers or strings, one
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"pair_accuracy"`.
@@ -68,7 +69,7 @@ class PairAccuracy(QueryMetric):
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         wrong, pairs = pair_sums(
             MISORDERED,
-            tf.cast(rows.y_true, tf.float64),
+            rows.y_true,
             tf.cast(rows.y_pred, tf.float64),
             rows.query,
             rows.num_queries,
@@ -96,7 +97,8 @@ class QueryAUC(QueryMetric):
         query_ids: The name of the side input with the query ids, integers or strings, one
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"query_auc"`.

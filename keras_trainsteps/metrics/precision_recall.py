@@ -31,11 +31,13 @@ class PrecisionAtK(AtK):
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Required.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
         normalize: What a query of fewer than `k` rows is divided by: `"k"` (default, the
             published definition), or `"rows"`, their number (as in Keras-RS).
-        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
+        ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
+            closed form: a model that scores all rows alike gains nothing from how they lie.
+            `"stable"` keeps the order of the rows, `"random"` draws one.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
@@ -77,7 +79,7 @@ class PrecisionAtK(AtK):
         k: int,
         mask: str | None = None,
         normalize: PrecisionNormalize = "k",
-        ties: Ties = "stable",
+        ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
         split_queries: SplitQueries = "error",
@@ -121,9 +123,11 @@ class RecallAtK(AtK):
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         k: Ranks that count, at least 1. Required.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
-        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
+        ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
+            closed form: a model that scores all rows alike gains nothing from how they lie.
+            `"stable"` keeps the order of the rows, `"random"` draws one.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),

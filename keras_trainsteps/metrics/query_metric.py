@@ -44,7 +44,8 @@ class QueryMetric(keras.metrics.Metric):
             `(rows,)` or `(rows, 1)`. Default `"query_id"`. `None` for padded lists, shape
             `(queries, list_size)`.
         mask: The name of the side input with the mask, bool, of the shape of the labels:
-            rows where it is `False` are ignored. Default: none.
+            rows where it is `False` are ignored. Default: none, and padded lists must have no
+            negative label, as a -1 for padding.
         split_queries: What a query is whose rows are in two batches of an epoch. `"error"`
             (default) refuses it; under XLA, which cannot raise, the metric is NaN. The
             check remembers the 16 queries that began last: it finds every query that a
@@ -136,11 +137,13 @@ class QueryMetric(keras.metrics.Metric):
             mask: Bool, one per row. Default: the side input that the metric names.
 
         Raises:
-            TypeError: For ids that are neither integers nor strings.
+            TypeError: For ids that are neither integers nor strings, and what is no dense
+                array of numbers.
             ValueError: For shapes that do not fit each other, a side input that is not
                 there, labels that break the `label_rule`, a query of an earlier batch
-                (see `split_queries`), and, except under XLA, for weights that are negative
-                or not numbers.
+                (see `split_queries`), and, except under XLA, for weights that are negative,
+                infinite or not numbers, masks of other numbers than 0 and 1, and negative
+                labels in padded lists without a mask.
         """
         if query_ids is None and self.query_ids is not None:
             query_ids = side_inputs.current(self.query_ids)

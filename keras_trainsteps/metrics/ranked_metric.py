@@ -11,7 +11,7 @@ from keras_trainsteps.metrics.query_metric import NoRelevant, QueryMetric, has_r
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.queries import RankingRows
-from keras_trainsteps.validation import as_integer, require_choice
+from keras_trainsteps.validation import as_count, as_integer, require_choice
 
 
 class RankedMetric(QueryMetric):
@@ -21,7 +21,7 @@ class RankedMetric(QueryMetric):
         query_ids: As in `QueryMetric`.
         k: Ranks that count, at least 1; `None` for all.
         mask: As in `QueryMetric`.
-        ties: The rule for equal scores: `"stable"`, `"average"` or `"random"`.
+        ties: The rule for equal scores: `"average"` (default), `"stable"` or `"random"`.
         seed: An integer, for random ties. The orders differ from batch to batch, and are
             the same each time that an epoch starts from a reset state.
         no_relevant: What a query without a relevant row counts.
@@ -37,13 +37,13 @@ class RankedMetric(QueryMetric):
         *,
         k: int | None = None,
         mask: str | None = None,
-        ties: Ties = "stable",
+        ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
-        k = None if k is None else as_k(k)
+        k = None if k is None else as_count("k", k)
         name = name or name_at(self.default_name, k)
         super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)
         require_choice("ties", ties, Ties)
@@ -99,7 +99,7 @@ class AtK(RankedMetric):
         *,
         k: int,
         mask: str | None = None,
-        ties: Ties = "stable",
+        ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
         split_queries: SplitQueries = "error",
@@ -107,7 +107,7 @@ class AtK(RankedMetric):
     ) -> None:
         super().__init__(
             query_ids,
-            k=as_k(k),
+            k=as_count("k", k),
             mask=mask,
             ties=ties,
             seed=seed,
@@ -115,14 +115,3 @@ class AtK(RankedMetric):
             split_queries=split_queries,
             name=name,
         )
-
-
-def as_k(k: Any) -> int:
-    """A number of ranks, of NumPy or not, as an `int`; refused below 1."""
-    try:
-        number = as_integer("k", k)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"`k` must be an integer of at least 1. Received: {k!r}.")
-    return number

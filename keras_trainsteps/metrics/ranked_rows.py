@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
+from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 from keras_trainsteps.queries import RankingRows
 
 Ties = Literal["stable", "average", "random"]
@@ -19,19 +20,19 @@ class RankedRows(NamedTuple):
         query: Query index, int32, shape `(rows,)`; -1 for a masked row.
         rank: Position in the query, from 1, float64, shape `(rows,)`; 1 for a masked row.
         tie: Index of the run of rows whose order is averaged over, int32, shape
-            `(rows,)`. Under the other tie rules each row is a run of its own.
+            `(rows,)`. `None` under the other tie rules: each row is a run of its own.
         num_queries: A scalar above every query index.
     """
 
     y_true: tf.Tensor
     query: tf.Tensor
     rank: tf.Tensor
-    tie: tf.Tensor
+    tie: tf.Tensor | None
     num_queries: tf.Tensor
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum of the rows of each query, shape `(num_queries,)`."""
-        return tf.math.unsorted_segment_sum(values, self.query, self.num_queries)
+        return sum_by_group(values, self.query, self.num_queries)
 
     def at_rows(self, values: tf.Tensor) -> tf.Tensor:
         """Each row's entry of a `(num_queries,)` tensor."""
@@ -39,8 +40,12 @@ class RankedRows(NamedTuple):
 
     def expected(self, of_rank: tf.Tensor) -> tf.Tensor:
         """What a function of the rank is for each row, as a mean over the orders of ties."""
+        if self.tie is None:
+            return of_rank
         runs = tf.shape(self.tie)[0]
-        return tf.gather(tf.math.unsorted_segment_mean(of_rank, self.tie, runs), self.tie)
+        size = count_by_group(self.tie, runs)
+        mean = sum_by_group(of_rank, self.tie, runs) / tf.cast(tf.maximum(size, 1), tf.float64)
+        return tf.gather(mean, self.tie)
 
     @property
     def relevant(self) -> tf.Tensor:
@@ -80,7 +85,7 @@ def rank_rows(
     query, plain = tf.gather(rows.query, order), tf.gather(plain, order)
     first = tf.math.unsorted_segment_min(place, query, rows.num_queries)
     rank = place - tf.gather(first, tf.maximum(query, 0)) + 1
-    tie = place
+    tie = None
     if ties == "average":
         new = (query[1:] != query[:-1]) | (plain[1:] != plain[:-1])
         tie = tf.concat([place[:1], tf.cumsum(tf.cast(new, tf.int32))], axis=0)

@@ -27,9 +27,11 @@ class ARP(RankedMetric):
         query_ids: The name of the side input with the query ids, integers or strings, one
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
         mask: The name of the side input with the mask, bool, one per row: rows where it is
-            `False` are ignored. Default: none.
-        ties: The rule for equal scores. `"stable"` (default) keeps the order of the rows,
-            `"average"` is the mean over all orders, in closed form, `"random"` draws an order.
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
+        ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
+            closed form: a model that scores all rows alike gains nothing from how they lie.
+            `"stable"` keeps the order of the rows, `"random"` draws one.
         seed: An integer, for random ties. Default 0. Orders differ from batch to batch
             and repeat when the metric is reset.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
@@ -52,7 +54,7 @@ class ARP(RankedMetric):
     2.5
     >>> from keras_trainsteps import LossAwareSequential
     >>> model = LossAwareSequential([keras.layers.Dense(1)])
-    >>> model.compile("adam", "mse", metrics=[ARP(ties="average")])
+    >>> model.compile("adam", "mse", metrics=[ARP(mask="kept")])
 
     Reference:
         Joachims, Swaminathan and Schnabel, "Unbiased learning-to-rank with biased
@@ -62,7 +64,7 @@ class ARP(RankedMetric):
     default_name = "arp"
     better = "down"
     label_rule = (
-        "`y_true` must not be negative or NaN: labels weigh positions here",
+        "`y_true` must not be negative or NaN, nor infinite: labels weigh positions here",
         "Mark padding with the mask, not with a label of -1.",
     )
 
@@ -71,7 +73,7 @@ class ARP(RankedMetric):
         query_ids: str | None = "query_id",
         *,
         mask: str | None = None,
-        ties: Ties = "stable",
+        ties: Ties = "average",
         seed: int = 0,
         split_queries: SplitQueries = "error",
         name: str | None = None,
@@ -87,7 +89,7 @@ class ARP(RankedMetric):
         )
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
-        return y_true >= 0
+        return (y_true >= 0) & (y_true < float("inf"))
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         labels = ranked.sum(ranked.y_true)

@@ -248,7 +248,10 @@ class SequenceAccuracy(TokenMetric):
     >>> from keras_trainsteps import LossAwareSequential
     >>> from keras_trainsteps.losses import MaskedCrossentropy
     >>> model = LossAwareSequential([keras.layers.Dense(20)])
-    >>> model.compile("adam", MaskedCrossentropy(pad_id=0), metrics=[SequenceAccuracy()])
+    >>> padded = {"pad_id": 0}
+    >>> model.compile(
+    ...     "adam", MaskedCrossentropy(**padded), metrics=[SequenceAccuracy(**padded)]
+    ... )
 
     Reference:
         The share of exact matches, as in Rajpurkar et al., "SQuAD: 100,000+ questions for

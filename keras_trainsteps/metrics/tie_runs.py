@@ -7,6 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps.metrics.ranked_rows import RankedRows
+from keras_trainsteps.pairs.reduce import sum_by_group
 
 
 class TieRuns(NamedTuple):
@@ -27,16 +28,20 @@ class TieRuns(NamedTuple):
 
 def tie_runs(ranked: RankedRows) -> TieRuns:
     """The runs of equal scores, of one row each where ties are not averaged."""
-    runs = tf.shape(ranked.tie)[0]
+    runs = tf.shape(ranked.rank)[0]
+    seen = tf.cumsum(ranked.relevant, exclusive=True)
+    before = tf.math.unsorted_segment_min(seen, ranked.query, ranked.num_queries)
+    if ranked.tie is None:
+        ones = tf.ones_like(ranked.rank)
+        above = seen - ranked.at_rows(before)
+        return TieRuns(ones, ranked.relevant, above, tf.zeros_like(ones))
 
     def first_of_run(values: tf.Tensor) -> tf.Tensor:
         return tf.gather(tf.math.unsorted_segment_min(values, ranked.tie, runs), ranked.tie)
 
     def sum_of_run(values: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.math.unsorted_segment_sum(values, ranked.tie, runs), ranked.tie)
+        return tf.gather(sum_by_group(values, ranked.tie, runs), ranked.tie)
 
-    seen = tf.cumsum(ranked.relevant, exclusive=True)
-    before = tf.math.unsorted_segment_min(seen, ranked.query, ranked.num_queries)
     place = tf.cast(tf.range(runs), tf.float64)
     return TieRuns(
         size=sum_of_run(tf.ones_like(place)),
@@ -53,6 +58,8 @@ def first_relevant(ranked: RankedRows) -> tf.Tensor:
     it is `r / (m - j) * prod_{i < j} (m - r - i) / (m - i)` at offset `j`.
     """
     runs = tie_runs(ranked)
+    if ranked.tie is None:
+        return tf.where(runs.above == 0, runs.relevant, tf.zeros_like(runs.relevant))
     left = runs.size - runs.offset
     missed = tf.maximum(left + 1 - runs.relevant, 0) / (left + 1)
     missed = tf.where(runs.offset == 0, tf.ones_like(missed), missed)

@@ -43,7 +43,8 @@ class SquaredErrorSums:
     def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The total of each group, the slope of each row, and which groups failed."""
         weight = levels.row_weights()
-        r = _centred(levels.score - levels.label, weight, levels.group, levels.num_groups)
+        residual = _residual(levels.score, levels.label, levels.group, levels.num_groups)
+        r = _centred(residual, weight, levels.group, levels.num_groups)
         w, s, q = levels.weights, levels.by_level(weight * r), levels.by_level(weight * r * r)
         lower_w, lower_s, lower_q = _below(w), _below(s), _below(q)
         totals = tf.reduce_sum(w * lower_q + lower_w * q - 2.0 * s * lower_s, axis=1)
@@ -72,7 +73,8 @@ def all_squared_errors(
     several = of_rows(count_by_group(query, num_queries) > 1, query, False)
     group = tf.where(several, query, num_queries)  # one group more, of what has no pair
     weight = tf.where(several, rows.weights(), 0.0)
-    residual = tf.where(several, rows.score - rows.label, 0.0)
+    residual = _residual(rows.score, rows.label, group, num_queries + 1)
+    residual = tf.where(several, residual, 0.0)
     r = _centred(residual, weight, group, num_queries + 1)
     w, s, q, squares = (
         sum_by_group(values, group, num_queries + 1)
@@ -81,6 +83,13 @@ def all_squared_errors(
     slope = 4.0 * weight * (take(w, group) * r - take(s, group))
     totals, counts = 2.0 * (w * q - tf.square(s)), tf.square(w) - squares
     return totals[:-1], counts[:-1], slope
+
+
+def _residual(
+    score: tf.Tensor, label: tf.Tensor, group: tf.Tensor, number: tf.Tensor
+) -> tf.Tensor:
+    """Scores less labels from the lowest of the group: beside large labels scores would drown."""
+    return score - (label - take(tf.math.unsorted_segment_min(label, group, number), group))
 
 
 def _centred(r: tf.Tensor, weight: tf.Tensor, group: tf.Tensor, number: tf.Tensor) -> tf.Tensor:

@@ -49,7 +49,7 @@ def pair_sums(
     Args:
         kernel: `LOGISTIC`, `HINGE`, `SQUARED_HINGE`, `SQUARED_ERROR` or
             `SOFT_ZERO_ONE`.
-        y_true: Labels, shape `(rows,)`, dtype of `y_pred`.
+        y_true: Labels, shape `(rows,)`; compared in float64.
         y_pred: Scores, shape `(rows,)`, float32 or float64.
         query: Dense query index, int32, shape `(rows,)`; -1 for a row of no query.
         num_queries: An int32 scalar above every index.
@@ -65,7 +65,8 @@ def pair_sums(
             what is faster.
 
     Returns:
-        `(totals, counts)`, each of shape `(num_queries,)` and of the dtype of `y_pred`.
+        `(totals, counts)`, each of shape `(num_queries,)`, float64: weights may be of any
+        size, and float32 would lose sums of their products.
         `totals` is differentiable once, in `y_pred` alone; `counts` is a constant.
 
     Raises:
@@ -99,8 +100,7 @@ def pair_sums(
         totals, counts, slope = sums_of_rows(
             rule, method, rows, index, tf.cast(num_queries, tf.int32)
         )
-        outputs = [tf.cast(totals, scores.dtype), tf.cast(counts, scores.dtype)]
-        return outputs, [tf.cast(slope, scores.dtype), index]
+        return [totals, counts], [slope, index]
 
     totals, counts = _SLOPES(compute, y_pred)
     return totals, tf.stop_gradient(counts)
@@ -117,7 +117,7 @@ def _times_slope(
         lambda: tf.fill(tf.shape(query), lowest),
         lambda: of_rows(upstream, query, 0.0),
     )
-    return of_row * slope
+    return tf.cast(of_row * slope, scores.dtype)
 
 
 _SLOPES = compat.HandGradient("pair_sums", _times_slope, outputs=2)

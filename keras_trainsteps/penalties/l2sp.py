@@ -17,6 +17,7 @@ from keras_trainsteps.penalties.weights import (
     factor_of,
 )
 from keras_trainsteps.step.terms import as_loss
+from keras_trainsteps.validation import as_plain
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -65,7 +66,7 @@ class L2SP(Penalty):
     def __init__(
         self, *, weights: Weights = ("*",), coefficient: float | TrainableCoefficient = 0.01
     ) -> None:
-        self.weights, self.coefficient = as_weights(weights), coefficient
+        self.weights, self.coefficient = as_weights(weights), as_plain(coefficient)
         self.coefficients = coefficients_of(coefficient)
 
     def bind(

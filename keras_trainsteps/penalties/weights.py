@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_trainsteps.penalties.base import Penalty
 from keras_trainsteps.penalties.coefficients import TrainableCoefficient
 from keras_trainsteps.step.terms import as_loss
+from keras_trainsteps.validation import as_plain, is_number
 
 Weight: TypeAlias = keras.layers.Layer | keras.Variable | str
 Weights: TypeAlias = Weight | Sequence[Weight]
@@ -73,7 +74,7 @@ class WeightPenalty(Penalty):
             raise TypeError(
                 f"`fn` must be a function of the weights. Received: {type(fn).__name__}."
             )
-        self.fn, self.coefficient = fn, coefficient
+        self.fn, self.coefficient = fn, as_plain(coefficient)
         self.weights = as_weights(weights)
         self.coefficients = coefficients_of(coefficient)
 
@@ -124,7 +125,7 @@ def coefficients_of(coefficient: Any) -> dict[str, TrainableCoefficient]:
     """The trainable coefficients of a penalty with this `coefficient`."""
     if isinstance(coefficient, TrainableCoefficient):
         return {"coefficient": coefficient}
-    if not isinstance(coefficient, (int, float)) or not math.isfinite(coefficient):
+    if not is_number(coefficient) or not math.isfinite(coefficient):
         raise ValueError(
             "`coefficient` must be a finite number or a `TrainableCoefficient`. "
             f"Received: {coefficient!r}."

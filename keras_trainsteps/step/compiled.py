@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from keras_trainsteps.step import side_inputs
 from keras_trainsteps.step.batch import Batch
-from keras_trainsteps.step.keras_loss import as_loss_object, keras_term
+from keras_trainsteps.step.keras_loss import as_loss_object, keras_term, require_lists
 from keras_trainsteps.step.outputs import (
     Outputs,
     Places,
@@ -198,6 +198,7 @@ def _term(
     if isinstance(route.loss, SideInputLoss):
         side_inputs.require(x, route.loss.side_inputs)
         term = route.loss.term(y_true, y_pred, x, sample_weight)
+        require_lists(route.loss, term, y_pred)
         value, by_rows = as_loss(term.value), False
     else:
         term, value, by_rows = keras_term(

@@ -5,15 +5,17 @@ On one replica its value is what the Keras loss returns, to the bit.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.step.terms import LossTerm, as_loss, weights_like
+from keras_trainsteps.step.side_input_loss import CLASSES, SideInputLoss
+from keras_trainsteps.step.terms import LossTerm, QueryTerm, as_loss, weights_like
 
 
 class FunctionLoss(keras.losses.Loss):
@@ -25,7 +27,14 @@ class FunctionLoss(keras.losses.Loss):
         self.function = function
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        return self.function(y_true, y_pred)
+        values = self.function(y_true, y_pred)
+        if isinstance(values, LossTerm):
+            raise TypeError(
+                f"The function {self.name!r} in `loss` must return values or a scalar. Received: "
+                "a `LossTerm`. Say that it does by the annotation `-> LossTerm`, or return the "
+                "term from `compute_losses`."
+            )
+        return values
 
     def without_target(self) -> FunctionLoss | None:
         """The loss of the output alone; `None` for a function of Keras, which needs targets."""
@@ -33,6 +42,54 @@ class FunctionLoss(keras.losses.Loss):
         if module.split(".")[0] in ("keras", __package__.split(".")[0]):
             return None
         return FunctionLoss(lambda _, y_pred: self.function(None, y_pred), self.name)
+
+
+class TermFunction(SideInputLoss):
+    """A function `(y_true, y_pred, sample_weight=None)` that returns a `LossTerm`, as a loss."""
+
+    def __init__(self, function: Callable[..., LossTerm], name: str) -> None:
+        super().__init__(name=name)
+        self.function = function
+
+    def term(
+        self, y_true: Any, y_pred: Any, x: Mapping[str, tf.Tensor], sample_weight: Any
+    ) -> LossTerm:
+        if y_true is None:
+            raise ValueError(
+                f"`y` must be given: {self.name!r} compares an output with a target. Received: "
+                "a batch without one. Pass `y` to `fit`."
+            )
+        if y_pred.shape.rank == 1:
+            y_pred = y_pred[:, None]
+        y_true, y_pred = _aligned(y_true, y_pred)
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        return self.function(y_true, y_pred, **weights)
+
+
+def require_lists(loss: SideInputLoss, term: LossTerm, y_pred: Any) -> None:
+    """Refuses a loss that compares the rows of a query where each row is a list of its own."""
+    if not isinstance(term, QueryTerm) or keras.tree.is_nested(y_pred):
+        return
+    given = getattr(loss, "function", None)
+    named = isinstance(given, functools.partial) and "query_ids" in given.keywords
+    if isinstance(loss, TermFunction):
+        has_ids, cls = named, CLASSES.get(_plain(given))
+    else:
+        has_ids, cls = getattr(loss, "query_ids", "") is not None, type(loss).__name__
+    in_rows = y_pred.shape.rank == 1 or y_pred.shape[-1] == 1
+    if has_ids or not in_rows:
+        return
+    way_out = (
+        "Call it in `compute_losses`, with `query_ids=x[...]`"
+        if cls is None
+        else f"Compile with `losses.{cls}(query_ids=...)`, by the name of the ids in `x`"
+    )
+    raise ValueError(
+        f"The loss {loss.name!r} compares the rows of a query, and needs to know which belong "
+        f"together. Received: an output of shape {tuple(y_pred.shape)}, one score per row, and "
+        f"no ids: it would train nothing. {way_out}; padded lists are an output of shape "
+        "(queries, list_size)."
+    )
 
 
 def as_loss_object(leaf: Any) -> keras.losses.Loss | None:
@@ -44,7 +101,10 @@ def as_loss_object(leaf: Any) -> keras.losses.Loss | None:
     found = keras.losses.get(leaf)
     if isinstance(found, keras.losses.Loss):
         return found
-    name = leaf if isinstance(leaf, str) else getattr(found, "__name__", type(found).__name__)
+    plain = _plain(found)
+    name = leaf if isinstance(leaf, str) else getattr(plain, "__name__", type(plain).__name__)
+    if _returns_term(plain):
+        return TermFunction(found, name)
     return FunctionLoss(found, name)
 
 
@@ -69,6 +129,21 @@ def keras_term(
         return LossTerm(value * counted, counted), value, count is None
     term = _replica_term(loss, y_true, y_pred, sample_weight, rows, count, num_replicas)
     return term, as_loss(term.value), count is None
+
+
+def _plain(function: Any) -> Any:
+    """The function within partial ones."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
+
+
+def _returns_term(function: Any) -> bool:
+    """Whether a function says that it returns a `LossTerm`, as those of the library do."""
+    returned = getattr(function, "__annotations__", {}).get("return")
+    if isinstance(returned, str):
+        return returned.split(".")[-1] in ("LossTerm", "QueryTerm")
+    return isinstance(returned, type) and issubclass(returned, LossTerm)
 
 
 def _crossentropy(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:

@@ -14,6 +14,9 @@ from keras_trainsteps.step.terms import LossTerm
 Tensors: TypeAlias = tf.Tensor | Sequence[Any] | Mapping[str, Any]
 """One tensor, or those of several outputs in a list, tuple or dict."""
 
+CLASSES: dict[Any, str] = {}
+"""For each function that returns a `LossTerm` the name of its class for `compile`."""
+
 
 class SideInputLoss(keras.losses.Loss):
     """Base of losses for `compile(loss=...)` that read side inputs, or several outputs.

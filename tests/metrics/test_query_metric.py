@@ -33,52 +33,57 @@ def case(build, value, rule=ranking.stable, **options):
 
 FUNCTIONS = {"gain": squares, "discount": reciprocal}
 LINEAR = {"gain": lambda label: label}
+STABLE = {"ties": "stable"}  # all orders of ties: `test_ranked_rows`
 # What is logged, built by name: the metric, and its value of one query as a plain loop.
 CASES = {
-    "ndcg": case(lambda: NDCG("q"), ranking.ndcg),
-    "ndcg@3": case(lambda: NDCG("q", k=3), ranking.ndcg, k=3),
+    "ndcg": case(lambda: NDCG("q", **STABLE), ranking.ndcg),
+    "ndcg@3": case(lambda: NDCG("q", **STABLE, k=3), ranking.ndcg, k=3),
     "ndcg@2 one": case(
-        lambda: NDCG("q", k=2, no_relevant="one"), ranking.ndcg, k=2, no_relevant="one"
+        lambda: NDCG("q", **STABLE, k=2, no_relevant="one"), ranking.ndcg, k=2, no_relevant="one"
     ),
-    "ndcg skip": case(lambda: NDCG("q", no_relevant="skip"), ranking.ndcg, no_relevant="skip"),
-    "ndcg linear": case(lambda: NDCG("q", gain="linear"), ranking.ndcg, **LINEAR),
-    "ndcg functions": case(lambda: NDCG("q", k=4, **FUNCTIONS), ranking.ndcg, k=4, **FUNCTIONS),
-    "dcg@3": case(lambda: DCG("q", k=3), ranking.dcg, k=3),
+    "ndcg skip": case(
+        lambda: NDCG("q", **STABLE, no_relevant="skip"), ranking.ndcg, no_relevant="skip"
+    ),
+    "ndcg linear": case(lambda: NDCG("q", **STABLE, gain="linear"), ranking.ndcg, **LINEAR),
+    "ndcg functions": case(
+        lambda: NDCG("q", **STABLE, k=4, **FUNCTIONS), ranking.ndcg, k=4, **FUNCTIONS
+    ),
+    "dcg@3": case(lambda: DCG("q", **STABLE, k=3), ranking.dcg, k=3),
     "dcg skip": case(
-        lambda: DCG("q", gain="linear", no_relevant="skip"),
+        lambda: DCG("q", **STABLE, gain="linear", no_relevant="skip"),
         ranking.dcg,
         no_relevant="skip",
         **LINEAR,
     ),
-    "mrr": case(lambda: MRR("q"), ranking.mrr),
+    "mrr": case(lambda: MRR("q", **STABLE), ranking.mrr),
     "mrr@2 one": case(
-        lambda: MRR("q", k=2, no_relevant="one"), ranking.mrr, k=2, no_relevant="one"
+        lambda: MRR("q", **STABLE, k=2, no_relevant="one"), ranking.mrr, k=2, no_relevant="one"
     ),
     "hit_rate@2": case(
-        lambda: metrics.HitRateAtK("q", k=2, no_relevant="skip"),
+        lambda: metrics.HitRateAtK("q", **STABLE, k=2, no_relevant="skip"),
         ranking.hit_rate,
         k=2,
         no_relevant="skip",
     ),
-    "precision@3": case(lambda: PrecisionAtK("q", k=3), ranking.precision, k=3),
+    "precision@3": case(lambda: PrecisionAtK("q", **STABLE, k=3), ranking.precision, k=3),
     "precision@3 rows": case(
-        lambda: PrecisionAtK("q", k=3, normalize="rows", no_relevant="one"),
+        lambda: PrecisionAtK("q", **STABLE, k=3, normalize="rows", no_relevant="one"),
         ranking.precision,
         k=3,
         normalize="rows",
         no_relevant="one",
     ),
-    "recall@2": case(lambda: metrics.RecallAtK("q", k=2), ranking.recall, k=2),
-    "map": case(lambda: MAP("q"), ranking.average_precision),
+    "recall@2": case(lambda: metrics.RecallAtK("q", **STABLE, k=2), ranking.recall, k=2),
+    "map": case(lambda: MAP("q", **STABLE), ranking.average_precision),
     "map@3 reachable": case(
-        lambda: MAP("q", k=3, normalize="reachable", no_relevant="skip"),
+        lambda: MAP("q", **STABLE, k=3, normalize="reachable", no_relevant="skip"),
         ranking.average_precision,
         k=3,
         normalize="reachable",
         no_relevant="skip",
     ),
-    "map@2": case(lambda: MAP("q", k=2), ranking.average_precision, k=2),
-    "arp": case(lambda: metrics.ARP("q"), ranking.arp),
+    "map@2": case(lambda: MAP("q", **STABLE, k=2), ranking.average_precision, k=2),
+    "arp": case(lambda: metrics.ARP("q", **STABLE), ranking.arp),
     "pair_accuracy": (lambda: PairAccuracy("q"), ranking.pair_accuracy),
     "query_auc": (lambda: metrics.QueryAUC("q"), ranking.auc),
 }
@@ -273,13 +278,13 @@ def test_updates_do_not_retrace():
 def test_what_a_log_shows():
     assert repr(NDCG(k=np.int64(10))) == "NDCG(query_ids='query_id', k=10)"
     made = [
-        MRR("user", ties="average", seed=1),
+        MRR("user", ties="stable", seed=1),
         PrecisionAtK(None, k=3, normalize="rows", mask="kept"),
         NDCG("q", gain=squares, name="own"),
         metrics.ARP.from_config(metrics.ARP("q", split_queries="count_parts").get_config()),
     ]
     assert [repr(metric) for metric in made] == [
-        "MRR(query_ids='user', ties='average', seed=1)",
+        "MRR(query_ids='user', ties='stable', seed=1)",
         "PrecisionAtK(query_ids=None, k=3, mask='kept', normalize='rows')",
         "NDCG(query_ids='q', gain=squares, name='own')",
         "ARP(query_ids='q', split_queries='count_parts')",

@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from keras_trainsteps import metrics
 from keras_trainsteps.metrics import DCG, MAP, MRR, NDCG
+from keras_trainsteps.rolling.gate.queries import group, values_by_query
 from tests.reference import ranking
 
 
@@ -65,6 +67,38 @@ def test_average_is_the_mean_over_all_orders(batch):
 @given(queries())
 def test_average_is_the_mean_over_all_orders_of_many_batches(batch):
     assert_average_is_the_mean_over_all_orders(batch)
+
+
+# One relevant row, first of 100 of one score: its rank is any from 1 to 100.
+LEARNED_NOTHING = {
+    "ndcg@10": (NDCG, {"k": 10}, sum(1 / np.log2(1 + r) for r in range(1, 11)) / 100),
+    "dcg": (DCG, {}, sum(1 / np.log2(1 + r) for r in range(1, 101)) / 100),
+    "mrr": (MRR, {}, sum(1 / r for r in range(1, 101)) / 100),
+    "map": (MAP, {}, sum(1 / r for r in range(1, 101)) / 100),
+    "hit_rate@10": (metrics.HitRateAtK, {"k": 10}, 10 / 100),
+    "precision@10": (metrics.PrecisionAtK, {"k": 10}, 1 / 100),
+    "recall@10": (metrics.RecallAtK, {"k": 10}, 10 / 100),
+    "arp": (metrics.ARP, {}, 101 / 2),
+    "pair_accuracy": (metrics.PairAccuracy, {}, 1 / 2),
+    "query_auc": (metrics.QueryAUC, {}, 1 / 2),
+}
+
+
+@pytest.mark.parametrize("place", [0, 37, 99])
+@pytest.mark.parametrize("name", LEARNED_NOTHING)
+def test_by_default_scores_that_are_all_alike_are_worth_their_chance(name, place):
+    build, options, expected = LEARNED_NOTHING[name]
+    labels = (np.arange(100) == place).astype("float32")
+    saturated = keras.ops.sigmoid(np.full(100, 60.0, "float32"))
+    metric = build("q", **options)
+    metric.update_state(labels, saturated, query_ids=np.zeros(100, int))
+    assert float(metric.result()) == pytest.approx(expected, rel=1e-12)
+
+
+def test_in_the_gate_too():
+    labels, ids = (np.arange(200) % 100 == 0).astype(float), np.arange(200) // 100
+    found = values_by_query(NDCG(k=10), labels, np.zeros(200), group(ids))
+    np.testing.assert_allclose(found, LEARNED_NOTHING["ndcg@10"][2], rtol=1e-12)
 
 
 @pytest.mark.parametrize("build", RULES)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_trainsteps import compat, replicas
 from keras_trainsteps.queries import checked_weights, owned_term, widen
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import as_float, refuse
+from keras_trainsteps.validation import as_float, as_mask, as_tensor, is_number, refuse
 
 
 class Embeddings(NamedTuple):
@@ -19,7 +19,7 @@ class Embeddings(NamedTuple):
         values: Embeddings, float32 or float64, shape `(rows, dimensions)`; 0 if masked.
         labels: What rows are compared by, shape `(rows,)`.
         valid: Whether a row is not masked, bool, shape `(rows,)`.
-        weight: Weight of each anchor, shape `(rows,)`.
+        weight: Weight of each anchor, float64, shape `(rows,)`.
         owned: The anchors that this replica counts, or `None`.
     """
 
@@ -52,25 +52,23 @@ class Embeddings(NamedTuple):
         own = tf.shape(self.labels)[0]
         if self.owned is not None:
             own = tf.reduce_sum(tf.cast(self.owned, tf.int32))
-        return replicas.gather_rows(tf.broadcast_to(as_float(value, tf.float64), (own,)))
+        value = tf.cast(tf.convert_to_tensor(value), tf.float64)
+        return replicas.gather_rows(tf.broadcast_to(value, (own,)))
 
     def temperature(self, value: Any) -> Any:
         """A number as it is; a tensor, which may be trained, as one per anchor."""
-        if isinstance(value, (int, float)):
-            return value
+        if is_number(value):
+            return float(value)
         return tf.cast(self.own_rows(value), self.values.dtype)[:, None]
 
     def term(self, totals: tf.Tensor, counts: tf.Tensor) -> LossTerm:
         """The term of one total and one count per anchor."""
-        dtype = self.values.dtype
-        weight = tf.cast(self.weight, totals.dtype)
         # A minimum, a maximum or a hinge may pass over a NaN; the loss must not.
         finite = tf.reduce_all(tf.math.is_finite(self.values))
         factor = tf.where(finite, 1.0, float("nan"))
-        totals = totals * weight * tf.cast(factor, totals.dtype)
-        counts = tf.cast(counts, totals.dtype) * weight
-        total, count = owned_term(totals, counts, self.owned)
-        return LossTerm(tf.cast(total, dtype), tf.cast(count, dtype))
+        totals = tf.cast(totals, tf.float64) * self.weight * tf.cast(factor, tf.float64)
+        counts = tf.cast(counts, tf.float64) * self.weight
+        return owned_term(totals, counts, self.owned, self.values.dtype, weighted=True)
 
 
 def embeddings(labels: Any, values: Any, *, mask: Any, sample_weight: Any) -> Embeddings:
@@ -114,21 +112,21 @@ def gather_embeddings(
 def mask_and_weight(
     values: tf.Tensor, mask: Any, sample_weight: Any
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """Whether each row counts and its weight, 0 where it does not."""
+    """Whether each row counts and its weight, float64, 0 where it does not."""
     rows = tf.shape(values)[0]
     valid = tf.ones((rows,), tf.bool)
-    weight = tf.ones((rows,), values.dtype)
+    weight = tf.ones((rows,), tf.float64)
     if mask is not None:
-        valid = as_rows("mask", tf.cast(mask, tf.bool), values)
+        valid = as_rows("mask", as_mask("mask", mask), values)
     if sample_weight is not None:
-        weight = as_float(sample_weight, values.dtype)
+        weight = as_float("sample_weight", sample_weight, tf.float64)
         weight = checked_weights(as_rows("sample_weight", weight, values))
     return valid, tf.where(valid, weight, tf.zeros_like(weight))
 
 
 def matrix(name: str, value: Any) -> tf.Tensor:
     """Embeddings in float32 or wider, refused unless there is one vector per row."""
-    value = widen(tf.convert_to_tensor(value))
+    value = widen(as_tensor(name, value))
     if value.shape.rank != 2:
         raise ValueError(
             f"`{name}` must have one embedding per row, shape (rows, dimensions). "
@@ -162,7 +160,7 @@ def as_rows(name: str, value: tf.Tensor, embeddings: tf.Tensor) -> tf.Tensor:
 
 def as_labels(name: str, labels: Any) -> tf.Tensor:
     """Labels that can be compared: strings as hashes, integers as int64."""
-    labels = tf.convert_to_tensor(labels)
+    labels = as_tensor(name, labels, of="integers or strings", text=True)
     if labels.dtype == tf.string:
         if compat.in_xla():
             raise ValueError(

@@ -14,7 +14,13 @@ from keras_trainsteps.losses.embeddings.geometry import (
     row_sum,
 )
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, as_float, require_choice, require_positive
+from keras_trainsteps.validation import (
+    TensorLike,
+    as_float,
+    as_tensor,
+    require_choice,
+    require_positive,
+)
 
 Normalize = Literal["pairs", "active"]
 
@@ -144,8 +150,8 @@ def margin_loss(
     """
     require_choice("distance", distance, Distance)
     require_positive("margin", margin)
-    beta = as_float(beta, tf.float64)
-    rows = tf.convert_to_tensor(y_pred).shape[:1]
+    beta = as_float("beta", beta, tf.float64)
+    rows = as_tensor("y_pred", y_pred).shape[:1]
     if beta.shape.rank != 0 and not (
         beta.shape.rank == 1 and beta.shape.is_compatible_with(rows)
     ):

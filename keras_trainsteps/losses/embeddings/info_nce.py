@@ -114,7 +114,7 @@ def info_nce(
 
 
 def _log_probability(value: Any, anchors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
-    given = as_float(value, anchors.dtype)
+    given = as_float("sampling_probability", value, anchors.dtype)
     given = as_rows("sampling_probability", given, anchors)
     given = tf.where(valid, given, tf.ones_like(given))
     broken = ~((given > 0) & (given <= 1))

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_trainsteps.losses.embeddings.batch import embeddings
 from keras_trainsteps.losses.embeddings.geometry import similarities
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, require_positive
+from keras_trainsteps.validation import TensorLike, require_not_negative, require_positive
 
 
 def multi_similarity(
@@ -73,8 +73,8 @@ def multi_similarity(
     """
     require_positive("alpha", alpha)
     require_positive("beta", beta)
-    if epsilon is not None and not epsilon >= 0:
-        raise ValueError(f"`epsilon` must be 0 or more, or None. Received: {epsilon!r}.")
+    if epsilon is not None:
+        require_not_negative("epsilon", epsilon)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
     values = similarities(batch.values, batch.values)
     positives, negatives = batch.positives(), batch.negatives()

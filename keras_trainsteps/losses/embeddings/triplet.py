@@ -6,10 +6,12 @@ from typing import Literal
 
 import tensorflow as tf
 
+from keras_trainsteps import replicas
 from keras_trainsteps.losses.embeddings.batch import mask_and_weight, matrix, require_same_form
 from keras_trainsteps.losses.embeddings.geometry import Distance, root, unit
+from keras_trainsteps.queries import owned_term
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, require_choice
+from keras_trainsteps.validation import TensorLike, require_choice, require_positive
 
 Normalize = Literal["triplets", "active"]
 MARGIN = 0.1
@@ -90,7 +92,10 @@ def triplet(
     count = weight
     if normalize == "active":
         count = tf.where(losses != 0, weight, tf.zeros_like(weight))
-    return LossTerm(tf.reduce_sum(weight * losses), tf.reduce_sum(count))
+    totals = weight * tf.cast(losses, tf.float64)
+    # Of several replicas, which see no rows but their own, all must take their sums alike.
+    alone = replicas.num_replicas() == 1
+    return owned_term(totals, count, None, a.dtype, weighted=alone)
 
 
 def as_margin(margin: float | None, soft_margin: bool) -> float | None:
@@ -103,8 +108,7 @@ def as_margin(margin: float | None, soft_margin: bool) -> float | None:
             )
         return None
     margin = MARGIN if margin is None else margin
-    if not 0 < margin < float("inf"):
-        raise ValueError(f"`margin` must be a finite number above 0. Received: {margin!r}.")
+    require_positive("margin", margin)
     return margin
 
 

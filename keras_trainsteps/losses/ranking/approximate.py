@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
 from keras_trainsteps.losses.ranking.segments import order_by, places
 from keras_trainsteps.losses.ranking.soft_ranks import soft_ranks
+from keras_trainsteps.queries import gain_shift
 from keras_trainsteps.step.terms import LossTerm, ratio
 from keras_trainsteps.validation import TensorLike, require_choice, require_positive
 
@@ -85,7 +86,8 @@ def approx_ndcg(
         query_weight=query_weight,
         gains=True,
     )
-    gain = batch.weight * (2.0**batch.y_true - 1.0)
+    shift = gain_shift(batch.y_true, batch.query, batch.num_queries)
+    gain = batch.weight * (2.0 ** (batch.y_true - shift) - 2.0**-shift)
     dcg = batch.sum(gain * _discount(_soft_ranks(batch, temperature)))
     best = batch.sum(gain * _discount(_best_ranks(batch, gain)))
     totals = -ratio(dcg, best)

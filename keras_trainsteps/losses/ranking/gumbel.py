@@ -13,7 +13,7 @@ from keras_trainsteps import replicas
 from keras_trainsteps.losses.ranking.ties import Seed, draw_seed
 from keras_trainsteps.queries import widen
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, require_positive
+from keras_trainsteps.validation import TensorLike, as_count, as_tensor, require_positive
 
 Loss = Callable[..., LossTerm]
 
@@ -57,9 +57,8 @@ def gumbel(
         Bruch et al., "A Stochastic Treatment of Learning to Rank Scoring Functions", 2020.
     """
     require_positive("temperature", temperature)
-    if not isinstance(samples, int) or samples < 1:
-        raise ValueError(f"`samples` must be an integer above 0. Received: {samples!r}.")
-    scores = widen(tf.convert_to_tensor(scores))
+    samples = as_count("samples", samples)
+    scores = widen(as_tensor("scores", scores))
     shape = tf.concat([[samples], tf.shape(scores)], 0)
     drawn = draw_seed(seed)
     if replicas.num_replicas() > 1:  # their rows differ, and so must their noise

@@ -8,7 +8,13 @@ import tensorflow as tf
 
 from keras_trainsteps.losses.ranking.query_weights import query_weights
 from keras_trainsteps.losses.ranking.segments import take
-from keras_trainsteps.queries import checked_labels, owned_term, query_sizes, ranking_rows
+from keras_trainsteps.queries import (
+    checked_labels,
+    gain_limit,
+    owned_term,
+    query_sizes,
+    ranking_rows,
+)
 from keras_trainsteps.step.terms import LossTerm, QueryTerm
 from keras_trainsteps.validation import require_positive
 
@@ -29,6 +35,7 @@ class Lists(NamedTuple):
         owned: The queries that this replica counts, or `None`.
         dtype: The dtype of the loss: float32, or float64 for float64 scores.
         query_sizes: How many queries have one row, and how many more.
+        weighted: Whether rows or queries were given weights.
     """
 
     y_true: tf.Tensor
@@ -41,6 +48,7 @@ class Lists(NamedTuple):
     owned: tf.Tensor | None
     dtype: tf.DType
     query_sizes: tf.Tensor
+    weighted: bool
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum of the rows of each query, shape `(num_queries,)`."""
@@ -59,8 +67,8 @@ class Lists(NamedTuple):
         elif normalize == "rows":
             counts = self.sum(self.weight)
         counts = tf.cast(counts, totals.dtype) * self.query_weight
-        total, count = owned_term(totals * self.query_weight, counts, self.owned)
-        term = LossTerm(tf.cast(total, self.dtype), tf.cast(count, self.dtype))
+        totals *= self.query_weight
+        term = owned_term(totals, counts, self.owned, self.dtype, weighted=self.weighted)
         return QueryTerm.of(term, self.query_sizes)
 
 
@@ -73,25 +81,34 @@ def lists(
     sample_weight: Any,
     query_weight: Any,
     gains: bool,
+    grows: bool = False,
+    grades: bool = True,
     temperature: float = 1.0,
 ) -> Lists:
     """Checks a batch and groups it.
 
-    `gains`: whether labels must not be negative; `temperature`: what scores are divided by.
+    `gains`: whether labels must not be negative; `grows`: whether the loss grows with gains
+    `2**y - 1`; `grades`: as in `ranking_rows`; `temperature`: what scores are divided by.
     """
     require_positive("temperature", temperature)
     rows = ranking_rows(
-        y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
+        y_true,
+        y_pred,
+        query_ids=query_ids,
+        mask=mask,
+        sample_weight=sample_weight,
+        grades=grades,
     )
     valid = rows.query >= 0
-    labels = tf.cast(checked_labels(rows, gains=gains), tf.float64)
+    limit = gain_limit(rows.y_pred.dtype) if grows else None
+    labels = checked_labels(rows.y_true, valid, gains=gains, limit=limit)
     scores = tf.where(valid, rows.y_pred, tf.zeros_like(rows.y_pred))
     # An infinite score must not pass for a perfect one, nor a NaN label for a low one.
     whole = tf.math.is_finite(scores) & tf.math.is_finite(labels)
     scores = tf.where(whole, scores, tf.constant(float("nan"), scores.dtype))
     weight = tf.ones_like(labels)
     if rows.weight is not None:
-        weight = tf.cast(rows.weight, tf.float64)
+        weight = rows.weight
     return Lists(
         labels,
         tf.cast(scores, tf.float64) / tf.constant(temperature, tf.float64),
@@ -103,4 +120,5 @@ def lists(
         rows.owned,
         rows.y_pred.dtype,
         query_sizes(rows),
+        sample_weight is not None or query_weight is not None,
     )

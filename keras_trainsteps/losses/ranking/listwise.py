@@ -151,7 +151,8 @@ def unique_softmax(
 
     Raises:
         TypeError: For ids that are neither integers nor strings.
-        ValueError: As for `softmax`.
+        ValueError: As for `softmax`, and for labels above 96 (float64 scores: 896), whose
+            gains no float32 holds.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
@@ -172,6 +173,7 @@ def unique_softmax(
         sample_weight=sample_weight,
         query_weight=query_weight,
         gains=True,
+        grows=True,
         temperature=temperature,
     )
     gain = batch.weight * (2.0**batch.y_true - 1.0)
@@ -219,7 +221,8 @@ def list_mle(
 
     Args:
         y_true: Labels, any numbers; shape `(rows,)` or `(rows, 1)`, or padded lists
-            `(queries, list_size)`.
+            `(queries, list_size)`. Compared in float64. Padded lists without a `mask` must
+            have no negative one, as a -1 for padding.
         y_pred: Scores, of the same number of entries. Computed in float64, returned in
             float32 (float64 scores: in float64).
         query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
@@ -245,7 +248,7 @@ def list_mle(
 
     Raises:
         TypeError: For ids that are neither integers nor strings.
-        ValueError: As for `softmax`; labels may be negative.
+        ValueError: As for `softmax`; with ids or a `mask` labels may be negative.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:

@@ -7,18 +7,19 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.losses.lambda_weights import LambdaWeight
+from keras_trainsteps.losses.lambda_weights import DCG, LambdaWeight
 from keras_trainsteps.losses.ranking.query_weights import query_weights
 from keras_trainsteps.pairs import PairKernel, pair_sums
 from keras_trainsteps.queries import (
     RankingRows,
     checked_labels,
+    gain_limit,
     owned_term,
     query_sizes,
     ranking_rows,
 )
 from keras_trainsteps.step.terms import LossTerm, QueryTerm, ratio
-from keras_trainsteps.validation import require_choice, require_positive
+from keras_trainsteps.validation import require_choice, require_not_negative, require_positive
 
 Pairs = Literal["preference", "all"]
 PairWeight = Literal["product", "preferred"]
@@ -49,13 +50,18 @@ def pairwise_term(
     require_choice("normalize", normalize, Normalize)
     require_choice("method", method, Method)
     require_positive("temperature", temperature)
-    if not epsilon >= 0:
-        raise ValueError(f"`epsilon` must not be negative. Received: {epsilon}.")
+    require_not_negative("epsilon", epsilon)
+    if lambda_weight is not None and not isinstance(lambda_weight, LambdaWeight):
+        raise TypeError(
+            "`lambda_weight` must be an object of `losses.lambda_weights`, or None. Received: "
+            f"{lambda_weight!r}. Write e.g. `lambda_weights.NDCG(k=10)`."
+        )
     rows = ranking_rows(
         y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
     )
     gains = lambda_weight is not None and lambda_weight.gains
-    rows = _with_checked_labels(rows, gains=gains)
+    limit = gain_limit(rows.y_pred.dtype) if isinstance(lambda_weight, DCG) else None
+    rows = _with_checked_labels(rows, gains=gains, limit=limit)
     totals, counts = pair_sums(
         kernel,
         rows.y_true,
@@ -72,27 +78,27 @@ def pairwise_term(
         totals = ratio(totals, counts)
         counts = tf.cast(counts != 0, totals.dtype)  # NaN stays in sight
     elif normalize == "rows":
-        ones = tf.ones_like(rows.y_pred)
+        ones = tf.ones_like(rows.y_true)
         counts = tf.math.unsorted_segment_sum(ones, rows.query, rows.num_queries)
     if query_weight is not None:
         y_pred = tf.convert_to_tensor(y_pred)
         weights = query_weights(query_weight, y_pred, query_ids is None, rows)
-        totals, counts = (part * tf.cast(weights, part.dtype) for part in (totals, counts))
-    term = owned_term(totals, counts, rows.owned)
-    if epsilon:
-        # Spread over the replicas as the count is, so that it is added once.
+        totals, counts = totals * weights, counts * weights
+    if epsilon:  # spread over the queries as the count is, so that it is added once
         share = tf.math.divide_no_nan(tf.constant(epsilon, counts.dtype), tf.reduce_sum(counts))
-        term = LossTerm(term.total, term.count * (1 + share))
+        counts *= 1 + share
+    weighted = sample_weight is not None or query_weight is not None
+    term = owned_term(totals, counts, rows.owned, rows.y_pred.dtype, weighted=weighted)
     return QueryTerm.of(term, query_sizes(rows))
 
 
-def _with_checked_labels(rows: RankingRows, *, gains: bool) -> RankingRows:
+def _with_checked_labels(rows: RankingRows, *, gains: bool, limit: float | None) -> RankingRows:
     """The rows with numbers alone in what is masked, and NaN scores for NaN labels."""
-    y_true = checked_labels(rows, gains=gains)
-    zeros = tf.zeros_like(y_true)
-    y_pred = tf.where(rows.query >= 0, rows.y_pred, zeros)  # sorting would trip over a NaN
+    y_true = checked_labels(rows.y_true, rows.query >= 0, gains=gains, limit=limit)
+    # Sorting would trip over a NaN.
+    y_pred = tf.where(rows.query >= 0, rows.y_pred, tf.zeros_like(rows.y_pred))
     if compat.in_xla():  # a NaN label is in no pair: what cannot be refused must not be hidden
         unknown = tf.math.is_nan(y_true)
-        y_true = tf.where(unknown, zeros, y_true)
+        y_true = tf.where(unknown, tf.zeros_like(y_true), y_true)
         y_pred = tf.where(unknown, tf.constant(float("nan"), y_pred.dtype), y_pred)
     return rows._replace(y_true=y_true, y_pred=y_pred)

@@ -43,7 +43,8 @@ def pairwise_logistic(
 
     Args:
         y_true: Labels, any real numbers, shape `(rows,)` or `(rows, 1)`; or padded lists
-            `(queries, list_size)` when there are no `query_ids`.
+            `(queries, list_size)` when there are no `query_ids`. Compared in float64. Padded
+            lists without a `mask` must have no negative one, as a -1 for padding.
         y_pred: Scores, same number of entries. float16 and bfloat16 are computed in
             float32, float64 in float64.
         query_ids: Integer or string ids, one per row, in any order, not necessarily
@@ -74,10 +75,13 @@ def pairwise_logistic(
         A `LossTerm`; its total and count are 0 when no pair exists.
 
     Raises:
-        TypeError: For ids that are neither integers nor strings.
+        TypeError: For ids that are neither integers nor strings, what is no dense array of
+            numbers, and a `lambda_weight` that is none.
         ValueError: For shapes that do not fit, unknown options, a temperature that is not
-            positive, and, except under XLA, for labels or weights that are NaN, for negative
-            weights, and for negative labels where a `lambda_weight` takes them for gains.
+            positive, and, except under XLA, for labels or weights that are NaN, negative or
+            infinite weights, a mask of other numbers than 0 and 1, integer labels beyond
+            2**53, and negative labels where a `lambda_weight` takes them for gains, or in
+            padded lists without a `mask`.
 
     Example:
 

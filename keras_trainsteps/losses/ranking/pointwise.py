@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_trainsteps import replicas
 from keras_trainsteps.losses.ranking.lists import Lists, lists
 from keras_trainsteps.step.terms import LossTerm, ratio
-from keras_trainsteps.validation import TensorLike, require_choice
+from keras_trainsteps.validation import TensorLike, as_tensor, require_choice
 
 Normalize = Literal["rows", "queries"]
 
@@ -130,7 +130,7 @@ def _rows(
     normalize: Normalize,
 ) -> Lists:
     require_choice("normalize", normalize, Normalize)
-    y_pred = tf.convert_to_tensor(y_pred)
+    y_pred = as_tensor("y_pred", y_pred)
     flat = y_pred.shape.rank == 1 or (y_pred.shape.rank == 2 and y_pred.shape[1] == 1)
     if query_ids is None and flat:
         if normalize == "queries":
@@ -148,6 +148,7 @@ def _rows(
         sample_weight=sample_weight,
         query_weight=query_weight,
         gains=False,
+        grades=False,
     )
 
 

@@ -23,7 +23,7 @@ def query_weights(
     num_queries = rows.num_queries
     if query_weight is None:
         return tf.ones((num_queries,), tf.float64)
-    weight = as_float(query_weight, tf.float64)
+    weight = as_float("query_weight", query_weight, tf.float64)
     wanted = y_pred.shape[0]
     column = weight.shape.rank == 2 and weight.shape[1] == 1
     if not (weight.shape.rank == 1 or column) or (

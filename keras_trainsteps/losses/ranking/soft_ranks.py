@@ -31,7 +31,7 @@ def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Te
     place = places(order)
     query = tf.gather(query, order)
 
-    width = as_float(temperature, scores.dtype)
+    width = as_float("temperature", temperature, scores.dtype)
 
     def compute(ordered: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         return [_ranks(ordered, query, width)], [query, width]

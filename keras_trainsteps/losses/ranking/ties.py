@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_trainsteps import replicas
@@ -29,7 +30,8 @@ def draw_seed(seed: Seed) -> tf.Tensor:
         drawn = tf.cast(seed.next(), tf.int64)
     elif seed is None:
         drawn = _unseeded()
-    elif isinstance(seed, int) and not isinstance(seed, bool):
+    elif isinstance(seed, (int, np.integer)) and not isinstance(seed, bool):
+        seed = int(seed)
         return tf.constant([seed & 2**63 - 1, seed >> 63 & 2**63 - 1], tf.int64)
     else:
         raise TypeError(

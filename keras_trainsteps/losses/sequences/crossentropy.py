@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras_trainsteps import compat
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
 from keras_trainsteps.step.terms import LossTerm, ratio
-from keras_trainsteps.validation import TensorLike, require_choice
+from keras_trainsteps.validation import TensorLike, is_number, require_choice
 
 Normalize = Literal["tokens", "sequences"]
 
@@ -73,7 +73,7 @@ def masked_crossentropy(
     (1.3863, 2.0)
     """
     require_choice("normalize", normalize, Normalize)
-    if not 0 <= label_smoothing < 1:
+    if not (is_number(label_smoothing) and 0 <= label_smoothing < 1):
         raise ValueError(f"`label_smoothing` must be in [0, 1). Received: {label_smoothing!r}.")
     batch = tokens(y_true, y_pred, mask=mask, pad_id=pad_id, sample_weight=sample_weight)
     losses = token_losses(batch, from_logits, label_smoothing)

@@ -23,7 +23,8 @@ class MaskedCrossentropy(BoundLoss):
 
     for targets `(B, T)` and outputs `(B, T, V)`. Without `mask` and `pad_id` it takes the mask
     that Keras puts on the output (`Embedding(mask_zero=True)`), as do `metrics.Perplexity`,
-    `metrics.TokenAccuracy` and `metrics.SequenceAccuracy`.
+    `metrics.TokenAccuracy` and `metrics.SequenceAccuracy`. With one of them these need it, too:
+    `compile` warns where they count other tokens.
 
     Args:
         mask: Name of the side input with the mask, bool, shape `(B, T)`; tokens where it is
@@ -71,6 +72,11 @@ class MaskedCrossentropy(BoundLoss):
         name: str | None = None,
     ) -> None:
         self.bind(locals())
+
+    @property
+    def pad_id(self) -> int | None:
+        """The target that marks padding; `None` without one."""
+        return self.given["pad_id"]
 
     def example(self) -> dict[str, tf.Tensor]:
         return {"y_true": tf.zeros((0, 1), tf.int32), "y_pred": tf.zeros((0, 1, 1))}

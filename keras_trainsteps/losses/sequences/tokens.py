@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.queries import checked_weights, widen
-from keras_trainsteps.validation import as_float, refuse
+from keras_trainsteps.validation import as_float, as_integer, as_mask, as_tensor, refuse
 
 
 class Tokens(NamedTuple):
@@ -43,7 +43,7 @@ def tokens(
         sample_weight: One weight per token, `(B, T)`, or per sequence, `(B,)` or `(B, 1)`.
     """
     implicit = compat.mask_of(y_pred)
-    y_pred = widen(tf.convert_to_tensor(y_pred))
+    y_pred = widen(as_tensor("y_pred", y_pred))
     if y_pred.shape.rank != 3:
         raise ValueError(
             "`y_pred` must have one row of classes per token, shape (batch, time, classes). "
@@ -54,9 +54,7 @@ def tokens(
         mask = implicit
     kept = tf.ones_like(y_true, tf.bool) if mask is None else _mask(mask, y_true.shape)
     if pad_id is not None:
-        if isinstance(pad_id, bool) or not isinstance(pad_id, int):
-            raise TypeError(f"`pad_id` must be an integer or None. Received: {pad_id!r}.")
-        kept &= y_true != tf.cast(pad_id, y_true.dtype)
+        kept &= y_true != tf.cast(as_integer("pad_id", pad_id), y_true.dtype)
     y_true = tf.where(kept, y_true, tf.zeros_like(y_true))
     classes = y_pred.shape[2]
     last = "the last" if classes is None else str(classes - 1)
@@ -69,7 +67,7 @@ def tokens(
     weight = tf.cast(kept, y_pred.dtype)
     sequence_weight = tf.ones((tf.shape(y_true)[0],), y_pred.dtype)
     if sample_weight is not None:
-        given = checked_weights(as_float(sample_weight, y_pred.dtype))
+        given = checked_weights(as_float("sample_weight", sample_weight, y_pred.dtype))
         if _one_a_sequence(given, y_true.shape):
             sequence_weight = tf.reshape(given, (-1,))
             given = sequence_weight[:, None]
@@ -81,7 +79,7 @@ def tokens(
 
 
 def _targets(y_true: Any, predictions: tf.TensorShape) -> tf.Tensor:
-    y_true = tf.convert_to_tensor(y_true)
+    y_true = as_tensor("y_true", y_true)
     if y_true.dtype in (tf.float16, tf.bfloat16) or not (
         y_true.dtype.is_integer or y_true.dtype.is_floating
     ):
@@ -102,7 +100,7 @@ def _targets(y_true: Any, predictions: tf.TensorShape) -> tf.Tensor:
 
 
 def _mask(mask: Any, targets: tf.TensorShape) -> tf.Tensor:
-    mask = tf.cast(mask, tf.bool)
+    mask = as_mask("mask", mask)
     if mask.shape.rank != 2 or not mask.shape.is_compatible_with(targets):
         raise ValueError(
             "`mask` must have one entry per token, the shape of the targets, "

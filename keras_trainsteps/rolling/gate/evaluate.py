@@ -69,10 +69,9 @@ def evaluate_candidate(
         metrics: More metrics by name: objects of `keras_trainsteps.metrics` that take
             query ids, or functions of one query's labels and scores. Known without them
             are `"ndcg"` (`NDCG(k=10)`), `"pair_accuracy"` (`PairAccuracy()`) and
-            `"squared_error"`; another of that name replaces it, e.g. `{"ndcg": NDCG(k=10,
-            ties="average")}` where rows come best first and scores may be equal. A query
-            that a metric leaves out, or where a function gives NaN, is left out of it. What
-            becomes of queries without a relevant row is said with each outcome.
+            `"squared_error"`; another of that name replaces it, e.g. `{"ndcg": NDCG(k=20)}`.
+            A query that a metric leaves out, or where a function gives NaN, is left out of it.
+            What becomes of queries without a relevant row is said with each outcome.
         new: For `stability.max_new`: a bool per row, whether its ids are new. Default: none.
         on_missing_champion: Without a champion, `"refuse"` (default) fails every
             `ChangeThreshold`; `"value_only"` leaves them out, and then demands a

@@ -29,5 +29,5 @@ def test_bad_options_are_refused():
     for name in ("alpha", "beta"):
         with pytest.raises(ValueError, match=f"`{name}` must be a finite number above 0"):
             multi_similarity(labels, x, **{name: 0.0})
-    with pytest.raises(ValueError, match="`epsilon` must be 0 or more, or None"):
+    with pytest.raises(ValueError, match="`epsilon` must be a finite number, not negative"):
         multi_similarity(labels, x, epsilon=-0.1)

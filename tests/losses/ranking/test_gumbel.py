@@ -71,7 +71,7 @@ def test_narrow_scores_are_widened_and_padded_lists_keep_their_shape():
 
 
 def test_bad_options_are_refused():
-    with pytest.raises(ValueError, match="`samples` must be an integer above 0"):
+    with pytest.raises(ValueError, match="`samples` must be an integer of at least 1"):
         gumbel([0.0], samples=0)
     with pytest.raises(ValueError, match="`temperature` must be a finite number above 0"):
         gumbel([0.0], temperature=-1.0)

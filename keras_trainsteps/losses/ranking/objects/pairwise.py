@@ -27,7 +27,8 @@ class PairwiseLogistic(RankingLoss):
         query_ids: Name of the side input with the query ids: integers or strings, shape
             `(rows,)`. `None` for padded lists `(queries, list_size)`. Default `"query_id"`.
         mask: Name of the side input with the mask, bool, of the shape of the labels; rows
-            where it is `False` are ignored. Default: all count.
+            where it is `False` are ignored. Default: all count, and padded lists must have
+            no negative label, as a -1 for padding.
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
@@ -104,7 +105,8 @@ class PairwiseSoftZeroOne(RankingLoss):
         query_ids: Name of the side input with the query ids: integers or strings, shape
             `(rows,)`. `None` for padded lists `(queries, list_size)`. Default `"query_id"`.
         mask: Name of the side input with the mask, bool, of the shape of the labels; rows
-            where it is `False` are ignored. Default: all count.
+            where it is `False` are ignored. Default: all count, and padded lists must have
+            no negative label, as a -1 for padding.
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
@@ -168,7 +170,8 @@ class PairwiseMeanSquaredError(RankingLoss):
         query_ids: Name of the side input with the query ids: integers or strings, shape
             `(rows,)`. `None` for padded lists `(queries, list_size)`. Default `"query_id"`.
         mask: Name of the side input with the mask, bool, of the shape of the labels; rows
-            where it is `False` are ignored. Default: all count.
+            where it is `False` are ignored. Default: all count, and padded lists must have
+            no negative label, as a -1 for padding.
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
