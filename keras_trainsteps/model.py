@@ -16,7 +16,7 @@ from typing import Any, ClassVar, TypeAlias
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat, fitting, replicas
+from keras_trainsteps import compat, fitting
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.added.term import AddedLoss, AddedMetric
@@ -505,13 +505,7 @@ class LossAwareModel(compat.Model):
 
     def compare_workers(self, batch: Tensors, num_batches: int | None) -> None:
         """Refuses workers that differ, before their first step."""
-        parts = {
-            "terms and metrics": sorted(metric.name for metric in self.metrics),
-            "batches": keras.tree.map_structure(compat.kind_of, batch),
-            "number of batches": num_batches,
-        }
-        parts = {name: str(part) for name, part in parts.items()}
-        replicas.require_same_on_workers(self.distribute_strategy, parts)
+        checks.require_same_on_workers(self.distribute_strategy, self.metrics, batch, num_batches)
 
     def make_train_function(self, force: bool = False) -> Any:
         """Creates the function that `fit` runs; a `train_step` of a subclass is guarded."""

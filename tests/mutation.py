@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-MODULES = ["keras_trainsteps/step", "keras_trainsteps/model.py", "keras_trainsteps/fitting.py"]
+MODULES = ["keras_trainsteps/step", "keras_trainsteps/model.py", "keras_trainsteps/fitting"]
 TESTS = """
     tests/test_overrides.py tests/test_fitting.py tests/step tests/test_model.py
     tests/keras2/test_own_steps.py tests/traps tests/test_bad_input.py

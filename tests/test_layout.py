@@ -18,8 +18,7 @@ ALLOWED = {
     "compat": set(),
     "replicas": set(),
     "validation": {"compat", "step"},
-    "labels": {"validation"},
-    "queries": {"compat", "replicas", "validation", "labels", "step"},
+    "queries": {"compat", "replicas", "validation", "step"},
     "step": {"compat", "replicas"},
     "pairs": {"compat"},
     "structure": {"compat"},
@@ -30,7 +29,7 @@ ALLOWED = {
     "added": {"compat", "penalties", "structure", "step"},
     "keras2": {"compat", "step"},
     "fitting": {"compat", "step"},
-    "model": {"compat", "replicas", "fitting", "added", "keras2", "step", "data"},
+    "model": {"compat", "fitting", "added", "keras2", "step", "data"},
     "plots": {"model"},
     "rolling": {"compat", "structure", "data", "metrics", "queries", "validation"},
     "examples": {"data", "losses", "metrics", "model", "rolling", "step"},
@@ -109,8 +108,8 @@ def test_no_two_files_import_each_other_in_a_circle():
 
 
 def test_there_are_few_arrows_between_rooms():
-    """A reader keeps in mind what a room needs: about fifty arrows for the whole house."""
-    assert len({(room, target[0]) for room, target, _ in arrows()}) <= 51
+    """A reader keeps in mind what a room needs: at most fifty arrows for the whole house."""
+    assert len({(room, target[0]) for room, target, _ in arrows()}) <= 50
 
 
 def test_every_room_is_known():

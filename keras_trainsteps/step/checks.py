@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps import compat
+from keras_trainsteps import compat, replicas
 from keras_trainsteps.step import side_inputs
 from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.terms import FAILED, as_loss
@@ -94,3 +94,18 @@ def require_listed(
             f"without {metric.name!r}. Return `[*super().metrics, ...]`, or delete it: "
             "metrics that are attributes are found."
         )
+
+
+def require_same_on_workers(
+    strategy: tf.distribute.Strategy,
+    metrics: Iterable[keras.metrics.Metric],
+    batch: Any,
+    num_batches: int | None,
+) -> None:
+    """Refuses workers whose metrics, and with them terms, or batches differ."""
+    parts = {
+        "terms and metrics": sorted(metric.name for metric in metrics),
+        "batches": keras.tree.map_structure(compat.kind_of, batch),
+        "number of batches": num_batches,
+    }
+    replicas.require_same_on_workers(strategy, {name: str(part) for name, part in parts.items()})

@@ -49,7 +49,8 @@ def test_with_the_same_mask_perplexity_is_that_of_the_loss():
             warnings.simplefilter("error")
             loss = losses.MaskedCrossentropy(mask="m")
             model.compile("sgd", loss, metrics=[metrics.Perplexity(mask=mask)], run_eagerly=True)
-        found[mask] = model.evaluate(x, words, verbose=0, return_dict=True)
+        given = {name: x[name] for name in ("words", "m", mask)}
+        found[mask] = model.evaluate(given, words, verbose=0, return_dict=True)
     logs = np.asarray(model({"words": words}), np.float64)
     logs -= np.log(np.exp(logs).sum(-1, keepdims=True))
     each = -np.take_along_axis(logs, words[..., None], -1)[..., 0]

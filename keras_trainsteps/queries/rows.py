@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.labels import checked_labels as checked_labels
-from keras_trainsteps.labels import exact_labels, without_padding
-from keras_trainsteps.labels import gain_limit as gain_limit
-from keras_trainsteps.labels import gain_shift as gain_shift
+from keras_trainsteps.queries.labels import exact_labels, without_padding
+from keras_trainsteps.queries.shapes import as_rows, like_labels, of_one_length, require_lists
+from keras_trainsteps.queries.weights import checked_weights, widen
 from keras_trainsteps.step import running
-from keras_trainsteps.step.terms import FAILED, LossTerm
-from keras_trainsteps.validation import as_float, as_mask, as_tensor, refuse
+from keras_trainsteps.validation import as_float, as_mask, as_tensor
 
 
 class RankingRows(NamedTuple):
@@ -85,7 +83,7 @@ def ranking_rows(
     y_pred = widen(as_tensor("y_pred", y_pred))
     y_true = as_tensor("y_true", y_true, wide=True)
     if query_ids is None:
-        _require_lists(y_true, y_pred)
+        require_lists(y_true, y_pred)
         lists = tf.shape(y_pred)[0]
         query_ids = tf.repeat(tf.range(lists), tf.shape(y_pred)[1])
         fits = "lists"
@@ -95,13 +93,13 @@ def ranking_rows(
     shape = y_true.shape
     flat = {"y_true": y_true, "y_pred": y_pred, "query_ids": query_ids}
     if mask is not None:
-        flat["mask"] = _like_labels(as_mask("mask", mask), shape, "mask", fits)
+        flat["mask"] = like_labels(as_mask("mask", mask), shape, "mask", fits)
     if sample_weight is not None:
         weight = as_float("sample_weight", sample_weight, tf.float64)
-        weight = _like_labels(weight, shape, "sample_weight", fits)
+        weight = like_labels(weight, shape, "sample_weight", fits)
         flat["sample_weight"] = checked_weights(weight)
-    flat = {name: _rows(value, name, fits) for name, value in flat.items()}
-    flat = _of_one_length(flat)
+    flat = {name: as_rows(value, name, fits) for name, value in flat.items()}
+    flat = of_one_length(flat)
     flat["y_true"] = exact_labels(flat["y_true"], flat.get("mask"))
     if grades and fits == "lists" and mask is None:
         flat["y_true"] = without_padding(flat["y_true"])
@@ -142,47 +140,6 @@ def dense_queries(query_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor
     return query, rows, tf.math.unsorted_segment_max(query_ids, query, rows)
 
 
-def owned_term(
-    totals: tf.Tensor,
-    counts: tf.Tensor,
-    owned: tf.Tensor | None,
-    dtype: tf.DType,
-    *,
-    weighted: bool = False,
-) -> LossTerm:
-    """One term of `dtype` out of per-query totals and counts in float64.
-
-    Under several replicas the value is the sum over this replica's own queries, while
-    the gradient is that of all queries: each replica sees it for its own rows.
-
-    Args:
-        totals: The total of each query.
-        counts: The count of each query.
-        owned: As in `RankingRows`.
-        dtype: The dtype of the term.
-        weighted: Whether counts are sums of weights, which may be of any size: where
-            float32 could not hold these, total and count are multiplied by one power of 2.
-    """
-    if weighted:
-        scale = _scale(tf.reduce_sum(counts))
-        totals, counts = totals * scale, counts * scale
-    if owned is not None:
-        totals = tf.where(owned, totals, totals - tf.stop_gradient(totals))
-        counts = tf.where(owned, counts, tf.zeros_like(counts))
-    total, count = tf.reduce_sum(totals), tf.reduce_sum(counts)
-    return LossTerm(tf.cast(total, dtype), tf.cast(count, dtype))
-
-
-def _scale(count: tf.Tensor) -> tf.Tensor:
-    """1 for a count from 2**-80 to 2**80 (1e-24 to 1e24), else what brings it there.
-
-    Powers of 2**160, so that all batches whose weights are alike are multiplied by the same.
-    """
-    steps = tf.round(tf.math.log(count) / (160 * tf.math.log(tf.constant(2.0, count.dtype))))
-    steps = tf.where(tf.math.is_finite(steps), steps, tf.zeros_like(steps))
-    return tf.constant(2.0**-160, count.dtype) ** steps
-
-
 def query_sizes(rows: RankingRows) -> tf.Tensor:
     """How many queries of this replica have one row, and how many more; shape `(2,)`."""
     ones = tf.ones_like(rows.query)
@@ -212,23 +169,6 @@ def ranks(key: tf.Tensor, rows: RankingRows) -> tf.Tensor:
     return place - tf.gather(first, tf.maximum(rows.query, 0))
 
 
-def widen(value: tf.Tensor) -> tf.Tensor:
-    """Floats narrower than float32, and integers, as float32; float64 as it is."""
-    if value.dtype in (tf.float32, tf.float64):
-        return value
-    return tf.cast(value, tf.float32)
-
-
-def checked_weights(weight: tf.Tensor, name: str = "sample_weight") -> tf.Tensor:
-    """Weights, refused where they are negative, not numbers, or beyond all measure."""
-    rule = f"`{name}` must be numbers that are not negative: 0, or from 1e-100 to 1e100"
-    way_out = "To leave a row out, give it a weight of 0."
-    in_range = (weight == 0) | ((weight > 1e-100) & (weight < float("inf")))
-    if weight.dtype == tf.float64:
-        in_range &= weight < 1e100
-    return refuse(weight, ~in_range, "weight", rule, way_out)
-
-
 def _ids(query_ids: Any) -> tf.Tensor:
     ids = as_tensor("query_ids", query_ids, of="integers or strings", text=True)
     if ids.dtype == tf.string:
@@ -246,66 +186,3 @@ def _ids(query_ids: Any) -> tf.Tensor:
             f"Received: dtype {ids.dtype.name}. Pass the ids as int64."
         )
     return tf.cast(ids, tf.int64)
-
-
-def _rows(value: tf.Tensor, name: str, fits: str) -> tf.Tensor:
-    shape = value.shape
-    if fits == "rows" and shape.rank != 1 and not (shape.rank == 2 and shape[1] == 1):
-        raise ValueError(
-            f"`{name}` must have one entry a row, shape (rows,) or (rows, 1), beside "
-            f"`query_ids`. Received: shape {tuple(shape)}. "
-            "For padded lists leave `query_ids` out and pass `mask`."
-        )
-    return tf.reshape(value, (-1,))
-
-
-def _require_lists(y_true: tf.Tensor, y_pred: tf.Tensor) -> None:
-    for name, value in (("y_true", y_true), ("y_pred", y_pred)):
-        if value.shape.rank != 2:
-            raise ValueError(
-                f"`{name}` must be padded lists, shape (queries, list_size), when there "
-                f"are no `query_ids`. Received: shape {tuple(value.shape)}. "
-                "For flat rows pass `query_ids`, one id a row."
-            )
-    if not y_true.shape.is_compatible_with(y_pred.shape):
-        raise ValueError(
-            "`y_true` and `y_pred` must have the same shape. "
-            f"Received: {tuple(y_true.shape)} and {tuple(y_pred.shape)}."
-        )
-
-
-def _like_labels(value: tf.Tensor, labels: tf.TensorShape, name: str, fits: str) -> tf.Tensor:
-    if fits == "lists" and not (value.shape.rank == 2 and value.shape.is_compatible_with(labels)):
-        raise ValueError(
-            f"`{name}` must have the shape of the lists, {tuple(labels)}, one entry an "
-            f"item. Received: shape {tuple(value.shape)}.{_for_lists(value, name)}"
-        )
-    return value
-
-
-def _for_lists(value: tf.Tensor, name: str) -> str:
-    of_lists = (
-        name == "sample_weight"
-        and value.shape.rank in (1, 2)
-        and value.shape.as_list()[1:] in ([], [1])
-    )
-    return " For one weight per list pass `query_weight`." if of_lists else ""
-
-
-def _of_one_length(flat: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """`flat`, refused when its lengths differ: at once if they are known, else when run."""
-    lengths = {name: value.shape[0] for name, value in flat.items()}
-    known = {length for length in lengths.values() if length is not None}
-    rule = "Labels, scores, ids, mask and weights must have one entry a row each."
-    if len(known) > 1:
-        listed = ", ".join(f"`{name}` {length}" for name, length in lengths.items())
-        raise ValueError(f"{rule} Received rows: {listed}.")
-    if None not in lengths.values() or compat.in_xla():
-        return flat
-    sizes = tf.stack([tf.size(value) for value in flat.values()])
-    check = tf.debugging.Assert(
-        tf.reduce_all(sizes == sizes[0]),
-        [f"{FAILED}{rule} Received: other numbers of rows for {', '.join(flat)}."],
-    )
-    with tf.control_dependencies([check]):
-        return {name: tf.identity(value) for name, value in flat.items()}

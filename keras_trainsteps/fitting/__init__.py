@@ -1,0 +1,19 @@
+"""What is checked and prepared before Keras takes over, and what surrounds a run of steps."""
+
+from keras_trainsteps.fitting.arguments import as_metric_objects as as_metric_objects
+from keras_trainsteps.fitting.arguments import build_optimizer as build_optimizer
+from keras_trainsteps.fitting.arguments import require_batch_size as require_batch_size
+from keras_trainsteps.fitting.arguments import require_not_fitting as require_not_fitting
+from keras_trainsteps.fitting.arguments import (
+    require_supported_strategy as require_supported_strategy,
+)
+from keras_trainsteps.fitting.arguments import (
+    require_targets_of_weights as require_targets_of_weights,
+)
+from keras_trainsteps.fitting.masks import warn_of_unmasked as warn_of_unmasked
+from keras_trainsteps.fitting.readers import QueryReaders as QueryReaders
+from keras_trainsteps.fitting.training import Training as Training
+from keras_trainsteps.fitting.training import epoch_kept as epoch_kept
+from keras_trainsteps.fitting.training import fit_running as fit_running
+from keras_trainsteps.fitting.training import guarded_runs as guarded_runs
+from keras_trainsteps.fitting.training import of_one_thread as of_one_thread
