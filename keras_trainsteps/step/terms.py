@@ -162,8 +162,8 @@ def reduce_returned(
         values = values * weights_like(
             as_loss(sample_weight), values.shape, f"loss term {name!r}"
         )
-    term = over_size(values)
-    return StepTerm(name, term, term.value, True)
+    term = over_size(values)  # divided as in Keras, which fixes its last bit under XLA
+    return StepTerm(name, term, tf.math.divide_no_nan(*term), True)
 
 
 def over_size(values: tf.Tensor) -> LossTerm:
