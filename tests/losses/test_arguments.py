@@ -36,7 +36,7 @@ def is_a_mean(case):
 
 
 @pytest.mark.parametrize("size", [1e-30, 1e30])
-@every(is_a_mean)
+@every(is_a_mean, default=one_of_each)
 def test_a_factor_of_all_weights_changes_nothing(case, size):
     batch = example(case)
     expected = value_and_gradient(case, batch)
@@ -70,7 +70,7 @@ def test_weights_of_any_size_in_fit(weigh, size):
     np.testing.assert_allclose(logs[1], logs[0], rtol=1e-5)
 
 
-@every()
+@every(default=one_of_each)
 def test_weights_that_are_no_measure_are_refused(case):
     for bad in (np.inf, -np.inf, 1e200, 1e-200):
         batch = {name: np.array(value) for name, value in example(case).items()}
@@ -81,7 +81,7 @@ def test_weights_that_are_no_measure_are_refused(case):
             case.term(batch)
 
 
-@every()
+@every(default=one_of_each)
 def test_masks_are_bools_or_0_and_1(case):
     batch = example(case)
     expected = float(case.term(batch).total)
@@ -172,7 +172,7 @@ def test_lists_of_python_are_arrays(case):
     assert float(term.total) == pytest.approx(float(case.term(batch).total), rel=2e-6)
 
 
-@every(lambda case: case.of == "queries")
+@every(lambda case: case.of == "queries", default=one_of_each)
 def test_one_weight_per_list_is_a_query_weight(case):
     ones = np.ones((2, 3))
     with pytest.raises(ValueError, match="For one weight per list pass `query_weight`"):
@@ -212,7 +212,7 @@ NUMBERS = {
 }
 
 
-@every()
+@every(default=one_of_each)
 def test_numpy_numbers_are_numbers(case, tmp_path):
     parameters = {name for name in NUMBERS if name in case.function.__kwdefaults__}
     if case.options.get("soft_margin"):

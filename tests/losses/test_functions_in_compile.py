@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from keras_trainsteps import LossAwareModel, LossTerm, losses
-from tests.losses.every_loss import CASES
+from tests.losses.every_loss import CASES, one_of_each
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.normal(size=(5, 3)).astype("float32")
@@ -27,11 +27,17 @@ def model_of(width, cls=LossAwareModel):
     return cls(inputs, keras.layers.Dense(width)(inputs))
 
 
+by_name = pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=() if one_of_each(n) else pytest.mark.slow) for n in COMPARE],
+)
+
+
 def evaluated(model, y, **options):
     return model.evaluate(FEATURES, y, verbose=0, return_dict=True, **options)["loss"]
 
 
-@pytest.mark.parametrize("name", COMPARE)
+@by_name
 @pytest.mark.parametrize("y", [LABELS[:, 0], LABELS[:, :1]], ids=["rows", "column"])
 def test_one_score_per_row_is_refused_with_the_class(name, y):
     model = model_of(1)
@@ -44,7 +50,7 @@ def test_one_score_per_row_is_refused_with_the_class(name, y):
     assert all((a == b).all() for a, b in zip(before, model.get_weights(), strict=True))
 
 
-@pytest.mark.parametrize("name", COMPARE)
+@by_name
 def test_padded_lists_are_what_the_function_takes(name):
     function = COMPARE[name].function
     model = model_of(4)

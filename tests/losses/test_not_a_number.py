@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.losses.every_loss import CASES, example
+from tests.losses.every_loss import every, example, one_of_each
 
 ROWS = {"a row": [6], "a query": [4, 8], "every row": range(10)}
 
 
 @pytest.mark.parametrize("weightless", ROWS)
-@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+@every(default=one_of_each)
 def test_a_nan_in_a_row_of_weight_0_is_not_hidden(case, weightless):
     rows = list(ROWS[weightless])
     batch = {name: np.array(values, copy=True) for name, values in example(case).items()}

@@ -29,7 +29,11 @@ PREFERENCE = [
 RULES = [*PREFERENCE, (LOGISTIC, "all"), (SQUARED_ERROR, "all")]
 RULE_IDS = [f"{kernel.name.lower()}-{pairs}" for kernel, pairs in RULES]
 by_rule = pytest.mark.parametrize(("kernel", "pairs"), RULES, ids=RULE_IDS)
-XLA_BY_DEFAULT = (HINGE, "preference")  # a rule takes seconds to compile
+# A rule takes seconds to compile, and some time to trace.
+BY_DEFAULT = {
+    "graph": [(LOGISTIC, "preference"), (SQUARED_ERROR, "all"), (HINGE, "preference")],
+    "xla": [(HINGE, "preference")],
+}
 by_rule_and_mode = pytest.mark.parametrize(
     ("kernel", "pairs", "mode"),
     [
@@ -37,7 +41,7 @@ by_rule_and_mode = pytest.mark.parametrize(
             *rule,
             mode,
             id=f"{mode}-{name}",
-            marks=pytest.mark.slow if mode == "xla" and rule != XLA_BY_DEFAULT else (),
+            marks=pytest.mark.slow if mode != "eager" and rule not in BY_DEFAULT[mode] else (),
         )
         for mode in ("eager", "graph", "xla")
         for rule, name in zip(RULES, RULE_IDS, strict=True)
