@@ -223,7 +223,7 @@ def test_a_fit_within_fit_leaves_the_rest_of_the_outer_one_a_fit():
     ],
     ids=["fit", "evaluate", "train_on_batch", "test_on_batch"],
 )
-@pytest.mark.parametrize("while_it", ["fit", "evaluate"])
+@pytest.mark.parametrize("while_it", ["fit", pytest.param("evaluate", marks=pytest.mark.slow)])
 def test_a_second_thread_that_counts_is_refused(while_it, other):
     found = []
 

@@ -224,7 +224,14 @@ def inside_another():
 
 
 @pytest.mark.parametrize("extension", ["h5", "keras"])
-@pytest.mark.parametrize("make", [compiled_ranker, in_a_sequence, inside_another])
+@pytest.mark.parametrize(
+    "make",
+    [
+        compiled_ranker,
+        pytest.param(in_a_sequence, marks=pytest.mark.slow),
+        pytest.param(inside_another, marks=pytest.mark.slow),
+    ],
+)
 def test_no_class_of_the_library_need_be_named_to_load_a_file(make, extension, tmp_path):
     model = make()
     x, y = (X, Y) if make is compiled_ranker else (X["features"], Y)

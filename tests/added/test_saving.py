@@ -122,7 +122,13 @@ def copies(model, tmp_path):
     return [clone, keras.models.load_model(tmp_path / "model.keras")]
 
 
-@pytest.mark.parametrize("build", BUILDS, ids=lambda build: build.__name__)
+@pytest.mark.parametrize(
+    "build",
+    [
+        pytest.param(build, id=build.__name__, marks=pytest.mark.slow if i else ())
+        for i, build in enumerate(BUILDS)
+    ],
+)
 @pytest.mark.filterwarnings("ignore:Added loss 'function' is not saved")
 def test_copies_have_the_terms_the_coefficients_and_the_numbers(build, tmp_path):
     model = build()

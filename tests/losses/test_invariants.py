@@ -15,6 +15,7 @@ from tests.losses.every_loss import (
     example,
     few_or_many,
     hidden,
+    one_of_each,
     rows_of,
     select,
     some_to_compile,
@@ -127,7 +128,7 @@ def test_a_query_weight_of_two_is_a_query_twice(case):
     assert_same(doubled, (total, count, 2 * gradient[:10]))
 
 
-@every()
+@every(default=one_of_each)
 def test_nothing_valid_is_zero(case):
     for rows in (0, 3):
         batch = select(example(case), range(rows))
@@ -137,7 +138,7 @@ def test_nothing_valid_is_zero(case):
         assert not gradient.any()
 
 
-@every()
+@every(default=one_of_each)
 def test_what_is_not_finite_is_not_hidden(case):
     for row, bad in ((0, np.nan), (2, np.inf), (7, -np.inf)):
         for name in case.takes:
@@ -162,7 +163,7 @@ def test_eager_graph_of_unknown_size_and_xla_agree(case):
     assert_same(tf.function(case.traced, jit_compile=True)(tensors), expected)
 
 
-@every()
+@every(default=one_of_each)
 def test_narrow_floats_are_computed_in_float32(case):
     batch = example(case)
     for dtype in (tf.float16, tf.bfloat16):
@@ -188,7 +189,7 @@ def test_float32_is_float64_within_ulps(case, examples):
     check(case, examples, holds)
 
 
-@every(lambda case: case.of != "sequences")
+@every(lambda case: case.of != "sequences", default=one_of_each)
 def test_bad_masks_and_weights_are_refused(case):
     batch = example(case)
     refused = [

@@ -8,7 +8,7 @@ import pytest
 
 from keras_trainsteps import LossAwareModel, losses
 from keras_trainsteps.losses import lambda_weights
-from tests.losses.every_loss import CASES, CLASSES, every, example, some_to_compile
+from tests.losses.every_loss import CASES, CLASSES, every, example, one_of_each, some_to_compile
 
 READS = {
     "queries": {"query_ids": "ids", "mask": "kept", "query_weight": "query"},
@@ -75,7 +75,7 @@ def test_trains_by_compile_as_its_function_by_the_hook(case, tmp_path):
     assert loaded.evaluate(x, y, **given) == model.evaluate(x, y, **given)
 
 
-@every(default=lambda name: "," not in name or name.endswith("semihard"))
+@every(default=one_of_each)
 def test_every_class_trains_by_compile(case):
     model, x, y, weight = model_and_data(case, LossAwareModel)
     model.compile(keras.optimizers.SGD(0.01), loss=object_of(case), run_eagerly=True)

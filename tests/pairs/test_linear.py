@@ -20,9 +20,25 @@ RULES = [
     (SQUARED_ERROR, "preference"),
     (SQUARED_ERROR, "all"),
 ]
-by_rule = pytest.mark.parametrize(
-    ("kernel", "pairs"), RULES, ids=[f"{k.name.lower()}-{p}" for k, p in RULES]
-)
+
+
+def by_rule_of(default):
+    """Every rule; those of another kernel than the `default` ones in the slow run."""
+    return pytest.mark.parametrize(
+        ("kernel", "pairs"),
+        [
+            pytest.param(
+                *rule,
+                id=f"{rule[0].name.lower()}-{rule[1]}",
+                marks=() if rule[0] in default else pytest.mark.slow,
+            )
+            for rule in RULES
+        ],
+    )
+
+
+by_rule = by_rule_of([LOGISTIC, HINGE, SQUARED_HINGE, SQUARED_ERROR])
+one_rule = by_rule_of([HINGE])
 LIMIT = {tf.float32: 1e-6, tf.float64: 1e-12}
 
 LABELS = {
@@ -108,7 +124,7 @@ def test_float64_holds_1e_12(kernel, pairs, labels):
         check(kernel, pairs, tf.float64, "linear", batch(labels, scores, 400, tf.float64))
 
 
-@by_rule
+@one_rule
 @pytest.mark.parametrize("method", ["auto", "exact"])
 def test_methods_agree(kernel, pairs, method):
     arrays = batch("graded", "learned", 700, tf.float32, seed=1)
@@ -153,7 +169,7 @@ def rows_of(sizes):
     return y_true, y_pred, query, len(sizes), rng.choice([0.5, 1.0, 2.0], len(query))
 
 
-@by_rule
+@by_rule_of([LOGISTIC])
 @pytest.mark.parametrize(
     ("sizes", "taken_along"),
     [([5, 300, 280, 1, 300, 290], True), ([5, 300, 1, 0, 9, 280], False)],

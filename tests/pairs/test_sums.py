@@ -34,6 +34,15 @@ BY_DEFAULT = {
     "graph": [(LOGISTIC, "preference"), (SQUARED_ERROR, "all"), (HINGE, "preference")],
     "xla": [(HINGE, "preference")],
 }
+some_rules = pytest.mark.parametrize(
+    ("kernel", "pairs"),
+    [
+        pytest.param(
+            *rule, id=name, marks=() if rule in BY_DEFAULT["graph"] else pytest.mark.slow
+        )
+        for rule, name in zip(RULES, RULE_IDS, strict=True)
+    ],
+)
 by_rule_and_mode = pytest.mark.parametrize(
     ("kernel", "pairs", "mode"),
     [
@@ -181,7 +190,7 @@ def test_eager_equals_plain_loops(kernel, pairs, batch):
     assert_equal_sums(run(y_true, y_pred, query, number, weight), expected)
 
 
-@by_rule
+@some_rules
 def test_float64_reaches_float64(kernel, pairs):
     rng = np.random.default_rng(0)
     y_true, y_pred = rng.integers(0, 4, 60), rng.normal(size=60) * 5
@@ -192,7 +201,7 @@ def test_float64_reaches_float64(kernel, pairs):
     assert_equal_sums(got, expected, np.float64, ulps=64)
 
 
-@by_rule
+@some_rules
 def test_gradient_is_the_slope_of_the_totals(kernel, pairs):
     rng = np.random.default_rng(1)
     y_true, y_pred = rng.integers(0, 4, 12), rng.normal(size=12)
@@ -275,7 +284,7 @@ def test_a_second_derivative_is_refused(mode):
 
 
 @pytest.mark.parametrize("pairs", ["preference", "all"])
-@pytest.mark.parametrize("mode", ["eager", "graph", "xla"])
+@pytest.mark.parametrize("mode", ["eager", "graph", pytest.param("xla", marks=pytest.mark.slow)])
 def test_pair_factor_multiplies_terms_and_not_counts(pairs, mode):
     rng = np.random.default_rng(2)
     y_true = rng.integers(0, 3, 14).astype(np.float32)

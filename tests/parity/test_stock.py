@@ -67,7 +67,7 @@ def train(build, cls, loss, **options):
     [
         {},
         {"steps_per_execution": 4},
-        {"run_eagerly": True},
+        pytest.param({"run_eagerly": True}, marks=pytest.mark.slow),
         pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
     ],
     ids=["graph", "4 steps per execution", "eager", "xla"],

@@ -162,7 +162,9 @@ def cut_by_hand(ids, batches):
     ],
     ids=["in order", "shuffled", "split", "split and batches", "validation batches"],
 )
-@pytest.mark.parametrize("known", ["by the hook", "by compile"])
+@pytest.mark.parametrize(
+    "known", ["by compile", pytest.param("by the hook", marks=pytest.mark.slow)]
+)
 def test_arrays_are_counted(options, batches, known):
     if known == "by compile":
         model = still(network(), loss=losses.Softmax("query_id"), run_eagerly=True)
