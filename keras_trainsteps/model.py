@@ -312,7 +312,9 @@ class LossAwareModel(compat.Model):
             weighted_metrics: As in Keras; may name side inputs.
             run_eagerly: As in Keras.
             steps_per_execution: As in Keras; 1 on several replicas.
-            jit_compile: As in Keras; `"auto"` is `False` on several replicas.
+            jit_compile: As in Keras, but that `"auto"` compiles a run by XLA only if all of
+                its batches have one shape: those of arrays, or of a `tf.data.Dataset` whose
+                `element_spec` says so. XLA compiles a step anew for each other shape.
             auto_scale_loss: As in Keras.
         """
         weights = LossWeights(loss_weights)
@@ -322,8 +324,7 @@ class LossAwareModel(compat.Model):
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
         metric_names = {names.of_metric(metric) for metric in given}
         names.require_metrics(metric_names)
-        if jit_compile == "auto" and self.distribute_strategy.num_replicas_in_sync > 1:
-            jit_compile = False  # XLA cannot exchange numbers between replicas
+        auto = jit_compile == "auto"
         fitting.warn_of_unmasked(losses.objects, given)
         super().compile(
             optimizer=optimizer,
@@ -333,10 +334,13 @@ class LossAwareModel(compat.Model):
             weighted_metrics=weighted_metrics,
             run_eagerly=run_eagerly,
             steps_per_execution=steps_per_execution,
-            jit_compile=jit_compile,
+            jit_compile=False if auto else jit_compile,
             auto_scale_loss=auto_scale_loss,
         )
+        if auto:
+            compat.save_as_auto(self)
         training = self._training
+        training.jit_compile_auto = auto
         training.losses = losses
         training.metric_names = metric_names
         training.metric_side_inputs = {
@@ -464,6 +468,7 @@ class LossAwareModel(compat.Model):
         order = order_for_predict(x, compat.sources_of(x), steps)
         if order is not None:
             x = order.in_order()
+        self._compile_by_shapes(x, "predict_function")
         outputs = super().predict(compat.readable(x), batch_size, verbose, steps, callbacks)
         return outputs if order is None else order.restored(outputs)
 
@@ -624,7 +629,7 @@ class LossAwareModel(compat.Model):
     def reset_metrics(self) -> None:
         """As in Keras; metrics with `reset_states`, its name in Keras 2, are reset by that."""
         super().reset_metrics()
-        self._training.log.cuts.reset()
+        self._training.log.reset()
         reset_states([*self.metrics, *self.compiled_metrics.metrics])
 
     def get_metrics_result(self) -> dict[str, Any]:
@@ -845,9 +850,23 @@ class LossAwareModel(compat.Model):
         names = training.readers.query_ids if is_fit else training.readers.of_losses
         log = training.log
         with fitting.of_one_thread(training, method):
+            self._compile_by_shapes(arrays.x, "train_function" if is_fit else "test_function")
             self._hold_back_steps(arrays.x, steps, training=is_fit)
             with log.cuts.of_run(arrays, names, training=is_fit, inner=inner):
                 yield
+
+    def _compile_by_shapes(self, x: Any, function: str) -> None:
+        """With `jit_compile="auto"`, has XLA compile steps only if their shapes stay."""
+        training = self._training
+        if not training.jit_compile_auto or self.run_eagerly:
+            return
+        alone = self.distribute_strategy.num_replicas_in_sync == 1  # XLA cannot exchange numbers
+        self.jit_compile = (
+            alone and compat.compiles_by_itself(self) and compat.shapes_are_static(x)
+        )
+        if training.compiled.setdefault(function, self.jit_compile) != self.jit_compile:
+            training.compiled[function] = self.jit_compile
+            setattr(self, function, None)
 
     def _hold_back_steps(self, x: Any, steps: int | None, *, training: bool) -> None:
         """Traces a kind of step anew once its data ask for it.

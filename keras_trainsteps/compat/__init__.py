@@ -49,6 +49,7 @@ from keras_trainsteps.compat.training import Model as Model
 from keras_trainsteps.compat.training import as_in_fit as as_in_fit
 from keras_trainsteps.compat.training import called_by_fit as called_by_fit
 from keras_trainsteps.compat.training import compile_metrics as compile_metrics
+from keras_trainsteps.compat.training import compiles_by_itself as compiles_by_itself
 from keras_trainsteps.compat.training import first_local_batch as first_local_batch
 from keras_trainsteps.compat.training import is_evaluation_of_fit as is_evaluation_of_fit
 from keras_trainsteps.compat.training import kind_of as kind_of
@@ -57,7 +58,9 @@ from keras_trainsteps.compat.training import loss_tracker as loss_tracker
 from keras_trainsteps.compat.training import may_begin_again as may_begin_again
 from keras_trainsteps.compat.training import readable as readable
 from keras_trainsteps.compat.training import reducible_logs as reducible_logs
+from keras_trainsteps.compat.training import save_as_auto as save_as_auto
 from keras_trainsteps.compat.training import set_loss_tracker as set_loss_tracker
+from keras_trainsteps.compat.training import shapes_are_static as shapes_are_static
 from keras_trainsteps.compat.training import sources_of as sources_of
 from keras_trainsteps.compat.training import strategy_of as strategy_of
 from keras_trainsteps.compat.training import trace as trace

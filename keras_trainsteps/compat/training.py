@@ -24,6 +24,14 @@ def length_is_known(x: Any) -> bool:
     )
 
 
+def shapes_are_static(x: Any) -> bool:
+    """Whether all batches of `x` have one shape, but for a shorter last one of arrays."""
+    if isinstance(x, tf.data.Dataset):
+        specs = tf.nest.flatten(x.element_spec)
+        return all(spec.shape.is_fully_defined() for spec in specs)
+    return length_is_known(x)
+
+
 def may_begin_again(x: Any, steps: int | None) -> bool:
     """Whether an epoch of `x` may hold the end of one pass and the beginning of the next."""
     if isinstance(x, tf.data.Dataset) and x.cardinality() == tf.data.INFINITE_CARDINALITY:
@@ -98,6 +106,20 @@ def set_loss_tracker(model: keras.Model, tracker: keras.metrics.Metric) -> None:
 def compile_metrics(model: keras.Model) -> keras.metrics.Metric | None:
     """The container of the metrics of `compile`, which Keras keeps private."""
     return model._compile_metrics
+
+
+def compiles_by_itself(model: keras.Model) -> bool:
+    """Whether Keras would compile the steps of `model` by XLA on this machine."""
+    return bool(model._resolve_auto_jit_compile())
+
+
+def save_as_auto(model: keras.Model) -> None:
+    """Keeps `jit_compile="auto"` in the config of `compile`.
+
+    Keras puts there what it means on this machine, of which the next one may lack the
+    accelerator (seen in 3.15.1).
+    """
+    model._compile_config.config["jit_compile"] = "auto"
 
 
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:

@@ -30,6 +30,8 @@ class Training:
         plan: What is decided before the first batch, once it is.
         added: The layers of added terms, of the model and of those inside it.
         call_metrics: What `call` has passed to `add_metric` in its last forward pass.
+        jit_compile_auto: Whether each run decides by its data whether XLA compiles the step.
+        compiled: Whether the function of that name was made for XLA.
         waits: The kinds of step, training or not, held back until their batch is there.
         begin_again: The kinds of step whose data may begin again within an epoch.
         thread: The thread that trains or evaluates now; `None` if none does.
@@ -47,6 +49,8 @@ class Training:
         self.plan: Plan | None = None
         self.added: list[Any] = []
         self.call_metrics: dict[str, tf.Tensor] = {}
+        self.jit_compile_auto = False
+        self.compiled: dict[str, bool] = {}
         self.waits: set[bool] = set()
         self.begin_again: set[bool] = set()
         self.thread: int | None = None
@@ -97,13 +101,13 @@ def epoch_kept(model: keras.Model, log: Log) -> Iterator[None]:
     if not log.fitting:
         yield
         return
-    variables = [*model.metrics_variables, *log.cuts.variables]
+    variables = [*model.metrics_variables, *log.remembered]
     state = [(variable, variable.numpy()) for variable in variables]
     training, epoch_runs = log.training, log.epoch_runs
     try:
         yield
     finally:
-        for variable in [*model.metrics_variables, *log.cuts.variables]:
+        for variable in [*model.metrics_variables, *log.remembered]:
             variable.assign(tf.zeros(variable.shape, variable.dtype))
         for variable, value in state:
             variable.assign(value)

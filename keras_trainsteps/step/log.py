@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_trainsteps import replicas
 from keras_trainsteps.step import names, running
+from keras_trainsteps.step.compilations import Compilations
 from keras_trainsteps.step.query_cuts import QueryCuts
 from keras_trainsteps.step.total import Losses
 from keras_trainsteps.step.trackers import TermTracker, TotalLoss, new_trackers, track
@@ -35,6 +36,7 @@ class Log:
         not_updated: Names of metrics of the model that each kind of step, training or not,
             leaves alone.
         cuts: The queries that batches cut.
+        compilations: How often XLA compiles a step.
         trains_own_loss: Whether a `train_step` of a subclass trains on a loss of its own.
     """
 
@@ -51,6 +53,7 @@ class Log:
         self.updated_by_hand: dict[str, set[str]] = {}
         self.not_updated: dict[bool, set[str]] = {}
         self.cuts = QueryCuts()
+        self.compilations = Compilations()
         self._hidden: set[str] = set()
         self._names: dict[bool, tuple[str, ...]] = {}
         self._warned: set[str] = set()
@@ -61,6 +64,16 @@ class Log:
         self.declare(losses, training)
         self._entered.add(training)
         track(losses, self.loss, self.trackers)
+
+    def reset(self) -> None:
+        """Forgets what is remembered of the epoch beside the trackers."""
+        self.cuts.reset()
+        self.compilations.reset()
+
+    @property
+    def remembered(self) -> list[keras.Variable]:
+        """What is remembered of the epoch beside the trackers. No checkpoint needs it."""
+        return [*self.cuts.variables, *self.compilations.variables]
 
     def watch(self, step: running.Running) -> None:
         """Takes in the queries of a batch that its losses have grouped rows by."""
@@ -146,6 +159,7 @@ class Log:
             return
         self.epoch_runs = False
         self.cuts.end_epoch(self.training)
+        self.compilations.end_epoch(self.training)
         for tracker in self.own:
             if tracker.name not in self._names.get(self.training, ()):
                 continue

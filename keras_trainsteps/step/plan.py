@@ -71,6 +71,8 @@ class Plan(NamedTuple):
         if training in self.waits:
             needed += batch
         self.log.training = training
+        if compat.in_xla():
+            self.log.compilations.see(batch, training=training)
         held_back = compat.after(needed) if needed else None
         return Running(
             batch.x,
