@@ -20,11 +20,11 @@ from keras_trainsteps import compat, fitting
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.added.term import AddedLoss, AddedMetric
-from keras_trainsteps.data.order import order_for_predict
+from keras_trainsteps.data.order import ROW_MASK, order_for_predict
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
 from keras_trainsteps.keras2.state import StateBefore
-from keras_trainsteps.step import checks, names, running, side_inputs
+from keras_trainsteps.step import checks, names, padding, running, side_inputs
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
@@ -502,7 +502,7 @@ class LossAwareModel(compat.Model):
         unpacked = Batch.of(batch)
         for training in (True, False):
             with self._plan.running(unpacked, training=training) as step:
-                y_pred = self._forward(unpacked.x, training=training)
+                y_pred = self._forward(unpacked.x, step.row_mask, training=training)
                 losses = self._plan.losses(unpacked, y_pred, training=training)
                 self._plan.log.declare(losses, training)
                 self._plan.log.cuts.declare(step)
@@ -554,7 +554,7 @@ class LossAwareModel(compat.Model):
         with plan.running(batch, training=True) as step:
             before = self._state_before()
             with tf.GradientTape() as tape:
-                y_pred = step.y_pred = self._forward(batch.x, training=True)
+                y_pred = step.y_pred = self._forward(batch.x, step.row_mask, training=True)
                 reached = tape.watched_variables()
                 losses = plan.losses(batch, y_pred, training=True)
                 plan.log.track(losses, training=True)
@@ -568,7 +568,7 @@ class LossAwareModel(compat.Model):
         own_steps.require_loss_of_training(plan.log)
         with plan.running(batch, training=False) as step:
             before = self._state_before()
-            y_pred = step.y_pred = self._forward(batch.x, training=False)
+            y_pred = step.y_pred = self._forward(batch.x, step.row_mask, training=False)
             losses = plan.losses(batch, y_pred, training=False)
             plan.log.track(losses, training=False)
             return self._logs(batch, y_pred, before, training=False)
@@ -612,7 +612,11 @@ class LossAwareModel(compat.Model):
         if self._training.metric_names:
             checks.require_one_target(y, y_pred)
             sample_weight = beside_masks(sample_weight, y_pred)
-        if running.current(self._training.log) is not None:
+        step = running.current(self._training.log)
+        if step is not None and step.row_mask is not None:
+            padding.update_metrics(self, y, y_pred, sample_weight, step.row_mask)
+            return self.get_metrics_result()
+        if step is not None:
             return super().compute_metrics(x, y, y_pred, sample_weight)
         side_inputs.require(x, self._training.metric_side_inputs)
         with running.Running(x):
@@ -747,6 +751,7 @@ class LossAwareModel(compat.Model):
             training.losses.expect(self.output, output_names)
         return Plan(
             side_inputs=frozenset(self.side_inputs) | training.side_inputs,
+            row_mask=ROW_MASK,
             compiled=training.losses,
             hook=self.compute_losses if fills_hook else None,
             added=functools.partial(added_of, self, training.added, self._call_metrics()),
@@ -758,12 +763,15 @@ class LossAwareModel(compat.Model):
             log=training.log,
         )
 
-    def _forward(self, x: Any, *, training: bool) -> Any:
+    def _forward(self, x: Any, row_mask: tf.Tensor | None, *, training: bool) -> Any:
         if isinstance(self, compat.functional_class()) and not self._may_read_x():
-            names = {*self.side_inputs, *self._training.side_inputs}
+            names = {*self.side_inputs, *self._training.side_inputs, ROW_MASK}
             side_inputs.warn_of_unread(x, names, self.input)
         # Layers are told by it even where `call` of the model does not name it.
-        return self(x, training=training)
+        y_pred = self(x, training=training)
+        if training:
+            padding.require_rowwise_network(compat.sublayers(self), row_mask)
+        return padding.masked_outputs(y_pred, row_mask)
 
     def _descend(
         self, tape: tf.GradientTape, loss: tf.Tensor, reached: Sequence[tf.Variable]
@@ -812,7 +820,7 @@ class LossAwareModel(compat.Model):
         functional = isinstance(self, compat.functional_class())
         return side_inputs.network_inputs(
             x,
-            {*self.side_inputs, *self._training.side_inputs},
+            {*self.side_inputs, *self._training.side_inputs, ROW_MASK},
             declared=self.input if functional else None,
             single=isinstance(self, keras.Sequential),
         )

@@ -32,6 +32,7 @@ from keras_trainsteps.compat.layers import stock_attributes as stock_attributes
 from keras_trainsteps.compat.layers import sublayers as sublayers
 from keras_trainsteps.compat.layers import tracked_layers as tracked_layers
 from keras_trainsteps.compat.layers import unlocked as unlocked
+from keras_trainsteps.compat.layers import with_mask as with_mask
 from keras_trainsteps.compat.layers import with_mask_of as with_mask_of
 from keras_trainsteps.compat.memory import compile_options as compile_options
 from keras_trainsteps.compat.memory import learning_rate_schedule as learning_rate_schedule
@@ -64,3 +65,4 @@ from keras_trainsteps.compat.training import shapes_are_static as shapes_are_sta
 from keras_trainsteps.compat.training import sources_of as sources_of
 from keras_trainsteps.compat.training import strategy_of as strategy_of
 from keras_trainsteps.compat.training import trace as trace
+from keras_trainsteps.compat.training import updated_by_two_weights as updated_by_two_weights

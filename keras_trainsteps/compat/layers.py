@@ -28,6 +28,13 @@ def mask_of(tensor: Any) -> Any:
     return getattr(tensor, "_keras_mask", None)
 
 
+def with_mask(tensor: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """`tensor` again, with a mask as Keras attaches it to outputs."""
+    tensor = tf.identity(tensor)
+    tensor._keras_mask = mask
+    return tensor
+
+
 def with_mask_of(tensor: Any, other: tf.Tensor) -> tf.Tensor:
     """`other`, made of `tensor`, with the mask that Keras attached to `tensor`."""
     mask = mask_of(tensor)

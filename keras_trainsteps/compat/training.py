@@ -122,6 +122,24 @@ def save_as_auto(model: keras.Model) -> None:
     model._compile_config.config["jit_compile"] = "auto"
 
 
+def updated_by_two_weights(
+    metrics: keras.metrics.Metric, y: Any, y_pred: Any, unweighted: Any, weighted: Any
+) -> None:
+    """Updates the metrics of `compile`, those without weights by some, too.
+
+    Keras hands weights to `weighted_metrics` alone (seen in 3.15.1).
+    """
+    if not metrics.built:
+        metrics.build(y, y_pred)
+    kinds = metrics._flat_metrics, metrics._flat_weighted_metrics
+    try:
+        for each, weights in zip(kinds, (unweighted, weighted), strict=True):
+            metrics._flat_metrics, metrics._flat_weighted_metrics = [], each
+            metrics.update_state(y, y_pred, weights)
+    finally:
+        metrics._flat_metrics, metrics._flat_weighted_metrics = kinds
+
+
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
     """The strategy under which a model was made; `None` for none.
 

@@ -1,5 +1,6 @@
 """Batches that keep queries whole."""
 
 from keras_trainsteps.data.batching import query_batches
+from keras_trainsteps.data.order import ROW_MASK
 
-__all__ = ["query_batches"]
+__all__ = ["ROW_MASK", "query_batches"]

@@ -11,6 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+ROW_MASK = "query_batches_row_mask"
+"""The entry of `x` that says which rows of a batch are real, where batches are filled up."""
+
 
 class WholeQueries(NamedTuple):
     """What batches of whole queries are made of.

@@ -72,6 +72,12 @@ def _guarded_step(model: Any, name: str, step: Callable[[Any], Any]) -> Callable
             _explained(name),
         ):
             returned = step(parts if isinstance(data, tuple) else data)
+        if own.row_mask is not None and "step" not in own.called:
+            raise ValueError(
+                f"A `{name}` that is written by hand must see whole batches of rows that count. "
+                "Received: batches of `pad=True`, of which `super()` knows the rows that do not. "
+                f"Call `super().{name}(data)`, or fit without `pad=True`."
+            )
         if training:
             _require_scaled(model.optimizer, own.called)
             plan.log.trains_own_loss = not own.called & {"step", "loss"}

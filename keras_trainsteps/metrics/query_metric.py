@@ -154,7 +154,7 @@ class QueryMetric(keras.metrics.Metric):
                 y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
             )
         rows = self._with_checked_labels(rows)
-        split = self._refused_split(rows, masked=mask is not None)
+        split = self._refused_split(rows, masked=mask is not None or running.is_padded())
         values, counts = self.query_values(rows)
         # A query with an unknown label counts: whether it has a relevant row is unknown.
         unlabelled = _any(tf.math.is_nan(rows.y_true), rows)

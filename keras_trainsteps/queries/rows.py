@@ -98,6 +98,9 @@ def ranking_rows(
         weight = as_float("sample_weight", sample_weight, tf.float64)
         weight = like_labels(weight, shape, "sample_weight", fits)
         flat["sample_weight"] = checked_weights(weight)
+    counted = running.counted_rows(shape, masked=mask is not None)
+    if counted is not None:
+        flat["mask"] = counted if mask is None else counted & flat["mask"]
     flat = {name: as_rows(value, name, fits) for name, value in flat.items()}
     flat = of_one_length(flat)
     flat["y_true"] = exact_labels(flat["y_true"], flat.get("mask"))
@@ -121,7 +124,7 @@ def ranking_rows(
     rows = RankingRows(flat["y_true"], flat["y_pred"], query, num_queries, weight, owned)
     if fits == "lists":
         return rows
-    grouped = running.QueryRows(ids, query, num_queries, rows.y_true, mask is not None)
+    grouped = running.QueryRows(ids, query, num_queries, rows.y_true, "mask" in flat)
     running.note_queries(*given, grouped)
     return rows._replace(ids=ids)
 

@@ -20,12 +20,14 @@ class Batch(NamedTuple):
         """Unpacks what `fit` hands to a step."""
         return cls(*tensors(keras.utils.unpack_x_y_sample_weight(data)))
 
-    def rows(self, y_pred: Any = None) -> tf.Tensor:
-        """The number of rows: of the targets, or of the output where there are none.
+    def rows(self, y_pred: Any = None, row_mask: tf.Tensor | None = None) -> tf.Tensor:
+        """The number of rows that count: of the targets, or of the output without them.
 
         Keras takes it from the first entry of `x`, which may be a side input of another
         length.
         """
+        if row_mask is not None:
+            return tf.reduce_sum(tf.cast(row_mask, tf.int32))
         for leaf in keras.tree.flatten((self.y, y_pred, self.x)):
             if leaf is not None and leaf.shape.rank != 0:
                 return tf.shape(leaf)[0]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.step import side_inputs
+from keras_trainsteps.step import padding, running, side_inputs
 from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.keras_loss import as_loss_object, keras_term, require_lists
 from keras_trainsteps.step.outputs import (
@@ -199,6 +199,7 @@ def _term(
         side_inputs.require(x, route.loss.side_inputs)
         term = route.loss.term(y_true, y_pred, x, sample_weight)
         require_lists(route.loss, term, y_pred)
+        padding.require_reads_mask(f"The loss {route.name!r}", term.total, running.current())
         value, by_rows = as_loss(term.value), False
     else:
         term, value, by_rows = keras_term(

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.step import padding, running
 from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.terms import FAILED, LossTerm, StepTerm, as_loss, reduce_returned
 
@@ -32,10 +33,15 @@ def hook_terms(
             "`compute_losses` must return a dict of name to loss. Received: "
             f"{type(returned).__name__}. Return `{{'my_loss': ...}}`."
         )
+    step = running.current()
+    row_mask = None if step is None else step.row_mask
     for name, value in returned.items():
         _require_rowwise(name, value, batch, y_pred)
+        if isinstance(value, LossTerm) or tf.convert_to_tensor(value).shape.rank == 0:
+            whole = value.total if isinstance(value, LossTerm) else value
+            padding.require_reads_mask(f"Loss term {name!r}", whole, step)
     return [
-        reduce_returned(name, value, rows=rows, sample_weight=sample_weight)
+        reduce_returned(name, value, rows=rows, sample_weight=sample_weight, row_mask=row_mask)
         for name, value in returned.items()
     ]
 

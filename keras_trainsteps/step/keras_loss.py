@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.step import running
 from keras_trainsteps.step.side_input_loss import CLASSES, SideInputLoss
 from keras_trainsteps.step.terms import LossTerm, QueryTerm, as_loss, weights_like
 
@@ -122,6 +123,8 @@ def keras_term(
         loss, y_true = _without_target(loss), y_pred  # Keras takes no `None` for a target
     y_true, y_pred = _aligned(y_true, y_pred)
     sample_weight = _aligned_weight(loss, y_true, y_pred, sample_weight)
+    if running.is_padded():
+        _require_values(loss, y_true, y_pred)
     count = _own_count(loss, y_true, y_pred, sample_weight)
     if num_replicas == 1:
         value = as_loss(loss(y_true, y_pred, sample_weight))
@@ -232,6 +235,22 @@ def _own_count(
     )
     weights = sample_weight if weighted_mean else None
     return tf.reduce_sum(_each(ones, y_true, y_pred, weights))
+
+
+def _require_values(loss: keras.losses.Loss, y_true: Any, y_pred: Any) -> None:
+    """Refuses a loss of rows of which some do not count, unless Keras can leave these out."""
+    nested = keras.tree.is_nested(y_pred)
+    if nested or _has_own_call(loss) or loss.reduction in (None, "none"):
+        by_row = False
+    else:
+        values = _values(loss, y_true, y_pred)
+        by_row = values.shape.rank != 0 and values.shape[:1].is_compatible_with(y_pred.shape[:1])
+    if not by_row:
+        raise ValueError(
+            f"The loss {loss.name!r} must be reduced by Keras from one value per row where "
+            "batches are filled up by `pad=True`. Received: a loss that reduces by itself, not "
+            "at all, or several outputs. Fit without `pad=True`."
+        )
 
 
 def _values(loss: keras.losses.Loss, y_true: Any, y_pred: Any) -> tf.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.step import checks, running, total
+from keras_trainsteps.step import checks, padding, running, total
 from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.hook import hook_terms
@@ -43,6 +44,7 @@ class Plan(NamedTuple):
 
     Attributes:
         side_inputs: The entries of `x` that the network never sees.
+        row_mask: The entry of `x` that says which rows count, where it is there.
         compiled: The losses of `compile`; the first source of terms.
         hook: `compute_losses`, where it is filled; the second source.
         added: Gives what was added for a batch of so many rows; the third source.
@@ -55,6 +57,7 @@ class Plan(NamedTuple):
     """
 
     side_inputs: frozenset[str]
+    row_mask: str
     compiled: CompiledLosses
     hook: Callable[..., Any] | None
     added: Callable[[tf.Tensor], Added]
@@ -74,35 +77,51 @@ class Plan(NamedTuple):
         if compat.in_xla():
             self.log.compilations.see(batch, training=training)
         held_back = compat.after(needed) if needed else None
+        row_mask = self.row_mask_of(batch)
         return Running(
             batch.x,
-            batch.rows,
+            functools.partial(batch.rows, row_mask=row_mask),
             self.log,
             by_hand,
             replicas.num_replicas(),
             training in self.begin_again,
             held_back,
             batch.y,
+            row_mask,
         )
+
+    def row_mask_of(self, batch: Batch) -> tf.Tensor | None:
+        """Which rows of a batch count; `None` where all do."""
+        mask = batch.x.get(self.row_mask) if isinstance(batch.x, Mapping) else None
+        return mask
 
     def losses(self, batch: Batch, y_pred: Any, *, training: bool) -> Losses:
         """Every term of a batch, and their total."""
-        shape = {"rows": batch.rows(y_pred), "num_replicas": replicas.num_replicas()}
+        step = running.current(self.log)
+        row_mask = self.row_mask_of(batch)
+        if row_mask is not None and step is None:
+            raise ValueError(
+                "Batches of `pad=True` must come to a step, which leaves out the rows that do "
+                "not count. Received: one in a call of `compute_loss`. Call `train_step`."
+            )
+        rows = batch.rows(y_pred, row_mask)
+        shape = {"rows": rows, "num_replicas": replicas.num_replicas()}
         if self.own_loss is not None:
             takes = inspect.signature(self.own_loss).parameters
             told = {"training": training} if "training" in takes else {}
-            step = running.current(self.log)
             own = self.own_loss(batch.x, batch.y, y_pred, batch.sample_weight, **told)
+            padding.require_reads_mask("`compute_loss`", own, step)
             return total.of_own(own, step.computed if step else [], **shape)
         terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
         # First: a hook may wait for other replicas, whose layers pass on losses meanwhile.
-        added = self.added(shape["rows"])
+        added = self.added(rows)
+        _require_counted(added, step)
         regularization = list(added.regularization)
         if self.hook is not None:
             # Several replicas share the layers: what is new may be another's.
             alone = shape["num_replicas"] == 1
             before = self.losses_of_calls() if alone else []
-            terms += hook_terms(self.hook, batch, y_pred, shape["rows"], training)
+            terms += hook_terms(self.hook, batch, y_pred, rows, training)
             regularization += _new_of(self.losses_of_calls(), before) if alone else []
         terms = self.compiled.weights.given_to([*terms, *added.terms], self.compiled.output_names)
         terms = _times(added.weights, terms)
@@ -117,6 +136,17 @@ class Plan(NamedTuple):
         shape = {"rows": batch.rows(y_pred), "num_replicas": replicas.num_replicas()}
         terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
         return total.total(terms, regularization, {}, **shape)
+
+
+def _require_counted(added: Added, step: Running | None) -> None:
+    """Refuses what was added to a model of rows of which some do not count."""
+    values = [(f"The added loss {term.name!r}", term.value) for term in added.terms]
+    values += [
+        ("A loss of `add_loss` or `activity_regularizer`", v) for v in added.regularization
+    ]
+    values += [(f"The added metric {name!r}", m.total) for name, m in added.metrics.items()]
+    for what, value in values:
+        padding.require_reads_mask(what, value, step)
 
 
 def _new_of(losses: list[tf.Tensor], before: list[tf.Tensor]) -> list[tf.Tensor]:

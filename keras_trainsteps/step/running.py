@@ -60,6 +60,7 @@ class Running:
         begin_again: Whether its data may begin again within an epoch.
         inside: What else is entered with it.
         y: The targets of its batch.
+        row_mask: Which rows of its batch count, bool; `None` where all do.
 
     Attributes:
         y_pred: Output of the network, once it is there.
@@ -81,8 +82,9 @@ class Running:
         begin_again: bool = False,
         inside: contextlib.AbstractContextManager[Any] | None = None,
         y: Any = None,
+        row_mask: tf.Tensor | None = None,
     ) -> None:
-        self.y = y
+        self.y, self.row_mask = y, row_mask
         self.x, self.rows, self.owner, self.by_hand = x, rows, owner, by_hand
         self.num_replicas, self.begin_again = num_replicas, begin_again
         self.y_pred: Any = None
@@ -131,6 +133,38 @@ def note_queries(query_ids: Any, mask: Any, rows: QueryRows) -> None:
         return
     if all(query_ids is not one.query_ids or mask is not one.mask for one in step.queries):
         step.queries.append(LossQueries(query_ids, mask, rows))
+
+
+def is_padded() -> bool:
+    """Whether a step runs on a batch of which some rows do not count."""
+    step = current()
+    return step is not None and step.row_mask is not None
+
+
+def counted_rows(shape: tf.TensorShape, *, masked: bool) -> tf.Tensor | None:
+    """Which entries of a tensor of one or more per row are of rows that count; bool.
+
+    Args:
+        shape: The shape of the tensor, and of what is returned.
+        masked: Whether the caller was given a mask: then other rows than those of the batch
+            may be meant.
+
+    Returns:
+        `None` where no step runs, or all rows of its batch count.
+    """
+    step = current()
+    if step is None or step.row_mask is None:
+        return None
+    row_mask = step.row_mask
+    if shape.rank and shape[:1].is_compatible_with(row_mask.shape[:1]):
+        rows = tf.reshape(row_mask, (-1, *[1] * (shape.rank - 1)))
+        return tf.broadcast_to(rows, tf.concat([tf.shape(row_mask)[:1], shape[1:]], 0))
+    if masked:
+        return None
+    raise ValueError(
+        "Losses of other rows than those of the batch must be given a `mask` where batches are "
+        f"filled up by `pad=True`. Received: shape {tuple(shape)} for {row_mask.shape[0]} rows."
+    )
 
 
 @contextlib.contextmanager

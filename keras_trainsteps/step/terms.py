@@ -132,12 +132,14 @@ def reduce_returned(
     *,
     rows: tf.Tensor,
     sample_weight: tf.Tensor | None,
+    row_mask: tf.Tensor | None = None,
 ) -> StepTerm:
     """Reduces what `compute_losses` returned under `name`.
 
     A `LossTerm` keeps its own denominator. A tensor of one or more axes is reduced as
     Keras's `sum_over_batch_size`, `sum(sample_weight * values) / size(values)`. A scalar
-    is the value of the batch and weighs as its rows.
+    is the value of the batch and weighs as its rows. Rows that `row_mask` leaves out count
+    nowhere.
     """
     if isinstance(returned, LossTerm):
         term = LossTerm(*map(tf.convert_to_tensor, returned))
@@ -162,12 +164,20 @@ def reduce_returned(
         values = values * weights_like(
             as_loss(sample_weight), values.shape, f"loss term {name!r}"
         )
-    term = over_size(values)  # divided as in Keras, which fixes its last bit under XLA
+    term = over_size(values, row_mask)  # divided as in Keras, which fixes its last bit under XLA
     return StepTerm(name, term, tf.math.divide_no_nan(*term), True)
 
 
-def over_size(values: tf.Tensor) -> LossTerm:
-    """The mean over all values, as Keras's `sum_over_batch_size` computes it."""
+def over_size(values: tf.Tensor, row_mask: tf.Tensor | None = None) -> LossTerm:
+    """The mean over all values, as Keras's `sum_over_batch_size` computes it.
+
+    `row_mask`: which rows count; default: all.
+    """
+    if row_mask is not None:
+        rows = tf.reshape(row_mask, (-1, *[1] * (values.shape.rank - 1)))
+        counted = tf.broadcast_to(rows, tf.shape(values))
+        total = tf.reduce_sum(tf.where(rows, values, tf.zeros_like(values)))
+        return LossTerm(total, tf.reduce_sum(tf.cast(counted, total.dtype)))
     total = tf.reduce_sum(values)
     return LossTerm(total, tf.cast(tf.size(values), total.dtype))
 

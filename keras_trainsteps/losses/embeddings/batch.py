@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
 from keras_trainsteps.queries import checked_weights, owned_term, widen
+from keras_trainsteps.step import running
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import as_float, as_mask, as_tensor, is_number, refuse
 
@@ -118,6 +119,9 @@ def mask_and_weight(
     weight = tf.ones((rows,), tf.float64)
     if mask is not None:
         valid = as_rows("mask", as_mask("mask", mask), values)
+    counted = running.counted_rows(values.shape[:1], masked=mask is not None)
+    if counted is not None:
+        valid &= counted
     if sample_weight is not None:
         weight = as_float("sample_weight", sample_weight, tf.float64)
         weight = checked_weights(as_rows("sample_weight", weight, values))

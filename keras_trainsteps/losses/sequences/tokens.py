@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.queries import checked_weights, widen
+from keras_trainsteps.step import running
 from keras_trainsteps.validation import as_float, as_integer, as_mask, as_tensor, refuse
 
 
@@ -53,6 +54,9 @@ def tokens(
     if mask is None and pad_id is None:
         mask = implicit
     kept = tf.ones_like(y_true, tf.bool) if mask is None else _mask(mask, y_true.shape)
+    counted = running.counted_rows(y_true.shape, masked=mask is not None)
+    if counted is not None:
+        kept &= counted
     if pad_id is not None:
         kept &= y_true != tf.cast(as_integer("pad_id", pad_id), y_true.dtype)
     y_true = tf.where(kept, y_true, tf.zeros_like(y_true))
