@@ -86,7 +86,7 @@ def _as_array(values: Any, name: str) -> npt.NDArray[Any]:
     except ValueError as error:  # NumPy's for lists of different lengths
         raise _refusal(name, "rows of different lengths", _PAD) from error
     if array.dtype.kind == "f":
-        return array.astype(keras.config.floatx())
+        return array.astype(keras.config.floatx(), copy=False)
     if array.dtype.kind == "O":
         return _of_objects(array, name)
     if array.dtype.kind in "Mm":
@@ -95,7 +95,7 @@ def _as_array(values: Any, name: str) -> npt.NDArray[Any]:
             f"dtype {array.dtype}",
             "Pass numbers, as by `.astype('int64')`, or text, as by `.astype(str)`.",
         )
-    return array
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _of_objects(array: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:

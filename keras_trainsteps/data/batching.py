@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import functools
-import operator
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
-import keras
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
 from keras_trainsteps.data.arrays import Arrays, as_arrays, checked_ids
+from keras_trainsteps.data.gathering import Pass, gathered_batches
 from keras_trainsteps.data.order import WholeQueries, remember
-from keras_trainsteps.data.rows import as_element, cut_points, rows_of_queries, spec_of
+from keras_trainsteps.data.rows import queries_of
 
 
 def query_batches(
@@ -52,7 +50,8 @@ def query_batches(
 
     Returns:
         A `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, sample_weight)`. Floats are cast to
-        Keras's `floatx`, as `fit` does with arrays.
+        Keras's `floatx`, as `fit` does with arrays. What needs no cast is not copied: leave
+        the arrays as they are while the batches are used.
 
     Raises:
         ValueError: For a `batch_size` below 1, a missing id entry, arrays of different
@@ -88,28 +87,21 @@ def query_batches(
             "the weights as an entry of `x`."
         )
     data = as_arrays(x, y, sample_weight)
-    rows_of = rows_of_queries(checked_ids(data[0][query_ids], f"x[{query_ids!r}]"))
-    sizes = np.array([len(rows) for rows in rows_of])
+    queries = queries_of(checked_ids(data[0][query_ids], f"x[{query_ids!r}]"))
     epoch_seeds = np.random.SeedSequence(seed)
 
-    def batches(order: npt.NDArray[np.int_]) -> Iterator[Any]:
-        for queries in np.split(order, cut_points(sizes[order], batch_size)):
-            index = np.concatenate([rows_of[query] for query in queries])
-            yield as_element(keras.tree.map_structure(operator.itemgetter(index), data))
+    def pass_of(number: int, shuffle: bool = shuffle) -> Pass:
+        order = np.arange(len(queries.sizes))
+        if shuffle:
+            np.random.default_rng(epoch_seeds.spawn(1)[0]).shuffle(order)
+        return queries.in_batches(order, batch_size)
 
-    def shuffled() -> Iterator[Any]:
-        order = np.arange(len(sizes))
-        np.random.default_rng(epoch_seeds.spawn(1)[0]).shuffle(order)
-        return batches(order)
+    def dataset(pass_of: Callable[[int], Pass]) -> tf.data.Dataset:
+        number = queries.number_of_batches(batch_size)
+        made = gathered_batches(data, pass_of, number)
+        return made.apply(tf.data.experimental.assert_cardinality(number))
 
-    def dataset(epoch: Callable[[], Iterator[Any]]) -> tf.data.Dataset:
-        spec = as_element(keras.tree.map_structure(spec_of, data))
-        made = tf.data.Dataset.from_generator(epoch, output_signature=spec)
-        number = len(cut_points(sizes, batch_size)) + 1
-        return made.apply(tf.data.experimental.assert_cardinality(number)).prefetch(2)
-
-    unshuffled = functools.partial(batches, np.arange(len(sizes)))
-    rows = np.concatenate(rows_of)
+    rows = queries.rows
     is_order_of_arrays = not shuffle and bool((rows == np.arange(len(rows))).all())
-    made_of = WholeQueries(lambda: dataset(unshuffled), rows, is_order_of_arrays)
-    return remember(dataset(shuffled if shuffle else unshuffled), made_of)
+    in_order = functools.partial(dataset, functools.partial(pass_of, shuffle=False))
+    return remember(dataset(pass_of), WholeQueries(in_order, rows, is_order_of_arrays))

@@ -2,11 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
+
+
+class Queries(NamedTuple):
+    """Which rows belong to which query.
+
+    Attributes:
+        rows: The rows of the first query, then those of the second, and so on.
+        sizes: The number of rows of each query.
+    """
+
+    rows: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+
+    def number_of_batches(self, batch_size: int) -> int:
+        """How many batches of whole queries there are, whatever the order."""
+        return len(cut_points(self.sizes, batch_size)) + 1
+
+    def in_batches(
+        self, order: npt.NDArray[np.int64], batch_size: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """The rows of queries in an order, and where each batch begins, then the last ends."""
+        sizes = self.sizes[order]
+        begins = (np.cumsum(self.sizes) - self.sizes)[order]
+        ends = np.cumsum(sizes)
+        places = np.repeat(begins - ends + sizes, sizes) + np.arange(ends[-1])
+        cuts = ends[cut_points(sizes, batch_size) - 1]
+        return self.rows[places], np.concatenate([[0], cuts, ends[-1:]])
+
+
+def queries_of(ids: npt.NDArray[Any]) -> Queries:
+    """The rows of each query, queries in the order of their first rows."""
+    _, first, query, sizes = np.unique(
+        ids, return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.argsort(first)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    return Queries(np.argsort(place[query], kind="stable"), sizes[order])
 
 
 def cut_points(sizes: npt.NDArray[np.int_], batch_size: int) -> npt.NDArray[np.int_]:
@@ -19,14 +57,6 @@ def cut_points(sizes: npt.NDArray[np.int_], batch_size: int) -> npt.NDArray[np.i
     steps = np.arange(batches - 1)  # at least one query for each batch before and after
     cuts = np.maximum.accumulate(np.maximum(nearest, 1) - steps) + steps
     return np.minimum(cuts, len(sizes) - batches + 1 + steps)
-
-
-def rows_of_queries(ids: npt.NDArray[Any]) -> list[npt.NDArray[np.int_]]:
-    """The rows of each query, queries in the order of their first rows."""
-    _, first, query = np.unique(ids, return_index=True, return_inverse=True)
-    by_query = np.argsort(query, kind="stable")
-    parts = np.split(by_query, np.cumsum(np.bincount(query))[:-1])
-    return [parts[i] for i in np.argsort(first)]
 
 
 def spec_of(array: npt.NDArray[Any]) -> tf.TensorSpec:

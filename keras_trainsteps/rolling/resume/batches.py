@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-import operator
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -15,7 +13,11 @@ import tensorflow as tf
 
 # What keeps queries whole is that of `query_batches`.
 from keras_trainsteps.data.arrays import as_arrays, checked_ids
-from keras_trainsteps.data.rows import as_element, cut_points, rows_of_queries, spec_of
+from keras_trainsteps.data.gathering import Pass, gathered_batches
+from keras_trainsteps.data.rows import Queries, queries_of
+
+_HASHED_AT_ONCE = 2**20
+"""Bytes: what is not contiguous must be copied to be hashed."""
 
 Tensors = npt.ArrayLike | Mapping[str, npt.ArrayLike] | tuple[npt.ArrayLike, ...]
 
@@ -40,17 +42,14 @@ class ResumableBatches:
         self, data: tuple[Any, ...], query_ids: str | None, batch_size: int, seed: int
     ) -> None:
         self._data, self._seed, self._batch_size = data, seed, batch_size
-        rows = len(keras.tree.flatten(data)[0])
         if query_ids is None:
-            self._groups: list[npt.NDArray[np.int_]] | None = None
-            self._sizes = np.ones(rows, int)
+            rows = len(keras.tree.flatten(data)[0])
+            self._queries = Queries(np.arange(rows), np.ones(rows, int))
         else:
-            ids = checked_ids(data[0][query_ids], f"x[{query_ids!r}]")
-            self._groups = rows_of_queries(ids)
-            self._sizes = np.array([len(group) for group in self._groups])
-        self.steps_per_epoch = len(cut_points(self._sizes, batch_size)) + 1
+            self._queries = queries_of(checked_ids(data[0][query_ids], f"x[{query_ids!r}]"))
+        self.steps_per_epoch = self._queries.number_of_batches(batch_size)
         self.fingerprint = _fingerprint(data, query_ids, batch_size, seed)
-        self._pass: tuple[int, list[npt.NDArray[np.int_]]] = (-1, [])
+        self._last: tuple[int, Pass] | None = None
 
     def from_step(self, step: int) -> tf.data.Dataset:
         """The stream from its `step`-th element on, without an end.
@@ -61,32 +60,26 @@ class ResumableBatches:
         Args:
             step: From 0, over all passes.
         """
+        return gathered_batches(
+            self._data, self._pass_of, self.steps_per_epoch, first=step, endless=True
+        )
 
-        def elements() -> Iterator[Any]:
-            for now in itertools.count(step):
-                rows = self.rows(now)
-                yield as_element(keras.tree.map_structure(operator.itemgetter(rows), self._data))
-
-        spec = as_element(keras.tree.map_structure(spec_of, self._data))
-        return tf.data.Dataset.from_generator(elements, output_signature=spec).prefetch(2)
-
-    def rows(self, step: int) -> npt.NDArray[np.int_]:
+    def rows(self, step: int) -> npt.NDArray[np.int64]:
         """The rows of the `step`-th batch: their places in the data, of shape (rows,).
 
         Args:
             step: From 0, over all passes.
         """
         number, place = divmod(step, self.steps_per_epoch)
-        current, batches = self._pass
-        if current != number:
-            order = np.random.default_rng([self._seed, number]).permutation(len(self._sizes))
-            cuts = cut_points(self._sizes[order], self._batch_size)
-            batches = np.split(order, cuts)
-            self._pass = (number, batches)
-        groups = batches[place]
-        if self._groups is None:
-            return groups
-        return np.concatenate([self._groups[group] for group in groups])
+        if self._last is None or self._last[0] != number:
+            self._last = number, self._pass_of(number)
+        rows, ends = self._last[1]
+        return rows[ends[place] : ends[place + 1]]
+
+    def _pass_of(self, number: int) -> Pass:
+        generator = np.random.default_rng([self._seed, number])
+        order = generator.permutation(len(self._queries.sizes))
+        return self._queries.in_batches(order, self._batch_size)
 
 
 def resumable_batches(
@@ -101,7 +94,8 @@ def resumable_batches(
     """Shuffled batches for a job that can be killed and resumed: see `ResumableJob`.
 
     The i-th batch depends on the seed and i alone, so that a resumed job goes on with the
-    very batch it would have had. Every pass over the data draws an order of its own.
+    very batch it would have had. Every pass over the data draws an order of its own. Arrays
+    are not copied unless they must be cast: leave them as they are while the job runs.
 
     Args:
         x: An array, or a dict, list or tuple of arrays, each of shape (rows, ...).
@@ -152,8 +146,12 @@ def _fingerprint(data: Any, query_ids: str | None, batch_size: int, seed: int) -
     digest = hashlib.sha256(f"{query_ids}|{batch_size}|{seed}".encode())
     for path, array in keras.tree.flatten_with_path(data):
         digest.update(f"{path}{array.shape}{array.dtype}".encode())
-        if array.dtype == object:
-            digest.update("\0".join(map(str, array.reshape(-1))).encode())
-        else:
-            digest.update(np.ascontiguousarray(array).tobytes())
+        rows = max(1, _HASHED_AT_ONCE * len(array) // max(array.nbytes, 1))
+        for begin in range(0, len(array), rows):
+            part = array[begin : begin + rows]
+            if array.dtype == object:
+                text = "\0".join(map(str, part.reshape(-1)))
+                digest.update((text if begin == 0 else "\0" + text).encode())
+            else:
+                digest.update(np.ascontiguousarray(part).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

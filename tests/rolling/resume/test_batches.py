@@ -42,6 +42,26 @@ def test_an_element_depends_on_the_seed_and_its_place_alone():
     assert not np.array_equal(other[0], whole[0][0])
 
 
+def test_the_fingerprint_is_that_of_the_values_and_their_shape():
+    rng = np.random.default_rng(0)
+    wide = rng.normal(size=(1000, 400)).astype("float32")  # more than is hashed at a time
+    texts = np.array([f"{number}" for number in range(1000)], object)
+
+    def fingerprint(*parts):
+        return resumable_batches(parts, seed=1).fingerprint
+
+    same = fingerprint(wide, texts)
+    assert fingerprint(np.asfortranarray(wide), texts.copy()) == same
+    assert fingerprint(wide.reshape(1000, 20, 20), texts) != same
+    for part in (wide, texts):
+        for row in (0, 999):
+            other = part.copy()
+            other[row] = part[1]
+            assert (
+                fingerprint(*(other if each is part else each for each in (wide, texts))) != same
+            )
+
+
 @pytest.mark.parametrize(
     ("options", "match"),
     [
