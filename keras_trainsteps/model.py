@@ -20,7 +20,7 @@ from keras_trainsteps import compat, fitting
 from keras_trainsteps.added import additions
 from keras_trainsteps.added.source import added_of
 from keras_trainsteps.added.term import AddedLoss, AddedMetric
-from keras_trainsteps.data.order import ROW_MASK, order_for_predict
+from keras_trainsteps.data.order import ROW_MASK, has_few_shapes, order_for_predict
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
 from keras_trainsteps.keras2.state import StateBefore
@@ -869,9 +869,8 @@ class LossAwareModel(compat.Model):
         if not training.jit_compile_auto or self.run_eagerly:
             return
         alone = self.distribute_strategy.num_replicas_in_sync == 1  # XLA cannot exchange numbers
-        self.jit_compile = (
-            alone and compat.compiles_by_itself(self) and compat.shapes_are_static(x)
-        )
+        keep = has_few_shapes(x) or compat.shapes_are_static(x)
+        self.jit_compile = alone and keep and compat.compiles_by_itself(self)
         if training.compiled.setdefault(function, self.jit_compile) != self.jit_compile:
             training.compiled[function] = self.jit_compile
             setattr(self, function, None)

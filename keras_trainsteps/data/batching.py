@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from keras_trainsteps.data.arrays import Arrays, as_arrays, checked_ids
+from keras_trainsteps.data.filling import filled, fixed_sizes, with_row_mask
 from keras_trainsteps.data.gathering import Pass, gathered_batches
 from keras_trainsteps.data.order import WholeQueries, remember
 from keras_trainsteps.data.rows import queries_of
@@ -24,6 +25,7 @@ def query_batches(
     batch_size: int = 1024,
     shuffle: bool = True,
     seed: int | None = None,
+    pad: bool = False,
 ) -> tf.data.Dataset:
     """A dataset whose batches hold whole queries, for `fit`, `evaluate` and `predict`.
 
@@ -47,6 +49,12 @@ def query_batches(
         shuffle: Whether each epoch draws the order of the queries anew. If not, queries
             come in the order of their first rows. Rows keep their order within a query.
         seed: Makes the orders of the epochs repeatable. Default: they are not.
+        pad: Whether batches are filled up to one number of rows (two, where queries differ so
+            much that this saves a fifth), so that XLA compiles a step once. What fills a batch
+            up is copies of its first row. `x["query_batches_row_mask"]` (`data.ROW_MASK`) is
+            `False` there, by which a `LossAwareModel` leaves them out of every loss, metric,
+            weight and log: all numbers are those without `pad`. No other model does.
+            Default: `False`.
 
     Returns:
         A `tf.data.Dataset` of `x`, `(x, y)` or `(x, y, sample_weight)`. Floats are cast to
@@ -55,7 +63,7 @@ def query_batches(
 
     Raises:
         ValueError: For a `batch_size` below 1, a missing id entry, arrays of different
-            lengths, no rows.
+            lengths, no rows, an entry of the name `data.ROW_MASK` with `pad`.
         TypeError: For an `x` that is no dict, ids that are neither integers nor strings, and
             what is no dense array of numbers or texts: sparse and ragged values, dates,
             missing values.
@@ -88,20 +96,26 @@ def query_batches(
         )
     data = as_arrays(x, y, sample_weight)
     queries = queries_of(checked_ids(data[0][query_ids], f"x[{query_ids!r}]"))
+    sizes = fixed_sizes(queries, batch_size, shuffle=shuffle) if pad else None
+    if pad:
+        data = with_row_mask(data, len(queries.rows))
     epoch_seeds = np.random.SeedSequence(seed)
 
     def pass_of(number: int, shuffle: bool = shuffle) -> Pass:
         order = np.arange(len(queries.sizes))
         if shuffle:
             np.random.default_rng(epoch_seeds.spawn(1)[0]).shuffle(order)
-        return queries.in_batches(order, batch_size)
+        passed = queries.in_batches(order, batch_size)
+        return passed if sizes is None else filled(passed, sizes)
 
     def dataset(pass_of: Callable[[int], Pass]) -> tf.data.Dataset:
         number = queries.number_of_batches(batch_size)
-        made = gathered_batches(data, pass_of, number)
+        made = gathered_batches(data, pass_of, number, sizes=sizes)
         return made.apply(tf.data.experimental.assert_cardinality(number))
 
-    rows = queries.rows
-    is_order_of_arrays = not shuffle and bool((rows == np.arange(len(rows))).all())
+    rows, _ = pass_of(0, shuffle=False)
+    is_order_of_arrays = not (shuffle or pad) and bool((rows == np.arange(len(rows))).all())
+    shapes = None if sizes is None else len(sizes)
     in_order = functools.partial(dataset, functools.partial(pass_of, shuffle=False))
-    return remember(dataset(pass_of), WholeQueries(in_order, rows, is_order_of_arrays))
+    made_of = WholeQueries(in_order, rows, is_order_of_arrays, shapes)
+    return remember(dataset(pass_of), made_of)

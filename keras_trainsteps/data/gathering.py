@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from keras_trainsteps.data.order import ROW_MASK
 from keras_trainsteps.data.rows import as_element, spec_of
 
 Pass: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
@@ -24,6 +25,7 @@ def gathered_batches(
     *,
     first: int = 0,
     endless: bool = False,
+    sizes: tuple[int, ...] | None = None,
 ) -> tf.data.Dataset:
     """A dataset of batches of rows of arrays.
 
@@ -36,9 +38,13 @@ def gathered_batches(
         batches: Batches of a pass.
         first: The batch to begin with, over all passes.
         endless: Whether pass follows pass. Default: one.
+        sizes: The rows that batches are filled up to; default: they are not. A row `~i` of
+            `pass_of` stands for a copy of row `i`, and the entry `ROW_MASK` of `x` is then
+            whether rows are real ones.
     """
-    source = _Source(data, pass_of)
-    specs = [spec_of(array) for array in source.arrays]
+    source = _Source(data, pass_of, fills=sizes is not None)
+    rows = sizes[0] if sizes is not None and len(sizes) == 1 else None
+    specs = [spec_of(array, rows) for array in source.arrays]
 
     def of_pass(number: tf.Tensor) -> tf.data.Dataset:
         rows, ends = tf.numpy_function(source.weak("pass_of"), [number], (tf.int64, tf.int64))
@@ -64,13 +70,22 @@ def gathered_batches(
 class _Source:
     """The arrays, and what is asked of them. TensorFlow keeps functions for ever: no arrays."""
 
-    def __init__(self, data: tuple[Any, ...], pass_of: Callable[[int], Pass]) -> None:
+    def __init__(
+        self, data: tuple[Any, ...], pass_of: Callable[[int], Pass], *, fills: bool
+    ) -> None:
         self.arrays, self.pass_of = keras.tree.flatten(data), pass_of
+        self.row_mask = data[0][ROW_MASK] if fills else None
 
     def gather(self, rows: Any, ends: Any, place: int) -> list[npt.NDArray[Any]]:
         """The rows of a batch, of each array."""
         index = rows[ends[place] : ends[place + 1]]
-        return [_rows_of(array, index) for array in self.arrays]
+        if self.row_mask is None:
+            return [_rows_of(array, index) for array in self.arrays]
+        real = index >= 0
+        index = np.where(real, index, ~index)
+        return [
+            real if array is self.row_mask else _rows_of(array, index) for array in self.arrays
+        ]
 
     def weak(self, method: str) -> Callable[..., Any]:
         """A method, by a function that does not keep the arrays."""

@@ -20,23 +20,27 @@ class WholeQueries(NamedTuple):
 
     Attributes:
         in_order: Gives the same batches unshuffled.
-        rows: The rows of the arrays, in the order in which these hold them.
+        rows: The rows of the arrays, in the order in which these hold them; negative for what
+            fills a batch up.
         is_order_of_arrays: Whether the batches themselves hold the rows as the arrays do.
+        shapes: How many shapes there are of batches; `None` for any number.
     """
 
     in_order: Callable[[], tf.data.Dataset]
     rows: npt.NDArray[np.int_]
     is_order_of_arrays: bool
+    shapes: int | None = None
 
     def restored(self, outputs: Any) -> Any:
         """Outputs of the batches `in_order`, with their rows in the order of the arrays."""
-        place = np.argsort(self.rows)
+        real = np.flatnonzero(self.rows >= 0)
+        place = real[np.argsort(self.rows[real])]
 
         def restore(output: Any) -> Any:
-            if len(output.shape) == 0 or output.shape[0] != len(place):
+            if len(output.shape) == 0 or output.shape[0] != len(self.rows):
                 raise ValueError(
                     "Outputs must have one entry per row, so that their order can be that of "
-                    f"the rows. Received: shape {tuple(output.shape)} for {len(place)} rows. "
+                    f"the rows. Received: shape {tuple(output.shape)} for {len(self.rows)} rows. "
                     "Call `predict_on_batch` on each batch."
                 )
             if isinstance(output, np.ndarray):
@@ -53,6 +57,12 @@ def remember(dataset: tf.data.Dataset, made_of: WholeQueries) -> tf.data.Dataset
     """`dataset`, whose order can be asked for from now on."""
     _made[dataset] = made_of
     return dataset
+
+
+def has_few_shapes(x: Any) -> bool:
+    """Whether `x` is a dataset of `query_batches` whose batches are filled up."""
+    found = _made.get(x) if isinstance(x, tf.data.Dataset) else None
+    return found is not None and found.shapes is not None
 
 
 def order_for_predict(

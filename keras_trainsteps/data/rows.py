@@ -59,10 +59,10 @@ def cut_points(sizes: npt.NDArray[np.int_], batch_size: int) -> npt.NDArray[np.i
     return np.minimum(cuts, len(sizes) - batches + 1 + steps)
 
 
-def spec_of(array: npt.NDArray[Any]) -> tf.TensorSpec:
-    """What a batch of rows of this array looks like to `tf.data`."""
+def spec_of(array: npt.NDArray[Any], rows: int | None = None) -> tf.TensorSpec:
+    """What a batch of rows of this array looks like to `tf.data`, of so many or any number."""
     text = array.dtype.kind in "OSU"
-    return tf.TensorSpec((None, *array.shape[1:]), tf.string if text else array.dtype)
+    return tf.TensorSpec((rows, *array.shape[1:]), tf.string if text else array.dtype)
 
 
 def as_element(parts: tuple[Any, ...]) -> Any:

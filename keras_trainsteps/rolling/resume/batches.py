@@ -13,6 +13,7 @@ import tensorflow as tf
 
 # What keeps queries whole is that of `query_batches`.
 from keras_trainsteps.data.arrays import as_arrays, checked_ids
+from keras_trainsteps.data.filling import filled, fixed_sizes, with_row_mask
 from keras_trainsteps.data.gathering import Pass, gathered_batches
 from keras_trainsteps.data.rows import Queries, queries_of
 
@@ -39,16 +40,24 @@ class ResumableBatches:
     """
 
     def __init__(
-        self, data: tuple[Any, ...], query_ids: str | None, batch_size: int, seed: int
+        self,
+        data: tuple[Any, ...],
+        query_ids: str | None,
+        batch_size: int,
+        seed: int,
+        pad: bool = False,
     ) -> None:
-        self._data, self._seed, self._batch_size = data, seed, batch_size
+        self._seed, self._batch_size = seed, batch_size
         if query_ids is None:
             rows = len(keras.tree.flatten(data)[0])
             self._queries = Queries(np.arange(rows), np.ones(rows, int))
         else:
             self._queries = queries_of(checked_ids(data[0][query_ids], f"x[{query_ids!r}]"))
+        self._sizes = fixed_sizes(self._queries, batch_size, shuffle=True) if pad else None
+        self._data = with_row_mask(data, len(self._queries.rows)) if pad else data
         self.steps_per_epoch = self._queries.number_of_batches(batch_size)
-        self.fingerprint = _fingerprint(data, query_ids, batch_size, seed)
+        kind = f"{query_ids}|{batch_size}|{seed}" + ("|pad" if pad else "")
+        self.fingerprint = _fingerprint(data, kind)
         self._last: tuple[int, Pass] | None = None
 
     def from_step(self, step: int) -> tf.data.Dataset:
@@ -61,7 +70,12 @@ class ResumableBatches:
             step: From 0, over all passes.
         """
         return gathered_batches(
-            self._data, self._pass_of, self.steps_per_epoch, first=step, endless=True
+            self._data,
+            self._pass_of,
+            self.steps_per_epoch,
+            first=step,
+            endless=True,
+            sizes=self._sizes,
         )
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
@@ -74,12 +88,14 @@ class ResumableBatches:
         if self._last is None or self._last[0] != number:
             self._last = number, self._pass_of(number)
         rows, ends = self._last[1]
-        return rows[ends[place] : ends[place + 1]]
+        found = rows[ends[place] : ends[place + 1]]
+        return found if self._sizes is None else found[found >= 0]
 
     def _pass_of(self, number: int) -> Pass:
         generator = np.random.default_rng([self._seed, number])
         order = generator.permutation(len(self._queries.sizes))
-        return self._queries.in_batches(order, self._batch_size)
+        passed = self._queries.in_batches(order, self._batch_size)
+        return passed if self._sizes is None else filled(passed, self._sizes)
 
 
 def resumable_batches(
@@ -90,6 +106,7 @@ def resumable_batches(
     query_ids: str | None = None,
     batch_size: int = 1024,
     seed: int,
+    pad: bool = False,
 ) -> ResumableBatches:
     """Shuffled batches for a job that can be killed and resumed: see `ResumableJob`.
 
@@ -107,6 +124,8 @@ def resumable_batches(
         batch_size: Rows per batch; with queries, on average. Default: 1024.
         seed: An integer, not negative. It must be given: without one nothing can be
             repeated.
+        pad: Whether batches are filled up to one number of rows, or two, as by
+            `query_batches`. Default: `False`.
 
     Returns:
         The batches, for `ResumableJob.fit`.
@@ -139,11 +158,11 @@ def resumable_batches(
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weighs targets. Received: weights without `y`.")
     data = as_arrays(x, y, sample_weight)
-    return ResumableBatches(data, query_ids, int(batch_size), int(seed))
+    return ResumableBatches(data, query_ids, int(batch_size), int(seed), pad)
 
 
-def _fingerprint(data: Any, query_ids: str | None, batch_size: int, seed: int) -> str:
-    digest = hashlib.sha256(f"{query_ids}|{batch_size}|{seed}".encode())
+def _fingerprint(data: Any, kind: str) -> str:
+    digest = hashlib.sha256(kind.encode())
     for path, array in keras.tree.flatten_with_path(data):
         digest.update(f"{path}{array.shape}{array.dtype}".encode())
         rows = max(1, _HASHED_AT_ONCE * len(array) // max(array.nbytes, 1))
