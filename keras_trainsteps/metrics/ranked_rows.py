@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
-from keras_trainsteps.queries import RankingRows
+from keras_trainsteps.queries import RankingRows, query_order
+from keras_trainsteps.step import running
 
 Ties = Literal["stable", "average", "random"]
 
@@ -59,40 +60,47 @@ class RankedRows(NamedTuple):
         return tf.cast(self.rank <= k, tf.float64)
 
 
-def rank_rows(
-    rows: RankingRows | RankedRows, scores: tf.Tensor, ties: Ties = "stable", seed: Any = None
-) -> RankedRows:
-    """Sorts rows by query and descending score.
+def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
+    """Sorts rows by query and descending score; once for all metrics of a step.
 
     Args:
-        rows: The rows.
-        scores: What to sort by, shape `(rows,)`; usually `rows.y_pred`. NaN ranks as 0.
+        rows: The rows. A score that is NaN ranks as 0.
         ties: Of equal scores, `"stable"` keeps the order of the rows, `"random"` draws
             one, and `"average"` stands for all orders (`RankedRows.tie`).
         seed: Two int64 numbers, for `"random"`.
     """
-    size = tf.shape(scores)[0]
-    place = tf.range(size)
-    # A sort with NaN orders nothing, and XLA's sort tells -0 from 0.
-    plain = tf.where(tf.math.is_nan(scores) | (scores == 0), tf.zeros_like(scores), scores)
-    order = place
-    if ties == "random":
-        keys = tf.random.stateless_uniform((size,), seed, dtype=tf.float64, alg="philox")
-        order = tf.argsort(keys)
-    for key, direction in ((plain, "DESCENDING"), (rows.query, "ASCENDING")):
-        by_key = tf.argsort(tf.gather(key, order), direction=direction, stable=True)
-        order = tf.gather(order, by_key)
-    query, plain = tf.gather(rows.query, order), tf.gather(plain, order)
-    first = tf.math.unsorted_segment_min(place, query, rows.num_queries)
-    rank = place - tf.gather(first, tf.maximum(query, 0)) + 1
-    tie = None
-    if ties == "average":
-        new = (query[1:] != query[:-1]) | (plain[1:] != plain[:-1])
-        tie = tf.concat([place[:1], tf.cumsum(tf.cast(new, tf.int32))], axis=0)
-    return RankedRows(
-        tf.cast(tf.gather(rows.y_true, order), tf.float64),
-        query,
-        tf.cast(tf.where(query < 0, 1, rank), tf.float64),
-        tie,
-        rows.num_queries,
-    )
+    scores, query = rows.y_pred, rows.query
+    if seed is None:
+        ranking = running.shared(
+            lambda: _ranking(scores, query, rows.num_queries, ties), "ranking", scores, query, ties
+        )
+    else:
+        keys = tf.random.stateless_uniform(
+            tf.shape(scores), seed, dtype=tf.float64, alg="philox"
+        )
+        ranking = _ranking(scores, query, rows.num_queries, ties, tf.argsort(keys))
+    order, query, rank, tie = ranking
+    return RankedRows(tf.gather(rows.y_true, order), query, rank, tie, rows.num_queries)
+
+
+def _ranking(
+    scores: tf.Tensor,
+    query: tf.Tensor,
+    num_queries: tf.Tensor,
+    ties: Ties,
+    first: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None]:
+    """The order of the rows and, in this order, the other fields of `RankedRows`."""
+    plain = tf.where(tf.math.is_nan(scores), tf.zeros_like(scores), scores)
+    order = query_order(query, plain, first)
+    query = tf.gather(query, order)
+    place = tf.range(tf.size(order))
+    begin = tf.math.unsorted_segment_min(place, query, num_queries)
+    rank = place - tf.gather(begin, tf.maximum(query, 0)) + 1
+    rank = tf.cast(tf.where(query < 0, 1, rank), tf.float64)
+    if ties != "average":
+        return order, query, rank, None
+    plain = tf.gather(plain, order)
+    new = (query[1:] != query[:-1]) | (plain[1:] != plain[:-1])
+    tie = tf.concat([place[:1], tf.cumsum(tf.cast(new, tf.int32))], axis=0)
+    return order, query, rank, tie

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps.metrics.ranked_rows import RankedRows
-from keras_trainsteps.pairs.reduce import sum_by_group
+from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 
 
 class TieRuns(NamedTuple):
@@ -36,18 +36,15 @@ def tie_runs(ranked: RankedRows) -> TieRuns:
         above = seen - ranked.at_rows(before)
         return TieRuns(ones, ranked.relevant, above, tf.zeros_like(ones))
 
-    def first_of_run(values: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.math.unsorted_segment_min(values, ranked.tie, runs), ranked.tie)
-
-    def sum_of_run(values: tf.Tensor) -> tf.Tensor:
-        return tf.gather(sum_by_group(values, ranked.tie, runs), ranked.tie)
-
-    place = tf.cast(tf.range(runs), tf.float64)
+    place = tf.range(runs)
+    first = tf.gather(tf.math.unsorted_segment_min(place, ranked.tie, runs), ranked.tie)
+    size = tf.gather(count_by_group(ranked.tie, runs), ranked.tie)
+    relevant = tf.gather(sum_by_group(ranked.relevant, ranked.tie, runs), ranked.tie)
     return TieRuns(
-        size=sum_of_run(tf.ones_like(place)),
-        relevant=sum_of_run(ranked.relevant),
-        above=first_of_run(seen) - ranked.at_rows(before),
-        offset=place - first_of_run(place),
+        size=tf.cast(size, tf.float64),
+        relevant=relevant,
+        above=tf.gather(seen, first) - ranked.at_rows(before),
+        offset=tf.cast(place - first, tf.float64),
     )
 
 
@@ -63,25 +60,19 @@ def first_relevant(ranked: RankedRows) -> tf.Tensor:
     left = runs.size - runs.offset
     missed = tf.maximum(left + 1 - runs.relevant, 0) / (left + 1)
     missed = tf.where(runs.offset == 0, tf.ones_like(missed), missed)
-    found = runs.relevant / left * _running_product(missed, ranked.tie)
-    return tf.where(runs.above == 0, found, tf.zeros_like(found))
+    matters = (runs.above == 0) & (runs.relevant > 0)
+    length = tf.reduce_max(tf.where(matters, runs.size, tf.zeros_like(runs.size)))
+    found = runs.relevant / left * _running_product(missed, runs.offset, length)
+    return tf.where(matters, found, tf.zeros_like(found))
 
 
-def _running_product(values: tf.Tensor, run: tf.Tensor) -> tf.Tensor:
-    """The product of a run's rows up to each row; after a step of `n`, of `2 n` rows."""
-    rows = tf.shape(values)[0]
-    row = tf.range(rows)
+def _running_product(values: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """The product of a run's rows up to each row, of runs of at most `length` rows."""
 
-    def double(
-        step: tf.Tensor, _: tf.Tensor, products: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        joined = (row >= step) & (tf.roll(run, step, 0) == run)
-        products = tf.where(joined, products * tf.roll(products, step, 0), products)
-        return 2 * step, tf.reduce_any(joined), products
+    def double(step: tf.Tensor, products: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # After a step of `n` a row holds the product of `2 n` rows, or of all from the first on.
+        before = tf.roll(products, tf.cast(step, tf.int32), 0)
+        return 2 * step, tf.where(offset >= step, products * before, products)
 
-    _, _, products = tf.while_loop(
-        lambda step, more, _: more & (step < rows),
-        double,
-        (tf.constant(1), tf.constant(True), values),
-    )
-    return products
+    start = (tf.constant(1.0, tf.float64), values)
+    return tf.while_loop(lambda step, _: step < length, double, start)[1]
