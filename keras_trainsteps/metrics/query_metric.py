@@ -220,6 +220,8 @@ def name_at(name: str | None, k: int | None) -> str | None:
 
 def has_rows(rows: RankingRows) -> tf.Tensor:
     """Whether each query index has a row."""
+    if not rows.masked:
+        return tf.ones((rows.num_queries,), tf.bool)
     return count_by_group(rows.query, rows.num_queries) > 0
 
 

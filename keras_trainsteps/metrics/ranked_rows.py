@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
@@ -22,6 +23,7 @@ class RankedRows(NamedTuple):
         rank: Position in the query, from 1, float64, shape `(rows,)`; 1 for a masked row.
         tie: Index of the run of rows whose order is averaged over, int32, shape
             `(rows,)`. `None` under the other tie rules: each row is a run of its own.
+        tied: Whether any run is longer than a row, a bool scalar; `None` with `tie`.
         num_queries: A scalar above every query index.
     """
 
@@ -29,6 +31,7 @@ class RankedRows(NamedTuple):
     query: tf.Tensor
     rank: tf.Tensor
     tie: tf.Tensor | None
+    tied: tf.Tensor | None
     num_queries: tf.Tensor
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
@@ -41,23 +44,31 @@ class RankedRows(NamedTuple):
 
     def expected(self, of_rank: tf.Tensor) -> tf.Tensor:
         """What a function of the rank is for each row, as a mean over the orders of ties."""
-        if self.tie is None:
-            return of_rank
-        runs = tf.shape(self.tie)[0]
-        size = count_by_group(self.tie, runs)
-        mean = sum_by_group(of_rank, self.tie, runs) / tf.cast(tf.maximum(size, 1), tf.float64)
-        return tf.gather(mean, self.tie)
+
+        def mean(tie: tf.Tensor) -> tf.Tensor:
+            runs = tf.size(tie)
+            size = tf.cast(tf.maximum(count_by_group(tie, runs), 1), of_rank.dtype)
+            return tf.gather(sum_by_group(of_rank, tie, runs) / size, tie)
+
+        found: tf.Tensor = self.with_ties(mean, lambda: of_rank)
+        return found
+
+    def with_ties(self, tied: Callable[[tf.Tensor], Any], untied: Callable[[], Any]) -> Any:
+        """`tied(tie)` where orders of equal scores are averaged and there are any."""
+        if self.tie is None or self.tied is None:
+            return untied()
+        tie = self.tie
+        return tf.cond(self.tied, lambda: tied(tie), untied)
 
     @property
     def relevant(self) -> tf.Tensor:
         """1 for a row with a label above 0, else 0; float64, 0 for masked rows."""
         return tf.cast((self.y_true > 0) & (self.query >= 0), tf.float64)
 
-    def within(self, k: int | None) -> tf.Tensor:
-        """1 for the first `k` ranks, else 0, float64."""
-        if k is None:
-            return tf.ones_like(self.rank)
-        return tf.cast(self.rank <= k, tf.float64)
+    def within(self, k: int | None, rank: tf.Tensor | None = None) -> tf.Tensor:
+        """1 for the first `k` ranks, else 0, float64; of the rows, or of other ranks."""
+        rank = self.rank if rank is None else rank
+        return tf.ones_like(rank) if k is None else tf.cast(rank <= k, tf.float64)
 
 
 def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
@@ -71,16 +82,15 @@ def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
     """
     scores, query = rows.y_pred, rows.query
     if seed is None:
-        ranking = running.shared(
-            lambda: _ranking(scores, query, rows.num_queries, ties), "ranking", scores, query, ties
-        )
+        given = scores, query, rows.num_queries, ties
+        ranking = running.shared(lambda: _ranking(*given), "ranking", *given)
     else:
         keys = tf.random.stateless_uniform(
             tf.shape(scores), seed, dtype=tf.float64, alg="philox"
         )
         ranking = _ranking(scores, query, rows.num_queries, ties, tf.argsort(keys))
-    order, query, rank, tie = ranking
-    return RankedRows(tf.gather(rows.y_true, order), query, rank, tie, rows.num_queries)
+    order, *fields = ranking
+    return RankedRows(tf.gather(rows.y_true, order), *fields, rows.num_queries)
 
 
 def _ranking(
@@ -89,7 +99,7 @@ def _ranking(
     num_queries: tf.Tensor,
     ties: Ties,
     first: tf.Tensor | None = None,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None]:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
     """The order of the rows and, in this order, the other fields of `RankedRows`."""
     plain = tf.where(tf.math.is_nan(scores), tf.zeros_like(scores), scores)
     order = query_order(query, plain, first)
@@ -99,8 +109,8 @@ def _ranking(
     rank = place - tf.gather(begin, tf.maximum(query, 0)) + 1
     rank = tf.cast(tf.where(query < 0, 1, rank), tf.float64)
     if ties != "average":
-        return order, query, rank, None
+        return order, query, rank, None, None
     plain = tf.gather(plain, order)
-    new = (query[1:] != query[:-1]) | (plain[1:] != plain[:-1])
+    new = (query[1:] != query[:-1]) | (plain[1:] != plain[:-1]) | (query[1:] < 0)
     tie = tf.concat([place[:1], tf.cumsum(tf.cast(new, tf.int32))], axis=0)
-    return order, query, rank, tie
+    return order, query, rank, tie, ~tf.reduce_all(new)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -28,46 +29,67 @@ class TieRuns(NamedTuple):
 
 def tie_runs(ranked: RankedRows) -> TieRuns:
     """The runs of equal scores, of one row each where ties are not averaged."""
-    runs = tf.shape(ranked.rank)[0]
     seen = tf.cumsum(ranked.relevant, exclusive=True)
     before = tf.math.unsorted_segment_min(seen, ranked.query, ranked.num_queries)
-    if ranked.tie is None:
-        ones = tf.ones_like(ranked.rank)
-        above = seen - ranked.at_rows(before)
+    above = seen - ranked.at_rows(before)
+
+    def untied() -> TieRuns:
+        ones = tf.ones_like(above)
         return TieRuns(ones, ranked.relevant, above, tf.zeros_like(ones))
 
-    place = tf.range(runs)
-    first = tf.gather(tf.math.unsorted_segment_min(place, ranked.tie, runs), ranked.tie)
-    size = tf.gather(count_by_group(ranked.tie, runs), ranked.tie)
-    relevant = tf.gather(sum_by_group(ranked.relevant, ranked.tie, runs), ranked.tie)
-    return TieRuns(
-        size=tf.cast(size, tf.float64),
-        relevant=relevant,
-        above=tf.gather(seen, first) - ranked.at_rows(before),
-        offset=tf.cast(place - first, tf.float64),
+    def tied(tie: tf.Tensor) -> TieRuns:
+        runs = tf.size(tie)
+        place = tf.range(runs)
+        first = tf.gather(tf.math.unsorted_segment_min(place, tie, runs), tie)
+        size = tf.gather(count_by_group(tie, runs), tie)
+        relevant = tf.gather(sum_by_group(ranked.relevant, tie, runs), tie)
+        offset = tf.cast(place - first, tf.float64)
+        return TieRuns(tf.cast(size, tf.float64), relevant, tf.gather(above, first), offset)
+
+    return TieRuns(*ranked.with_ties(tied, untied))
+
+
+def at_first_relevant(
+    ranked: RankedRows, of_rank: Callable[[tf.Tensor], tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A function of the rank of the first relevant row of each query, and whether it has one.
+
+    Args:
+        ranked: The rows.
+        of_rank: A function of ranks that is 0 for infinity: the rank of what is not there.
+    """
+    infinity = tf.constant(float("inf"), tf.float64)
+    ranks = tf.where(ranked.relevant > 0, ranked.rank, infinity)
+    # Of no row it is the largest number there is.
+    first = tf.math.unsorted_segment_min(ranks, ranked.query, ranked.num_queries)
+    some = first <= tf.cast(tf.size(ranks), tf.float64)
+    first = tf.where(some, first, infinity)
+    value = ranked.with_ties(
+        lambda _: ranked.sum(_first_relevant(tie_runs(ranked)) * of_rank(ranked.rank)),
+        lambda: of_rank(first),
     )
+    return value, some
 
 
-def first_relevant(ranked: RankedRows) -> tf.Tensor:
+def _first_relevant(runs: TieRuns) -> tf.Tensor:
     """The probability that the first relevant row of its query is at a row's place.
 
-    It is 0 or 1 where ties are not averaged. In a run of `m` rows, `r` of them relevant,
-    it is `r / (m - j) * prod_{i < j} (m - r - i) / (m - i)` at offset `j`.
+    In a run of `m` rows, `r` of them relevant, it is
+    `r / (m - j) * prod_{i < j} (m - r - i) / (m - i)` at offset `j`.
     """
-    runs = tie_runs(ranked)
-    if ranked.tie is None:
-        return tf.where(runs.above == 0, runs.relevant, tf.zeros_like(runs.relevant))
     left = runs.size - runs.offset
     missed = tf.maximum(left + 1 - runs.relevant, 0) / (left + 1)
     missed = tf.where(runs.offset == 0, tf.ones_like(missed), missed)
     matters = (runs.above == 0) & (runs.relevant > 0)
-    length = tf.reduce_max(tf.where(matters, runs.size, tf.zeros_like(runs.size)))
-    found = runs.relevant / left * _running_product(missed, runs.offset, length)
-    return tf.where(matters, found, tf.zeros_like(found))
+    # At offset `j` the product is at most `exp(-j * r / m)`: below 1e-30 it does not matter.
+    needed = tf.math.divide_no_nan(70 * runs.size, runs.relevant)
+    length = tf.where(matters, tf.minimum(runs.size, needed), tf.zeros_like(needed))
+    product = _running_product(missed, runs.offset, tf.reduce_max(length))
+    return tf.where(matters, runs.relevant / left * product, tf.zeros_like(product))
 
 
 def _running_product(values: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """The product of a run's rows up to each row, of runs of at most `length` rows."""
+    """The product of a run's rows up to each row, or of at least `length` of them."""
 
     def double(step: tf.Tensor, products: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         # After a step of `n` a row holds the product of `2 n` rows, or of all from the first on.

@@ -34,6 +34,7 @@ class RankingRows(NamedTuple):
             `(num_queries,)`, or `None` where there is one replica.
         ids: The id of each query index, int64, shape `(num_queries,)`; hashes of ids that are
             text. `None` for padded lists.
+        masked: Whether there may be indices without a row.
 
     Example:
 
@@ -49,6 +50,7 @@ class RankingRows(NamedTuple):
     weight: tf.Tensor | None
     owned: tf.Tensor | None
     ids: tf.Tensor | None = None
+    masked: bool = True
 
 
 def ranking_rows(
@@ -140,7 +142,11 @@ def _ranking_rows(
         query = tf.where(flat["mask"], query, -1)
     weight = flat.get("sample_weight")
     ids = None if fits == "lists" else ids
-    return RankingRows(flat["y_true"], flat["y_pred"], query, num_queries, weight, owned, ids)
+    maybe_empty = fits == "lists" and not shape[1]
+    masked = "mask" in flat or maybe_empty or compat.in_xla()
+    return RankingRows(
+        flat["y_true"], flat["y_pred"], query, num_queries, weight, owned, ids, masked
+    )
 
 
 def dense_queries(query_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
