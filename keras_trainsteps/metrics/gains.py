@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.queries.labels import exponential
+from keras_trainsteps.queries import exponential
 
 Function = Callable[[tf.Tensor], tf.Tensor]
 

@@ -1,6 +1,7 @@
 """Rows grouped by query: what ranking losses and metrics start from."""
 
 from keras_trainsteps.queries.labels import checked_labels as checked_labels
+from keras_trainsteps.queries.labels import exponential as exponential
 from keras_trainsteps.queries.labels import gain_limit as gain_limit
 from keras_trainsteps.queries.labels import gain_shift as gain_shift
 from keras_trainsteps.queries.labels import relative_gains as relative_gains

@@ -14,27 +14,28 @@ EXACT = 2**53  # up to here float64 holds every whole number
 
 
 def checked_labels(
-    labels: tf.Tensor, counted: tf.Tensor, *, gains: bool, limit: float | None = None
+    labels: tf.Tensor, counted: tf.Tensor | None, *, gains: bool, limit: float | None = None
 ) -> tf.Tensor:
     """Labels, 0 in rows that do not count, refused where they are NaN, or no gains.
 
     Args:
         labels: The labels.
-        counted: Whether a row counts, bool, shape `(rows,)`.
+        counted: Whether a row counts, bool, shape `(rows,)`; `None` where all do.
         gains: Whether labels are gains, neither negative nor infinite.
         limit: The highest label of which the gain `2**y - 1` can be computed with.
     """
-    labels = tf.where(counted, labels, tf.zeros_like(labels))
-    unknown = tf.math.is_nan(labels)
+    if counted is not None:
+        labels = tf.where(counted, labels, tf.zeros_like(labels))
     if not gains:
         rule = "`y_true` must hold numbers in every row that is not masked"
+        unknown = tf.math.is_nan(labels)
         return refuse(labels, unknown, "label", rule, "Leave unlabelled rows out with `mask`.")
     rule = (
         "`y_true` must not be negative or NaN in a row that counts, nor infinite: labels are "
         "gains here"
     )
     way_out = "Mark padding with `mask`, not with a label of -1."
-    broken = unknown | (labels < 0) | (labels == float("inf"))
+    broken = ~((labels >= 0) & (labels < float("inf")))
     labels = refuse(labels, broken, "label", rule, way_out)
     if limit is not None:
         rule = f"`y_true` must be at most {limit:g}: a gain of `2**y - 1` beyond has no number"
