@@ -10,9 +10,9 @@ import tensorflow as tf
 from keras_trainsteps.metrics import gains
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import RankedMetric
-from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
+from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
 from keras_trainsteps.metrics.split_queries import SplitQueries
-from keras_trainsteps.queries import gain_shift
+from keras_trainsteps.queries import query_order, relative_gains
 
 Gain = Literal["exponential", "linear"] | gains.Function
 Discount = Literal["log2"] | gains.Function
@@ -59,10 +59,9 @@ class GainMetric(RankedMetric):
         gains = self.gains_of(y_true)
         return (gains >= 0) & (gains <= LARGEST_GAIN)
 
-    def dcg(self, ranked: RankedRows, gains: tf.Tensor) -> tf.Tensor:
-        """The discounted gain of each query."""
-        discount = tf.cast(self._discount(ranked.rank), tf.float64) * ranked.within(self.k)
-        return ranked.sum(gains * ranked.expected(discount))
+    def discounts(self, ranked: RankedRows) -> tf.Tensor:
+        """What the rank of each row leaves of a gain, float64."""
+        return tf.cast(self._discount(ranked.rank), tf.float64) * ranked.within(self.k)
 
     def gains_of(self, labels: tf.Tensor) -> tf.Tensor:
         """The gain of each label, float64."""
@@ -147,7 +146,8 @@ class DCG(GainMetric):
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         gains = self.gains_of(ranked.y_true)
-        return self.dcg(ranked, gains), ranked.sum(gains) > 0
+        discounts = ranked.expected(self.discounts(ranked))
+        return ranked.sum(gains * discounts), ranked.sum(gains) > 0
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -219,15 +219,14 @@ class NDCG(GainMetric):
         return (y_true >= 0) & (y_true < float("inf"))
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        gains = self._relative_gains(ranked)
-        ideal = rank_rows(ranked._replace(y_true=gains), gains)
-        best = self.dcg(ideal, ideal.y_true)
-        return tf.math.divide_no_nan(self.dcg(ranked, gains), best), best > 0
-
-    def _relative_gains(self, ranked: RankedRows) -> tf.Tensor:
-        """The gains up to a factor of each query, which keeps those of large labels finite."""
         labels = ranked.y_true
-        if self.gain != "exponential":
-            return self.gains_of(labels)
-        shift = gain_shift(labels, ranked.query, ranked.num_queries)
-        return 2.0 ** (labels - shift) - 2.0**-shift
+        if self.gain == "exponential":
+            gains = relative_gains(labels, ranked.query, ranked.num_queries)
+        else:
+            gains = self.gains_of(labels)
+        discounts = self.discounts(ranked)
+        # The named gains grow with the label, which takes one sort where a gain may take two.
+        ideal = query_order(ranked.query, labels if isinstance(self.gain, str) else gains)
+        best = ranked.sum(tf.gather(gains, ideal) * discounts)
+        found = ranked.sum(gains * ranked.expected(discounts))
+        return tf.math.divide_no_nan(found, best), best > 0

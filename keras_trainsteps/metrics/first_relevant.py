@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_trainsteps.metrics.ranked_metric import AtK, RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows
-from keras_trainsteps.metrics.tie_runs import first_relevant
+from keras_trainsteps.metrics.tie_runs import at_first_relevant
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -65,8 +65,7 @@ class MRR(RankedMetric):
     default_name = "mrr"
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        chance = first_relevant(ranked) * ranked.within(self.k)
-        return ranked.sum(chance / ranked.rank), ranked.sum(ranked.relevant) > 0
+        return at_first_relevant(ranked, lambda rank: ranked.within(self.k, rank) / rank)
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -122,5 +121,4 @@ class HitRateAtK(AtK):
     default_name = "hit_rate"
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        chance = first_relevant(ranked) * ranked.within(self.k)
-        return ranked.sum(chance), ranked.sum(ranked.relevant) > 0
+        return at_first_relevant(ranked, lambda rank: ranked.within(self.k, rank))

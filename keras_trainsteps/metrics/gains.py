@@ -8,12 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_trainsteps.queries import exponential
+
 Function = Callable[[tf.Tensor], tf.Tensor]
-
-
-def exponential(labels: tf.Tensor) -> tf.Tensor:
-    """`2**y - 1`."""
-    return 2.0**labels - 1.0
 
 
 def linear(labels: tf.Tensor) -> tf.Tensor:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.metrics.split_queries import SplitQueries, refuse_split
+from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 from keras_trainsteps.queries import RankingRows, ranking_rows
 from keras_trainsteps.step import running, side_inputs
 from keras_trainsteps.step.query_watch import QueryWatch
@@ -153,15 +154,22 @@ class QueryMetric(keras.metrics.Metric):
             rows = ranking_rows(
                 y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
             )
-        rows = self._with_checked_labels(rows)
-        split = self._refused_split(rows, masked=mask is not None or running.is_padded())
+        rows = rows._replace(y_true=self._checked_labels(rows))
+        nan, zero = tf.constant(float("nan"), tf.float64), tf.constant(0.0, tf.float64)
+        # State is touched by no batch that is refused.
+        with tf.control_dependencies([rows.y_true]):
+            masked = mask is not None or running.is_padded()
+            split = self._refused_split(rows, masked=masked)
         values, counts = self.query_values(rows)
-        # A query with an unknown label counts: whether it has a relevant row is unknown.
-        unlabelled = _any(tf.math.is_nan(rows.y_true), rows)
-        unscored = _any(tf.math.is_nan(rows.y_pred), rows)
-        counts = tf.cast(tf.cast(counts, tf.bool) | unlabelled, tf.float64)
-        nan = tf.constant(float("nan"), tf.float64)
-        values = tf.where(unlabelled | unscored, nan, tf.cast(values, tf.float64))
+        values, counts = tf.cast(values, tf.float64), tf.cast(counts, tf.bool)
+        unknown = tf.math.is_nan(rows.y_pred)
+        if compat.in_xla():  # which cannot refuse a label
+            # A query with an unknown label counts: whether it has a relevant row is unknown.
+            unlabelled = tf.math.is_nan(rows.y_true)
+            counts |= _any(unlabelled, rows)
+            unknown |= unlabelled
+        values += sum_by_group(tf.where(unknown, nan, zero), rows.query, rows.num_queries)
+        counts = tf.cast(counts, tf.float64)
         if rows.weight is not None:
             weights = tf.math.unsorted_segment_mean(
                 tf.cast(rows.weight, tf.float64), rows.query, rows.num_queries
@@ -171,7 +179,7 @@ class QueryMetric(keras.metrics.Metric):
             counts = tf.where(rows.owned, counts, 0)
         values = tf.where(counts > 0, values, tf.zeros_like(values))
         total = tf.reduce_sum(values * counts)
-        with tf.control_dependencies([split]):
+        with tf.control_dependencies([split, rows.y_true]):
             self.total.assign_add(tf.where(split, nan, total))
             self.count.assign_add(tf.reduce_sum(counts))
 
@@ -200,13 +208,10 @@ class QueryMetric(keras.metrics.Metric):
             self._watch.remember(seen)
             return tf.identity(seen.again)
 
-    def _with_checked_labels(self, rows: RankingRows) -> RankingRows:
+    def _checked_labels(self, rows: RankingRows) -> tf.Tensor:
         labels = rows.y_true
         broken = (rows.query >= 0) & ~(self.valid_labels(labels) & ~tf.math.is_nan(labels))
-        labels = refuse(labels, broken, "label", *self.label_rule)
-        # Nothing that follows, state of the metric included, runs before the check.
-        with tf.control_dependencies([labels]):
-            return rows._replace(y_true=labels, query=tf.identity(rows.query))
+        return refuse(labels, broken, "label", *self.label_rule)
 
 
 def name_at(name: str | None, k: int | None) -> str | None:
@@ -216,9 +221,11 @@ def name_at(name: str | None, k: int | None) -> str | None:
 
 def has_rows(rows: RankingRows) -> tf.Tensor:
     """Whether each query index has a row."""
-    return _any(tf.ones_like(rows.query, tf.bool), rows)
+    if not rows.masked:
+        return tf.ones((rows.num_queries,), tf.bool)
+    return count_by_group(rows.query, rows.num_queries) > 0
 
 
 def _any(condition: tf.Tensor, rows: RankingRows) -> tf.Tensor:
-    found = tf.cast(condition, tf.int32)
-    return tf.math.unsorted_segment_sum(found, rows.query, rows.num_queries) > 0
+    group = tf.where(condition, rows.query, -1)
+    return count_by_group(group, rows.num_queries) > 0

@@ -57,7 +57,7 @@ class RankedMetric(QueryMetric):
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         seed = self._tie_seed() if self.ties == "random" else None
-        values, relevant = self.ranked_values(rank_rows(rows, rows.y_pred, self.ties, seed))
+        values, relevant = self.ranked_values(rank_rows(rows, self.ties, seed))
         if self.no_relevant == "skip":
             return values, relevant
         rest = tf.constant(1.0 if self.no_relevant == "one" else 0.0, values.dtype)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
 from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
-from keras_trainsteps.queries import RankingRows
+from keras_trainsteps.queries import RankingRows, query_order
+from keras_trainsteps.step import running
 
 Ties = Literal["stable", "average", "random"]
 
@@ -21,6 +23,7 @@ class RankedRows(NamedTuple):
         rank: Position in the query, from 1, float64, shape `(rows,)`; 1 for a masked row.
         tie: Index of the run of rows whose order is averaged over, int32, shape
             `(rows,)`. `None` under the other tie rules: each row is a run of its own.
+        tied: Whether any run is longer than a row, a bool scalar; `None` with `tie`.
         num_queries: A scalar above every query index.
     """
 
@@ -28,6 +31,7 @@ class RankedRows(NamedTuple):
     query: tf.Tensor
     rank: tf.Tensor
     tie: tf.Tensor | None
+    tied: tf.Tensor | None
     num_queries: tf.Tensor
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
@@ -40,59 +44,71 @@ class RankedRows(NamedTuple):
 
     def expected(self, of_rank: tf.Tensor) -> tf.Tensor:
         """What a function of the rank is for each row, as a mean over the orders of ties."""
-        if self.tie is None:
-            return of_rank
-        runs = tf.shape(self.tie)[0]
-        size = count_by_group(self.tie, runs)
-        mean = sum_by_group(of_rank, self.tie, runs) / tf.cast(tf.maximum(size, 1), tf.float64)
-        return tf.gather(mean, self.tie)
+
+        def mean(tie: tf.Tensor) -> tf.Tensor:
+            runs = tf.size(tie)
+            size = tf.cast(tf.maximum(count_by_group(tie, runs), 1), of_rank.dtype)
+            return tf.gather(sum_by_group(of_rank, tie, runs) / size, tie)
+
+        found: tf.Tensor = self.with_ties(mean, lambda: of_rank)
+        return found
+
+    def with_ties(self, tied: Callable[[tf.Tensor], Any], untied: Callable[[], Any]) -> Any:
+        """`tied(tie)` where orders of equal scores are averaged and there are any."""
+        if self.tie is None or self.tied is None:
+            return untied()
+        tie = self.tie
+        return tf.cond(self.tied, lambda: tied(tie), untied)
 
     @property
     def relevant(self) -> tf.Tensor:
         """1 for a row with a label above 0, else 0; float64, 0 for masked rows."""
         return tf.cast((self.y_true > 0) & (self.query >= 0), tf.float64)
 
-    def within(self, k: int | None) -> tf.Tensor:
-        """1 for the first `k` ranks, else 0, float64."""
-        if k is None:
-            return tf.ones_like(self.rank)
-        return tf.cast(self.rank <= k, tf.float64)
+    def within(self, k: int | None, rank: tf.Tensor | None = None) -> tf.Tensor:
+        """1 for the first `k` ranks, else 0, float64; of the rows, or of other ranks."""
+        rank = self.rank if rank is None else rank
+        return tf.ones_like(rank) if k is None else tf.cast(rank <= k, tf.float64)
 
 
-def rank_rows(
-    rows: RankingRows | RankedRows, scores: tf.Tensor, ties: Ties = "stable", seed: Any = None
-) -> RankedRows:
-    """Sorts rows by query and descending score.
+def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
+    """Sorts rows by query and descending score; once for all metrics of a step.
 
     Args:
-        rows: The rows.
-        scores: What to sort by, shape `(rows,)`; usually `rows.y_pred`. NaN ranks as 0.
+        rows: The rows. A score that is NaN ranks as 0.
         ties: Of equal scores, `"stable"` keeps the order of the rows, `"random"` draws
             one, and `"average"` stands for all orders (`RankedRows.tie`).
         seed: Two int64 numbers, for `"random"`.
     """
-    size = tf.shape(scores)[0]
-    place = tf.range(size)
-    # A sort with NaN orders nothing, and XLA's sort tells -0 from 0.
-    plain = tf.where(tf.math.is_nan(scores) | (scores == 0), tf.zeros_like(scores), scores)
-    order = place
-    if ties == "random":
-        keys = tf.random.stateless_uniform((size,), seed, dtype=tf.float64, alg="philox")
-        order = tf.argsort(keys)
-    for key, direction in ((plain, "DESCENDING"), (rows.query, "ASCENDING")):
-        by_key = tf.argsort(tf.gather(key, order), direction=direction, stable=True)
-        order = tf.gather(order, by_key)
-    query, plain = tf.gather(rows.query, order), tf.gather(plain, order)
-    first = tf.math.unsorted_segment_min(place, query, rows.num_queries)
-    rank = place - tf.gather(first, tf.maximum(query, 0)) + 1
-    tie = None
-    if ties == "average":
-        new = (query[1:] != query[:-1]) | (plain[1:] != plain[:-1])
-        tie = tf.concat([place[:1], tf.cumsum(tf.cast(new, tf.int32))], axis=0)
-    return RankedRows(
-        tf.cast(tf.gather(rows.y_true, order), tf.float64),
-        query,
-        tf.cast(tf.where(query < 0, 1, rank), tf.float64),
-        tie,
-        rows.num_queries,
-    )
+    scores, query = rows.y_pred, rows.query
+    if seed is None:
+        given = scores, query, rows.num_queries, ties
+        ranking = running.shared(lambda: _ranking(*given), "ranking", *given)
+    else:
+        keys = tf.random.stateless_uniform(tf.shape(scores), seed, dtype=tf.float64, alg="philox")
+        ranking = _ranking(scores, query, rows.num_queries, ties, tf.argsort(keys))
+    order, *fields = ranking
+    return RankedRows(tf.gather(rows.y_true, order), *fields, rows.num_queries)
+
+
+def _ranking(
+    scores: tf.Tensor,
+    query: tf.Tensor,
+    num_queries: tf.Tensor,
+    ties: Ties,
+    first: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+    """The order of the rows and, in this order, the other fields of `RankedRows`."""
+    plain = tf.where(tf.math.is_nan(scores), tf.zeros_like(scores), scores)
+    order = query_order(query, plain, first)
+    query = tf.gather(query, order)
+    place = tf.range(tf.size(order))
+    begin = tf.math.unsorted_segment_min(place, query, num_queries)
+    rank = place - tf.gather(begin, tf.maximum(query, 0)) + 1
+    rank = tf.cast(tf.where(query < 0, 1, rank), tf.float64)
+    if ties != "average":
+        return order, query, rank, None, None
+    plain = tf.gather(plain, order)
+    new = (query[1:] != query[:-1]) | (plain[1:] != plain[:-1]) | (query[1:] < 0)
+    tie = tf.concat([place[:1], tf.cumsum(tf.cast(new, tf.int32))], axis=0)
+    return order, query, rank, tie, ~tf.reduce_all(new)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from keras_trainsteps.metrics.ranked_rows import RankedRows
-from keras_trainsteps.pairs.reduce import sum_by_group
+from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 
 
 class TieRuns(NamedTuple):
@@ -28,60 +29,72 @@ class TieRuns(NamedTuple):
 
 def tie_runs(ranked: RankedRows) -> TieRuns:
     """The runs of equal scores, of one row each where ties are not averaged."""
-    runs = tf.shape(ranked.rank)[0]
     seen = tf.cumsum(ranked.relevant, exclusive=True)
     before = tf.math.unsorted_segment_min(seen, ranked.query, ranked.num_queries)
-    if ranked.tie is None:
-        ones = tf.ones_like(ranked.rank)
-        above = seen - ranked.at_rows(before)
+    above = seen - ranked.at_rows(before)
+
+    def untied() -> TieRuns:
+        ones = tf.ones_like(above)
         return TieRuns(ones, ranked.relevant, above, tf.zeros_like(ones))
 
-    def first_of_run(values: tf.Tensor) -> tf.Tensor:
-        return tf.gather(tf.math.unsorted_segment_min(values, ranked.tie, runs), ranked.tie)
+    def tied(tie: tf.Tensor) -> TieRuns:
+        runs = tf.size(tie)
+        place = tf.range(runs)
+        first = tf.gather(tf.math.unsorted_segment_min(place, tie, runs), tie)
+        size = tf.gather(count_by_group(tie, runs), tie)
+        relevant = tf.gather(sum_by_group(ranked.relevant, tie, runs), tie)
+        offset = tf.cast(place - first, tf.float64)
+        return TieRuns(tf.cast(size, tf.float64), relevant, tf.gather(above, first), offset)
 
-    def sum_of_run(values: tf.Tensor) -> tf.Tensor:
-        return tf.gather(sum_by_group(values, ranked.tie, runs), ranked.tie)
+    return TieRuns(*ranked.with_ties(tied, untied))
 
-    place = tf.cast(tf.range(runs), tf.float64)
-    return TieRuns(
-        size=sum_of_run(tf.ones_like(place)),
-        relevant=sum_of_run(ranked.relevant),
-        above=first_of_run(seen) - ranked.at_rows(before),
-        offset=place - first_of_run(place),
+
+def at_first_relevant(
+    ranked: RankedRows, of_rank: Callable[[tf.Tensor], tf.Tensor]
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """A function of the rank of the first relevant row of each query, and whether it has one.
+
+    Args:
+        ranked: The rows.
+        of_rank: A function of ranks that is 0 for infinity: the rank of what is not there.
+    """
+    infinity = tf.constant(float("inf"), tf.float64)
+    ranks = tf.where(ranked.relevant > 0, ranked.rank, infinity)
+    # Of no row it is the largest number there is.
+    first = tf.math.unsorted_segment_min(ranks, ranked.query, ranked.num_queries)
+    some = first <= tf.cast(tf.size(ranks), tf.float64)
+    first = tf.where(some, first, infinity)
+    value = ranked.with_ties(
+        lambda _: ranked.sum(_first_relevant(tie_runs(ranked)) * of_rank(ranked.rank)),
+        lambda: of_rank(first),
     )
+    return value, some
 
 
-def first_relevant(ranked: RankedRows) -> tf.Tensor:
+def _first_relevant(runs: TieRuns) -> tf.Tensor:
     """The probability that the first relevant row of its query is at a row's place.
 
-    It is 0 or 1 where ties are not averaged. In a run of `m` rows, `r` of them relevant,
-    it is `r / (m - j) * prod_{i < j} (m - r - i) / (m - i)` at offset `j`.
+    In a run of `m` rows, `r` of them relevant, it is
+    `r / (m - j) * prod_{i < j} (m - r - i) / (m - i)` at offset `j`.
     """
-    runs = tie_runs(ranked)
-    if ranked.tie is None:
-        return tf.where(runs.above == 0, runs.relevant, tf.zeros_like(runs.relevant))
     left = runs.size - runs.offset
     missed = tf.maximum(left + 1 - runs.relevant, 0) / (left + 1)
     missed = tf.where(runs.offset == 0, tf.ones_like(missed), missed)
-    found = runs.relevant / left * _running_product(missed, ranked.tie)
-    return tf.where(runs.above == 0, found, tf.zeros_like(found))
+    matters = (runs.above == 0) & (runs.relevant > 0)
+    # At offset `j` the product is at most `exp(-j * r / m)`: below 1e-30 it does not matter.
+    needed = tf.math.divide_no_nan(70 * runs.size, runs.relevant)
+    length = tf.where(matters, tf.minimum(runs.size, needed), tf.zeros_like(needed))
+    product = _running_product(missed, runs.offset, tf.reduce_max(length))
+    return tf.where(matters, runs.relevant / left * product, tf.zeros_like(product))
 
 
-def _running_product(values: tf.Tensor, run: tf.Tensor) -> tf.Tensor:
-    """The product of a run's rows up to each row; after a step of `n`, of `2 n` rows."""
-    rows = tf.shape(values)[0]
-    row = tf.range(rows)
+def _running_product(values: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """The product of a run's rows up to each row, or of at least `length` of them."""
 
-    def double(
-        step: tf.Tensor, _: tf.Tensor, products: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        joined = (row >= step) & (tf.roll(run, step, 0) == run)
-        products = tf.where(joined, products * tf.roll(products, step, 0), products)
-        return 2 * step, tf.reduce_any(joined), products
+    def double(step: tf.Tensor, products: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        # After a step of `n` a row holds the product of `2 n` rows, or of all from the first on.
+        before = tf.roll(products, tf.cast(step, tf.int32), 0)
+        return 2 * step, tf.where(offset >= step, products * before, products)
 
-    _, _, products = tf.while_loop(
-        lambda step, more, _: more & (step < rows),
-        double,
-        (tf.constant(1), tf.constant(True), values),
-    )
-    return products
+    start = (tf.constant(1.0, tf.float64), values)
+    return tf.while_loop(lambda step, _: step < length, double, start)[1]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
 from keras_trainsteps.queries.labels import exact_labels, without_padding
+from keras_trainsteps.queries.order import places, query_order
 from keras_trainsteps.queries.shapes import as_rows, like_labels, of_one_length, require_lists
 from keras_trainsteps.queries.weights import checked_weights, widen
 from keras_trainsteps.step import running
@@ -32,6 +34,7 @@ class RankingRows(NamedTuple):
             `(num_queries,)`, or `None` where there is one replica.
         ids: The id of each query index, int64, shape `(num_queries,)`; hashes of ids that are
             text. `None` for padded lists.
+        masked: Whether there may be indices without a row.
 
     Example:
 
@@ -47,6 +50,7 @@ class RankingRows(NamedTuple):
     weight: tf.Tensor | None
     owned: tf.Tensor | None
     ids: tf.Tensor | None = None
+    masked: bool = True
 
 
 def ranking_rows(
@@ -79,7 +83,19 @@ def ranking_rows(
             that are negative or not numbers, masks of other numbers than 0 and 1, integer
             labels beyond 2**53, and negative labels in padded lists without a mask.
     """
-    given = query_ids, mask
+    given = y_true, y_pred, query_ids, mask, sample_weight, grades
+    rows: RankingRows = running.shared(lambda: _ranking_rows(*given), "rows", *given)
+    if rows.ids is not None:
+        masked = mask is not None or running.is_padded()
+        grouped = running.QueryRows(rows.ids, rows.query, rows.num_queries, rows.y_true, masked)
+        running.note_queries(query_ids, mask, grouped)
+    return rows
+
+
+def _ranking_rows(
+    y_true: Any, y_pred: Any, query_ids: Any, mask: Any, sample_weight: Any, grades: bool
+) -> RankingRows:
+    ids_given = query_ids
     y_pred = widen(as_tensor("y_pred", y_pred))
     y_true = as_tensor("y_true", y_true, wide=True)
     if query_ids is None:
@@ -112,7 +128,13 @@ def ranking_rows(
     if fits == "lists" and replicas.num_replicas() > 1:
         flat["query_ids"] = flat["query_ids"] + first  # lists of two replicas stay apart
     flat = {name: replicas.gather_rows(value) for name, value in flat.items()}
-    query, num_queries, ids = dense_queries(flat["query_ids"])
+    dense = functools.partial(dense_queries, flat["query_ids"])
+    if fits == "rows":  # losses and metrics of one batch read the same ids
+        query, num_queries, ids = running.shared(dense, "queries", ids_given)
+    elif replicas.num_replicas() > 1:
+        query, num_queries, ids = dense()
+    else:
+        query, num_queries, ids = flat["query_ids"], lists, None
     owned = None
     if replicas.num_replicas() > 1:
         rows = tf.range(tf.shape(query)[0])
@@ -121,12 +143,12 @@ def ranking_rows(
     if "mask" in flat:
         query = tf.where(flat["mask"], query, -1)
     weight = flat.get("sample_weight")
-    rows = RankingRows(flat["y_true"], flat["y_pred"], query, num_queries, weight, owned)
-    if fits == "lists":
-        return rows
-    grouped = running.QueryRows(ids, query, num_queries, rows.y_true, "mask" in flat)
-    running.note_queries(*given, grouped)
-    return rows._replace(ids=ids)
+    ids = None if fits == "lists" else ids
+    maybe_empty = fits == "lists" and not shape[1]
+    masked = "mask" in flat or maybe_empty or compat.in_xla()
+    return RankingRows(
+        flat["y_true"], flat["y_pred"], query, num_queries, weight, owned, ids, masked
+    )
 
 
 def dense_queries(query_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -164,10 +186,7 @@ def ranks(key: tf.Tensor, rows: RankingRows) -> tf.Tensor:
     >>> ranks(rows.y_pred, rows).numpy().tolist()
     [1, 0, 0]
     """
-    count = tf.shape(key)[0]
-    by_key = tf.argsort(key, direction="DESCENDING", stable=True)
-    order = tf.gather(by_key, tf.argsort(tf.gather(rows.query, by_key), stable=True))
-    place = tf.scatter_nd(order[:, None], tf.range(count), tf.shape(key))
+    place = places(query_order(rows.query, key))
     first = tf.math.unsorted_segment_min(place, rows.query, rows.num_queries)
     return place - tf.gather(first, tf.maximum(rows.query, 0))
 

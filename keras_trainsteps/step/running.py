@@ -70,6 +70,7 @@ class Running:
         notes_queries: Whether what is grouped now is noted there.
         graph: Where it is traced; `None` in eager mode.
         computed: The losses that a subclass's `compute_loss` has taken from the library's.
+        shared: What several losses and metrics compute of the same tensors, by these.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Running:
         self.notes_queries = True
         self.graph: Any = None
         self.computed: list[Any] = []
+        self.shared: dict[Any, tuple[Any, Any]] = {}
         self._inside = inside or contextlib.nullcontext()
 
     @property
@@ -165,6 +167,26 @@ def counted_rows(shape: tf.TensorShape, *, masked: bool) -> tf.Tensor | None:
         "Losses of other rows than those of the batch must be given a `mask` where batches are "
         f"filled up by `pad=True`. Received: shape {tuple(shape)} for {row_mask.shape[0]} rows."
     )
+
+
+def shared(compute: Callable[[], Any], of: str, *given: Any) -> Any:
+    """What `compute()` returns, once a step for the same tensors.
+
+    Two metrics of one batch sort it once. Kept by the step, so nothing outlives it; outside
+    of a step, and in a loop or branch, whose tensors the rest cannot read, nothing is kept.
+
+    Args:
+        compute: A function of `given` alone.
+        of: A name for what it computes.
+        given: Strings and bools, and tensors or whatever else, compared by identity.
+    """
+    step = current()
+    if step is None or step.graph is not _graph():
+        return compute()
+    key = (of, *(value if isinstance(value, (str, bool)) else id(value) for value in given))
+    if key not in step.shared:
+        step.shared[key] = compute(), given  # what is given lives as long as its identity counts
+    return step.shared[key][0]
 
 
 @contextlib.contextmanager

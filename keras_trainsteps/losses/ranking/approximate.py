@@ -5,9 +5,8 @@ from __future__ import annotations
 import tensorflow as tf
 
 from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
-from keras_trainsteps.losses.ranking.segments import order_by, places
 from keras_trainsteps.losses.ranking.soft_ranks import soft_ranks
-from keras_trainsteps.queries import gain_shift
+from keras_trainsteps.queries import places, query_order, relative_gains
 from keras_trainsteps.step.terms import LossTerm, ratio
 from keras_trainsteps.validation import TensorLike, require_choice, require_positive
 
@@ -86,8 +85,7 @@ def approx_ndcg(
         query_weight=query_weight,
         gains=True,
     )
-    shift = gain_shift(batch.y_true, batch.query, batch.num_queries)
-    gain = batch.weight * (2.0 ** (batch.y_true - shift) - 2.0**-shift)
+    gain = batch.weighed(relative_gains(batch.y_true, batch.query, batch.num_queries))
     dcg = batch.sum(gain * _discount(_soft_ranks(batch, temperature)))
     best = batch.sum(gain * _discount(_best_ranks(batch, gain)))
     totals = -ratio(dcg, best)
@@ -163,7 +161,7 @@ def approx_mrr(
         query_weight=query_weight,
         gains=True,
     )
-    label = batch.weight * batch.y_true
+    label = batch.weighed(batch.y_true)
     label_sum = batch.sum(label)
     reciprocal = batch.sum(label / _soft_ranks(batch, temperature))
     totals = -ratio(reciprocal, label_sum)
@@ -177,8 +175,7 @@ def _soft_ranks(batch: Lists, temperature: float) -> tf.Tensor:
 
 def _best_ranks(batch: Lists, gain: tf.Tensor) -> tf.Tensor:
     """Each row's rank, from 1, in its query's descending order of gain."""
-    order = order_by(batch.query, -gain)
-    place = places(order)
+    place = places(query_order(batch.query, gain))
     first = tf.math.unsorted_segment_min(place, batch.query, batch.num_queries)
     return tf.cast(place - batch.at_rows(first) + 1, tf.float64)
 

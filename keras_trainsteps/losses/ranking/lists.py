@@ -7,7 +7,8 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps.losses.ranking.query_weights import query_weights
-from keras_trainsteps.losses.ranking.segments import take
+from keras_trainsteps.losses.ranking.segments import sum_by, take
+from keras_trainsteps.pairs.reduce import count_by_group
 from keras_trainsteps.queries import (
     checked_labels,
     gain_limit,
@@ -28,9 +29,9 @@ class Lists(NamedTuple):
         y_true: Labels, shape `(rows,)`; 0 in masked rows.
         y_pred: Scores, shape `(rows,)`; 0 in masked rows, NaN for NaN and infinity.
         query: Dense query index, int32, shape `(rows,)`; -1 in masked rows.
-        valid: Whether a row is not masked, bool, shape `(rows,)`.
-        weight: Weight of each row, shape `(rows,)`; 0 in masked rows.
-        query_weight: Weight of each query, shape `(num_queries,)`.
+        valid: Whether a row is not masked, bool, shape `(rows,)`; `None` where none is.
+        weight: Weight of each row, shape `(rows,)`; 0 in masked rows. `None` for 1 each.
+        query_weight: Weight of each query, shape `(num_queries,)`. `None` for 1 each.
         num_queries: A scalar above every query index.
         owned: The queries that this replica counts, or `None`.
         dtype: The dtype of the loss: float32, or float64 for float64 scores.
@@ -41,9 +42,9 @@ class Lists(NamedTuple):
     y_true: tf.Tensor
     y_pred: tf.Tensor
     query: tf.Tensor
-    valid: tf.Tensor
-    weight: tf.Tensor
-    query_weight: tf.Tensor
+    valid: tf.Tensor | None
+    weight: tf.Tensor | None
+    query_weight: tf.Tensor | None
     num_queries: tf.Tensor
     owned: tf.Tensor | None
     dtype: tf.DType
@@ -52,22 +53,36 @@ class Lists(NamedTuple):
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum of the rows of each query, shape `(num_queries,)`."""
-        values = tf.where(self.valid, values, tf.zeros_like(values))
-        return tf.math.unsorted_segment_sum(values, self.query, self.num_queries)
+        return sum_by(self.of_valid(values), self.query, self.num_queries)
+
+    def of_valid(self, values: tf.Tensor, otherwise: float = 0.0) -> tf.Tensor:
+        """The values, and another in masked rows."""
+        if self.valid is None:
+            return values
+        return tf.where(self.valid, values, tf.constant(otherwise, values.dtype))
+
+    def weighed(self, values: tf.Tensor) -> tf.Tensor:
+        """The values times the weights of their rows."""
+        return values if self.weight is None else self.weight * values
+
+    def rows_of_queries(self) -> tf.Tensor:
+        """How many rows each query has, float64."""
+        return tf.cast(count_by_group(self.query, self.num_queries), tf.float64)
 
     def at_rows(self, values: tf.Tensor) -> tf.Tensor:
         """Each row's entry of a `(num_queries,)` tensor."""
-        return take(values, tf.maximum(self.query, 0))
+        return take(values, self.query if self.valid is None else tf.maximum(self.query, 0))
 
     def term(self, totals: tf.Tensor, informative: tf.Tensor, normalize: Normalize) -> LossTerm:
         """The term of one total per query, divided as `normalize` says."""
         counts = informative
         if normalize == "lists":
-            counts = self.sum(tf.ones_like(self.weight)) > 0
+            counts = self.rows_of_queries() > 0
         elif normalize == "rows":
-            counts = self.sum(self.weight)
-        counts = tf.cast(counts, totals.dtype) * self.query_weight
-        totals *= self.query_weight
+            counts = self.rows_of_queries() if self.weight is None else self.sum(self.weight)
+        counts = tf.cast(counts, totals.dtype)
+        if self.query_weight is not None:
+            counts, totals = counts * self.query_weight, totals * self.query_weight
         term = owned_term(totals, counts, self.owned, self.dtype, weighted=self.weighted)
         return QueryTerm.of(term, self.query_sizes)
 
@@ -99,23 +114,31 @@ def lists(
         sample_weight=sample_weight,
         grades=grades,
     )
-    valid = rows.query >= 0
+    valid = None if mask is None else rows.query >= 0
     limit = gain_limit(rows.y_pred.dtype) if grows else None
     labels = checked_labels(rows.y_true, valid, gains=gains, limit=limit)
-    scores = tf.where(valid, rows.y_pred, tf.zeros_like(rows.y_pred))
+    scores, weight = rows.y_pred, rows.weight
+    if valid is not None:
+        scores = tf.where(valid, scores, tf.zeros_like(scores))
+        weight = tf.cast(valid, tf.float64) if weight is None else weight
+        weight = tf.where(valid, weight, tf.zeros_like(weight))
     # An infinite score must not pass for a perfect one, nor a NaN label for a low one.
     whole = tf.math.is_finite(scores) & tf.math.is_finite(labels)
-    scores = tf.where(whole, scores, tf.constant(float("nan"), scores.dtype))
-    weight = tf.ones_like(labels)
-    if rows.weight is not None:
-        weight = rows.weight
+    spoilt = tf.where(whole, *(tf.constant(value, scores.dtype) for value in (0.0, float("nan"))))
+    scores = tf.cast(scores + tf.stop_gradient(spoilt), tf.float64)
+    if temperature != 1:
+        scores /= tf.constant(temperature, tf.float64)
+    of_queries = None
+    if query_weight is not None:
+        y_pred = tf.convert_to_tensor(y_pred)
+        of_queries = query_weights(query_weight, y_pred, query_ids is None, rows)
     return Lists(
         labels,
-        tf.cast(scores, tf.float64) / tf.constant(temperature, tf.float64),
+        scores,
         rows.query,
         valid,
-        tf.where(valid, weight, tf.zeros_like(weight)),
-        query_weights(query_weight, tf.convert_to_tensor(y_pred), query_ids is None, rows),
+        weight,
+        of_queries,
         rows.num_queries,
         rows.owned,
         rows.y_pred.dtype,

@@ -6,14 +6,15 @@ from typing import Literal
 
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
 from keras_trainsteps.losses.ranking.segments import (
     last_row_of_run,
     log_cumsum_exp,
-    order_by,
     take,
 )
 from keras_trainsteps.losses.ranking.ties import Seed, tie_keys
+from keras_trainsteps.queries import exponential, query_order
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, require_choice
 
@@ -98,14 +99,16 @@ def softmax(
     )
     if labels == "softmax":
         shifted, log_sum = _log_softmax_parts(batch, batch.y_true)
-        target = batch.weight * tf.exp(shifted - log_sum)
+        target = batch.weighed(tf.exp(shifted - batch.at_rows(log_sum)))
     else:
-        target = batch.weight * batch.y_true
+        target = batch.weighed(batch.y_true)
         if labels == "normalized":
             target = tf.math.divide_no_nan(target, batch.at_rows(batch.sum(target)))
     shifted, log_sum = _log_softmax_parts(batch, batch.y_pred)
-    totals = batch.sum(target * (log_sum - shifted))
-    return batch.term(totals, batch.sum(target) != 0, normalize)
+    in_all = batch.sum(target)
+    # Neither part is negative, so nothing cancels.
+    totals = in_all * log_sum - batch.sum(target * shifted)
+    return batch.term(totals, in_all != 0, normalize)
 
 
 def unique_softmax(
@@ -176,8 +179,8 @@ def unique_softmax(
         grows=True,
         temperature=temperature,
     )
-    gain = batch.weight * (2.0**batch.y_true - 1.0)
-    order = order_by(batch.query, -batch.y_true)
+    gain = batch.weighed(exponential(batch.y_true))
+    order = query_order(batch.query, batch.y_true)
     query, label, score = (
         take(value, order) for value in (batch.query, batch.y_true, batch.y_pred)
     )
@@ -189,8 +192,7 @@ def unique_softmax(
     lower = take(suffix, following)
     nothing = tf.constant(-float("inf"), score.dtype)
     gap = tf.where(inside, lower, nothing) - score
-    ordered = batch._replace(query=query, valid=query >= 0)
-    totals = ordered.sum(take(gain, order) * tf.math.softplus(gap))
+    totals = _ordered(batch, query).sum(take(gain, order) * tf.math.softplus(gap))
     return batch.term(totals, batch.sum(gain) != 0, normalize)
 
 
@@ -272,17 +274,21 @@ def list_mle(
         gains=False,
         temperature=temperature,
     )
-    keys = [batch.query, -batch.y_true]
-    if ties == "random":
-        keys.append(tie_keys(tf.shape(batch.query), seed))
-    order = order_by(*keys)
-    query, score, weight = (
-        take(value, order) for value in (batch.query, batch.y_pred, batch.weight)
-    )
-    shifted = score - take(batch.at_rows(_maximum(batch, batch.y_pred)), order)
+    first = tf.argsort(tie_keys(tf.shape(batch.query), seed)) if ties == "random" else None
+    order = query_order(batch.query, batch.y_true, first)
+    query, score = take(batch.query, order), take(batch.y_pred, order)
+    ordered = _ordered(batch, query)
+    if batch.weight is not None:
+        ordered = ordered._replace(weight=take(batch.weight, order))
+    shifted = score - ordered.at_rows(_maximum(ordered, score))
     losses = log_cumsum_exp(shifted, query, reverse=True) - shifted
-    totals = batch._replace(query=query, valid=query >= 0).sum(weight * losses)
-    return batch.term(totals, batch.sum(tf.ones_like(weight)) > 1, normalize)
+    totals = ordered.sum(ordered.weighed(losses))
+    return batch.term(totals, batch.rows_of_queries() > 1, normalize)
+
+
+def _ordered(batch: Lists, query: tf.Tensor) -> Lists:
+    """What sums up rows in another order by their query."""
+    return batch._replace(query=query, valid=None if batch.valid is None else query >= 0)
 
 
 def _maximum(batch: Lists, values: tf.Tensor) -> tf.Tensor:
@@ -291,9 +297,9 @@ def _maximum(batch: Lists, values: tf.Tensor) -> tf.Tensor:
 
 
 def _log_softmax_parts(batch: Lists, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """For each row its value, and its query's log-sum-exp, both less the maximum."""
-    shifted = values - batch.at_rows(_maximum(batch, values))
-    shifted = tf.where(batch.valid, shifted, tf.zeros_like(shifted))
-    total = batch.at_rows(batch.sum(tf.exp(shifted)))
-    total = tf.where(batch.valid, total, tf.ones_like(total))
+    """The value of each row, and the log-sum-exp of each query, both less the maximum."""
+    shifted = batch.of_valid(values - batch.at_rows(_maximum(batch, values)))
+    total = batch.sum(tf.exp(shifted))
+    if batch.valid is not None or compat.in_xla():  # there may be a query without a row
+        total = tf.where(total == 0, tf.ones_like(total), total)
     return shifted, tf.math.log(total)

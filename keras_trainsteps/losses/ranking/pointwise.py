@@ -153,8 +153,8 @@ def _rows(
 
 
 def _term(batch: Lists, losses: tf.Tensor, normalize: Normalize) -> LossTerm:
-    totals = batch.sum(batch.weight * losses)
-    weights = batch.sum(batch.weight)
+    totals = batch.sum(batch.weighed(losses))
+    weights = batch.rows_of_queries() if batch.weight is None else batch.sum(batch.weight)
     if normalize == "rows":
         term = batch.term(totals, weights, "rows")
     else:

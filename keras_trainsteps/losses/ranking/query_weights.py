@@ -18,11 +18,9 @@ def query_weights(
     """One weight per query index, float64, shape `(num_queries,)`.
 
     `query_weight` is one per list for padded lists, with ids one per row, the same for all rows
-    of a query; `None` for 1 each.
+    of a query.
     """
     num_queries = rows.num_queries
-    if query_weight is None:
-        return tf.ones((num_queries,), tf.float64)
     weight = as_float("query_weight", query_weight, tf.float64)
     wanted = y_pred.shape[0]
     column = weight.shape.rank == 2 and weight.shape[1] == 1

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.losses.ranking.dense import dense_lists
 
 
 def log_cumsum_exp(values: tf.Tensor, segment: tf.Tensor, *, reverse: bool = False) -> tf.Tensor:
     """`log(sum(exp(values)))` over the rows of a segment up to each row, itself included.
 
-    Nothing is ever subtracted, so nothing cancels: each result is a tree of
-    `log(exp(a) + exp(b))`, of depth `log2(rows)`, whatever the spread of the values.
+    Nothing is ever subtracted, so nothing cancels: a result is a sum of exponentials where
+    these are near each other, else a tree of `log(exp(a) + exp(b))` of depth `log2(rows)`.
 
     Args:
         values: Float tensor, shape `(rows,)`.
@@ -38,24 +38,22 @@ def take(values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     return _OF_TAKE(lambda values: ([tf.gather(values, index)], [index]), values)[0]
 
 
+def sum_by(values: tf.Tensor, index: tf.Tensor, number: tf.Tensor) -> tf.Tensor:
+    """The sum of the `(rows,)` values of each index, shape `(number,)`; index -1 is left out.
+
+    What is left out must be 0, whose slope is then cut off before.
+    """
+
+    def compute(values: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        return [tf.math.unsorted_segment_sum(values, index, number)], [index]
+
+    return _OF_SUM(compute, values)[0]
+
+
 def log_add_exp(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """`log(exp(a) + exp(b))`, minus infinity included."""
     gap = tf.where(a == b, tf.zeros_like(a), tf.abs(a - b))
     return tf.maximum(a, b) + tf.math.log1p(tf.exp(-gap))
-
-
-def order_by(*keys: tf.Tensor) -> tf.Tensor:
-    """The stable order of rows by the first key, then by the second, and so on."""
-    order = tf.argsort(keys[-1], stable=True)
-    for key in reversed(keys[:-1]):
-        order = tf.gather(order, tf.argsort(tf.gather(key, order), stable=True))
-    return order
-
-
-def places(order: tf.Tensor) -> tf.Tensor:
-    """For each row its place in `order`, an order of all rows."""
-    shape = tf.shape(order)
-    return tf.scatter_nd(tf.expand_dims(order, 1), tf.range(shape[0]), shape)
 
 
 def last_row_of_run(*keys: tf.Tensor) -> tf.Tensor:
@@ -71,36 +69,50 @@ def last_row_of_run(*keys: tf.Tensor) -> tf.Tensor:
 
 @compat.traced_once
 def _forward(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
-    return _scan(values, segment, reverse=False)
+    return _log_sums(values, segment, reverse=False)
 
 
 @compat.traced_once
 def _backward(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
-    return _scan(values, segment, reverse=True)
+    return _log_sums(values, segment, reverse=True)
 
 
-def _slopes_of_scan(
-    scan: Callable[..., tf.Tensor],
-    upstream: tf.Tensor,
-    values: tf.Tensor,
-    sums: tf.Tensor,
-    segment: tf.Tensor,
+def _slopes(
+    upstream: tf.Tensor, values: tf.Tensor, sums: tf.Tensor, segment: tf.Tensor, reverse: bool
 ) -> tf.Tensor:
     # d(values[j]) = exp(values[j]) * sum over the sums i that hold j of
-    # upstream[i] / exp(sums[i]); both signs of upstream apart, to stay in logs.
-    parts = [
-        tf.exp(values + scan(_log_share(part, sums), segment))
-        for part in (tf.maximum(upstream, 0), tf.maximum(-upstream, 0))
-    ]
-    return parts[0] - parts[1]
+    # upstream[i] / exp(sums[i]).
+    top = tf.reduce_max(values)
+
+    def far() -> tf.Tensor:
+        # Both signs of upstream apart, to stay in logs.
+        parts = [
+            tf.exp(values + _scan(log_add_exp, _log_share(part, sums), segment, reverse))
+            for part in (tf.maximum(upstream, 0), tf.maximum(-upstream, 0))
+        ]
+        return parts[0] - parts[1]
+
+    found: tf.Tensor = tf.cond(
+        _are_near(values),
+        lambda: tf.exp(values - top) * _sums(upstream * tf.exp(top - sums), segment, reverse),
+        far,
+    )
+    return found
+
+
+@compat.traced_once
+def _slopes_of_forward(*given: tf.Tensor) -> tf.Tensor:
+    return _slopes(*given, reverse=True)
+
+
+@compat.traced_once
+def _slopes_of_backward(*given: tf.Tensor) -> tf.Tensor:
+    return _slopes(*given, reverse=False)
 
 
 _OF_SCAN = {
-    reverse: compat.HandGradient(
-        f"log_cumsum_exp.{'backward' if reverse else 'forward'}",
-        functools.partial(_slopes_of_scan, _forward if reverse else _backward),
-    )
-    for reverse in (False, True)
+    False: compat.HandGradient("log_cumsum_exp.forward", _slopes_of_forward),
+    True: compat.HandGradient("log_cumsum_exp.backward", _slopes_of_backward),
 }
 
 
@@ -108,6 +120,11 @@ def _slopes_of_take(upstream: tf.Tensor, values: tf.Tensor, index: tf.Tensor) ->
     return tf.math.unsorted_segment_sum(upstream, index, tf.shape(values)[0])
 
 
+def _slopes_of_sum(upstream: tf.Tensor, values: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
+    return take(upstream, tf.maximum(index, 0))
+
+
+_OF_SUM = compat.HandGradient("sum_by", _slopes_of_sum, twice=True)
 _OF_TAKE = compat.HandGradient("take", _slopes_of_take, twice=True)
 
 
@@ -117,7 +134,42 @@ def _log_share(part: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
     return tf.where(part == 0, tf.constant(-float("inf"), part.dtype), share)
 
 
-def _scan(values: tf.Tensor, segment: tf.Tensor, reverse: bool) -> tf.Tensor:
+def _log_sums(values: tf.Tensor, segment: tf.Tensor, reverse: bool) -> tf.Tensor:
+    top = tf.reduce_max(values)
+    found: tf.Tensor = tf.cond(
+        _are_near(values),
+        lambda: tf.math.log(_sums(tf.exp(values - top), segment, reverse)) + top,
+        lambda: _scan(log_add_exp, values, segment, reverse),
+    )
+    return found
+
+
+def _are_near(values: tf.Tensor) -> tf.Tensor:
+    """Whether no exponential vanishes beside another, nor the inverse of one overflows."""
+    furthest = 600.0 if values.dtype == tf.float64 else 60.0
+    return tf.reduce_max(values) - tf.reduce_min(values) <= furthest
+
+
+def _sums(values: tf.Tensor, segment: tf.Tensor, reverse: bool) -> tf.Tensor:
+    """The sum over the rows of a segment up to each row; nothing is ever subtracted."""
+    if compat.in_xla():
+        return _scan(tf.add, values, segment, reverse)
+    lists = dense_lists(segment)
+    room = tf.cast(4 * tf.size(values) + 1024, tf.float64)
+    found: tf.Tensor = tf.cond(
+        lists.cells(1) <= room,
+        lambda: lists.collect(tf.cumsum(lists.spread(values), axis=1, reverse=reverse)),
+        lambda: _scan(tf.add, values, segment, reverse),
+    )
+    return found
+
+
+def _scan(
+    add: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    values: tf.Tensor,
+    segment: tf.Tensor,
+    reverse: bool,
+) -> tf.Tensor:
     """Doubling: after step k each row holds the 2**k rows on its side of the segment."""
     rows = tf.shape(values)[0]
     row = tf.range(rows)
@@ -128,7 +180,7 @@ def _scan(values: tf.Tensor, segment: tf.Tensor, reverse: bool) -> tf.Tensor:
         shift = -step if reverse else step
         inside = row + step < rows if reverse else row >= step
         joined = inside & (tf.roll(segment, shift, 0) == segment)
-        added = log_add_exp(sums, tf.roll(sums, shift, 0))
+        added = add(sums, tf.roll(sums, shift, 0))
         return 2 * step, tf.reduce_any(joined), tf.where(joined, added, sums)
 
     more = tf.constant(True)

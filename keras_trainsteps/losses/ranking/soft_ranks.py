@@ -7,10 +7,13 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.losses.ranking.segments import last_row_of_run, places, take
+from keras_trainsteps.losses.ranking.dense import DenseLists, dense_lists
+from keras_trainsteps.losses.ranking.segments import last_row_of_run, take
+from keras_trainsteps.queries import places
 from keras_trainsteps.validation import as_float
 
 BLOCK = 128  # rows that are compared with their queries' rows at a time
+_PAIRS = 2**20  # of all lists, filled up: so many are compared at once
 
 Kernel = Callable[..., tf.Tensor]
 
@@ -18,17 +21,20 @@ Kernel = Callable[..., tf.Tensor]
 def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Tensor:
     """`1 + sum_{j != i} sigmoid((s_j - s_i) / temperature)` over the rows j of i's query.
 
-    Time is `O(rows * (longest query + BLOCK))` and memory `O(BLOCK * longest query)`,
-    forward and backward: the gradient sums the blocks again. Under XLA, where a block
+    Time is `O(rows * (longest query + BLOCK))` and memory `O(BLOCK * longest query)`, or that
+    of `_PAIRS` pairs, forward and backward: the gradient sums the blocks again. Under XLA, where a block
     cannot be cut to its queries, it is `O(rows ** 2)` time and `O(BLOCK * rows)` memory.
 
     Args:
         scores: Float tensor, shape `(rows,)`.
-        query: Integer tensor, shape `(rows,)`, in any order.
+        query: Integer tensor, shape `(rows,)`, in any order; below 0 for a row of no query.
         temperature: Width of the sigmoid, above 0.
     """
     order = tf.argsort(query, stable=True)
     place = places(order)
+    if not compat.in_xla():  # rows of no query come first, and need no rank
+        left_out = tf.reduce_sum(tf.cast(query < 0, tf.int32))
+        order, place = order[left_out:], tf.maximum(place - left_out + 1, 0)
     query = tf.gather(query, order)
 
     width = as_float("temperature", temperature, scores.dtype)
@@ -36,7 +42,10 @@ def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Te
     def compute(ordered: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         return [_ranks(ordered, query, width)], [query, width]
 
-    return take(_OF_RANKS(compute, take(scores, order))[0], place)
+    ranks = _OF_RANKS(compute, take(scores, order))[0]
+    if not compat.in_xla():
+        ranks = tf.concat([tf.ones((1,), ranks.dtype), ranks], 0)
+    return take(ranks, place)
 
 
 @compat.traced_once
@@ -67,6 +76,23 @@ def _sum_by_query(kernel: Kernel, query: tf.Tensor, *columns: tf.Tensor) -> tf.T
     """`sum_j kernel(columns[i], columns[j])` over the rows j of the query of each row i."""
     if compat.in_xla():
         return _static_blocks(kernel, query, columns)
+    lists = dense_lists(query)
+    sums: tf.Tensor = tf.cond(
+        lists.cells(2) <= _PAIRS,
+        lambda: _in_lists(kernel, lists, columns),
+        lambda: _in_blocks(kernel, query, columns),
+    )
+    return sums
+
+
+def _in_lists(kernel: Kernel, lists: DenseLists, columns: tuple[tf.Tensor, ...]) -> tf.Tensor:
+    spread = [lists.spread(column) for column in columns]
+    values = kernel(*(one[:, :, None] for one in spread), *(one[:, None, :] for one in spread))
+    values = tf.where(lists.filled[:, None, :], values, tf.zeros_like(values))
+    return lists.collect(tf.reduce_sum(values, 2))
+
+
+def _in_blocks(kernel: Kernel, query: tf.Tensor, columns: tuple[tf.Tensor, ...]) -> tf.Tensor:
     rows = tf.shape(query)[0]
     end = last_row_of_run(query) + 1
     first = tf.reverse(rows - 1 - last_row_of_run(tf.reverse(query, [0])), [0])

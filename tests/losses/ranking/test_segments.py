@@ -6,7 +6,6 @@ from keras_trainsteps.losses.ranking.segments import (
     last_row_of_run,
     log_add_exp,
     log_cumsum_exp,
-    order_by,
     take,
 )
 from tests.reference.complex_step import gradient
@@ -64,12 +63,6 @@ def test_log_add_exp_is_numpys():
     sums = log_add_exp(tf.constant(a), tf.constant(b))
     with np.errstate(invalid="ignore"):
         np.testing.assert_allclose(sums, np.logaddexp(a, b), rtol=1e-15)
-
-
-def test_order_by_is_lexicographic_and_stable():
-    first, second = np.array([1, 0, 1, 0, 1, 0]), np.array([2.0, 1.0, 0.0, 1.0, 2.0, 0.5])
-    order = order_by(tf.constant(first), tf.constant(second))
-    assert order.numpy().tolist() == [5, 1, 3, 2, 0, 4]
 
 
 def test_last_row_of_run():
