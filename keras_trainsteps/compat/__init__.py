@@ -14,14 +14,17 @@ from keras_trainsteps.compat.functional import take_graph as take_graph
 from keras_trainsteps.compat.gradients import HandGradient as HandGradient
 from keras_trainsteps.compat.graphs import after as after
 from keras_trainsteps.compat.graphs import after_loss as after_loss
+from keras_trainsteps.compat.graphs import assign_on_replicas as assign_on_replicas
 from keras_trainsteps.compat.graphs import created_outside as created_outside
 from keras_trainsteps.compat.graphs import in_xla as in_xla
 from keras_trainsteps.compat.graphs import loaded_when_run as loaded_when_run
+from keras_trainsteps.compat.graphs import trace_only as trace_only
 from keras_trainsteps.compat.graphs import traced_once as traced_once
 from keras_trainsteps.compat.graphs import values_flow as values_flow
 from keras_trainsteps.compat.graphs import without_exchange as without_exchange
 from keras_trainsteps.compat.layers import LossLayer as LossLayer
 from keras_trainsteps.compat.layers import as_weight as as_weight
+from keras_trainsteps.compat.layers import forget_losses_of_calls as forget_losses_of_calls
 from keras_trainsteps.compat.layers import global_random_state as global_random_state
 from keras_trainsteps.compat.layers import in_call as in_call
 from keras_trainsteps.compat.layers import is_keras_attribute as is_keras_attribute
@@ -47,6 +50,7 @@ from keras_trainsteps.compat.operations import handles_of_variable as handles_of
 from keras_trainsteps.compat.operations import operations_seen as operations_seen
 from keras_trainsteps.compat.training import Model as Model
 from keras_trainsteps.compat.training import as_in_fit as as_in_fit
+from keras_trainsteps.compat.training import callbacks_in as callbacks_in
 from keras_trainsteps.compat.training import called_by_fit as called_by_fit
 from keras_trainsteps.compat.training import compile_metrics as compile_metrics
 from keras_trainsteps.compat.training import first_local_batch as first_local_batch

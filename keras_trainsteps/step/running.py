@@ -69,6 +69,7 @@ class Running:
         notes_queries: Whether what is grouped now is noted there.
         graph: Where it is traced; `None` in eager mode.
         computed: The losses that a subclass's `compute_loss` has taken from the library's.
+        passed: What hooks have passed on to what follows the step, by name.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Running:
         self.notes_queries = True
         self.graph: Any = None
         self.computed: list[Any] = []
+        self.passed: dict[str, Any] = {}
         self._inside = inside or contextlib.nullcontext()
 
     @property
@@ -131,6 +133,24 @@ def note_queries(query_ids: Any, mask: Any, rows: QueryRows) -> None:
         return
     if all(query_ids is not one.query_ids or mask is not one.mask for one in step.queries):
         step.queries.append(LossQueries(query_ids, mask, rows))
+
+
+def pass_on(owner: Any, name: str, value: Any) -> None:
+    """Hands a value on to what follows the step of `owner` that runs, if one does.
+
+    Raises:
+        ValueError: From a branch or loop, whose tensors nothing outside can read.
+    """
+    step = current(owner)
+    if step is None:
+        return
+    if step.graph is not _graph():
+        raise ValueError(
+            "`pass_on` must be called in every step. Received: a call for "
+            f"{name!r} within a branch or loop, as of an objective with `every` or "
+            "`when`. Call it in the hook of another objective, outside of branches."
+        )
+    step.passed[name] = value
 
 
 @contextlib.contextmanager
