@@ -37,11 +37,13 @@ from keras_trainsteps.compat.layers import tracked_layers as tracked_layers
 from keras_trainsteps.compat.layers import unlocked as unlocked
 from keras_trainsteps.compat.layers import with_mask_of as with_mask_of
 from keras_trainsteps.compat.memory import compile_options as compile_options
+from keras_trainsteps.compat.memory import each_optimizer as each_optimizer
 from keras_trainsteps.compat.memory import learning_rate_schedule as learning_rate_schedule
 from keras_trainsteps.compat.memory import optimized_weights as optimized_weights
 from keras_trainsteps.compat.memory import optimizer_attributes as optimizer_attributes
 from keras_trainsteps.compat.memory import remembered_by as remembered_by
 from keras_trainsteps.compat.memory import set_direction as set_direction
+from keras_trainsteps.compat.memory import unbuilt_copy as unbuilt_copy
 from keras_trainsteps.compat.operations import Seen as Seen
 from keras_trainsteps.compat.operations import VariableInUse as VariableInUse
 from keras_trainsteps.compat.operations import draws_by_itself as draws_by_itself

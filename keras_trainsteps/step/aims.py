@@ -188,6 +188,8 @@ def applied_pairs(
             "`stop_gradient`, or name what the losses depend on in `trains`."
         )
     pairs = list(zip(gradients, weights, strict=True))
+    if aim.objective.after:  # what another objective trains, this one may leave alone in part
+        pairs = [(gradient, weight) for gradient, weight in pairs if gradient is not None]
     change = aim.objective.gradients
     if change is None:
         return pairs

@@ -114,22 +114,25 @@ class Optimizers(keras.optimizers.Optimizer):
         )
 
     def get_config(self) -> dict[str, Any]:
-        every = self.distinct()
-        places = {name: [o is self[name] for o in every].index(True) for name in self.names}
-        return {
-            "name": self.name,
-            "optimizers": [keras.saving.serialize_keras_object(each) for each in every],
-            "places": places,
-        }
+        first: dict[int, str] = {}  # the name under which an optimizer is found
+        config: dict[str, Any] = {}
+        for name in self.names:
+            same = first.setdefault(id(self[name]), name)
+            of_its_own = same == name
+            config[name] = keras.saving.serialize_keras_object(self[name]) if of_its_own else same
+        return {"name": self.name, "optimizers": config}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> Optimizers:
-        every = [
-            keras.saving.deserialize_keras_object(each, custom_objects=custom_objects)
-            for each in config["optimizers"]
-        ]
-        named = {name: every[place] for name, place in config["places"].items()}
-        return cls(named, name=config["name"])
+        made: dict[str, Any] = {}
+        for name, one in config["optimizers"].items():
+            is_same = isinstance(one, str)
+            made[name] = (
+                made[one]
+                if is_same
+                else keras.saving.deserialize_keras_object(one, custom_objects=custom_objects)
+            )
+        return cls(made, name=config["name"])
 
 
 def optimizers_for(names: Sequence[str], given: Any, *, scaled: bool) -> Optimizers | None:
