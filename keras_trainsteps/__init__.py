@@ -15,12 +15,18 @@ from keras_trainsteps import metrics as metrics
 from keras_trainsteps import penalties as penalties
 from keras_trainsteps.model import LossAwareModel as LossAwareModel
 from keras_trainsteps.model import LossAwareSequential as LossAwareSequential
+from keras_trainsteps.step.ema import Ema as Ema
+from keras_trainsteps.step.objective import Objective as Objective
+from keras_trainsteps.step.queue import Queue as Queue
 from keras_trainsteps.step.terms import LossTerm as LossTerm
 
 __all__ = [
+    "Ema",
     "LossAwareModel",
     "LossAwareSequential",
     "LossTerm",
+    "Objective",
+    "Queue",
     "data",
     "losses",
     "metrics",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -18,17 +19,32 @@ import tensorflow as tf
 
 from keras_trainsteps import compat, fitting
 from keras_trainsteps.added import additions
-from keras_trainsteps.added.source import added_of
+from keras_trainsteps.added.source import added_by_networks, added_of, nothing_added
 from keras_trainsteps.added.term import AddedLoss, AddedMetric
 from keras_trainsteps.data.order import ROW_MASK, has_few_shapes, order_for_predict
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
 from keras_trainsteps.keras2.state import StateBefore
-from keras_trainsteps.step import checks, names, padding, running, side_inputs
+from keras_trainsteps.step import after, checks, names, padding, running, side_inputs
+from keras_trainsteps.step.after import AfterStep
+from keras_trainsteps.step.aims import (
+    WHOLE,
+    Aim,
+    Part,
+    applied_pairs,
+    conditional_parts,
+    part_names,
+    parts_of,
+    require_apart,
+    require_objectives,
+    require_unchanged,
+)
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.metric_weights import beside_masks
+from keras_trainsteps.step.objective import Objective, called
+from keras_trainsteps.step.optimizers import Optimizers, optimizers_for
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
 from keras_trainsteps.step.trained import trained_weights, warn_of_hook_alone
@@ -40,6 +56,9 @@ Tensors: TypeAlias = Any
 
 Data: TypeAlias = Any
 """`Tensors`, or what gives batches: a `tf.data.Dataset`, a generator, a `PyDataset`."""
+
+OptimizersLike: TypeAlias = Any
+"""An optimizer or its name; a dict of them by name of objective; `None`."""
 
 Losses: TypeAlias = Any
 """A loss, its name or a function `(y_true, y_pred)`; one per output in a list or dict."""
@@ -91,6 +110,8 @@ class LossAwareModel(compat.Model):
         trains: Names of the attributes, or layers, whose weights are trained; one or a
             tuple. `None`, the default, trains all; a layer that only `compute_losses` calls
             is then warned of once.
+        after_step: What follows once in a step, after all updates: `Ema`, `Queue`, or a
+            function of the model and of what hooks pass on by `pass_on`.
 
     Example:
 
@@ -109,6 +130,7 @@ class LossAwareModel(compat.Model):
 
     side_inputs: ClassVar[tuple[str, ...]] = ()
     trains: ClassVar[str | tuple[str, ...] | None] = None
+    after_step: ClassVar[Sequence[AfterStep]] = ()
     output_names: list[str]
     train_function: Any
     test_function: Any
@@ -147,6 +169,7 @@ class LossAwareModel(compat.Model):
         # Past `__setattr__`: Keras would look for weights and metrics in these.
         self.__dict__["_training"] = fitting.Training()
         additions.adopt_graph(self)
+        after.prepare(self)
 
     # What a subclass fills
 
@@ -174,6 +197,32 @@ class LossAwareModel(compat.Model):
             weighs as the rows of its batch. The names must be the same in every step.
         """
         return {}
+
+    def objectives(self) -> Mapping[str, Objective]:
+        """What each step pursues, by name and in order. A subclass with several returns them.
+
+        The names are those of their optimizers and of their logs: see `Objective`. A model
+        has one, named `loss`: its losses are those of `compute_losses`, of `compile` and of
+        `add_loss`, and what it trains is what the class attribute `trains` says.
+        """
+        return {WHOLE: Objective(self.compute_losses, trains=self.trains)}
+
+    def pass_on(self, name: str, value: tf.Tensor) -> None:
+        """Hands a tensor of a hook on to what follows the step: `Queue`, a function.
+
+        In an objective with `repeat` the last one counts. Outside of a step, and while it
+        evaluates, nothing follows.
+
+        Args:
+            name: What it is asked for by.
+            value: The tensor.
+
+        Raises:
+            ValueError: From a branch or loop, or an objective with `every` or `when`.
+
+        Example: see `Queue`.
+        """
+        running.pass_on(self._training.log, name, value)
 
     # Losses and metrics that are added one by one
 
@@ -288,7 +337,7 @@ class LossAwareModel(compat.Model):
 
     def compile(
         self,
-        optimizer: str | keras.optimizers.Optimizer | None = "rmsprop",
+        optimizer: OptimizersLike = "rmsprop",
         loss: Losses = None,
         loss_weights: LossWeightsLike = None,
         metrics: Metrics = None,
@@ -301,7 +350,8 @@ class LossAwareModel(compat.Model):
         """As `keras.Model.compile`; losses and metrics may name side inputs.
 
         Args:
-            optimizer: As in Keras.
+            optimizer: As in Keras. Of a model with `objectives`, a dict with one for each, or
+                one, of which each gets a copy; `model.optimizer["name"]` is that of a name.
             loss: As in Keras, or losses that name side inputs, together with or instead of
                 `compute_losses`. A list on a single output trains every loss in it.
             loss_weights: As in Keras, or a dict that also names terms of `compute_losses`.
@@ -323,7 +373,21 @@ class LossAwareModel(compat.Model):
         weighted_metrics = fitting.as_metric_objects(weighted_metrics)
         given = [m for m in keras.tree.flatten([metrics, weighted_metrics]) if m is not None]
         metric_names = {names.of_metric(metric) for metric in given}
-        names.require_metrics(metric_names)
+        several = self._has_objectives
+        parts: tuple[str, ...] = (WHOLE,)
+        conditional: frozenset[str] = frozenset()
+        if several:
+            objectives = self._objectives()
+            fitting.require_only_objectives(self, LossAwareModel, objectives, loss, given)
+            parts = tuple(part_names(self, objectives))
+            conditional = conditional_parts(self, objectives)
+        names.require_metrics(metric_names, parts)
+        if several:
+            scaled = auto_scale_loss and self.dtype_policy.name == "mixed_float16"
+            optimizer = optimizers_for(parts, optimizer, scaled=scaled)
+            auto_scale_loss = False  # each is, and not what holds them
+        else:
+            fitting.require_one_optimizer(optimizer)
         auto = jit_compile == "auto"
         fitting.warn_of_unmasked(losses.objects, given)
         super().compile(
@@ -339,8 +403,11 @@ class LossAwareModel(compat.Model):
         )
         if auto:
             compat.save_as_auto(self)
+        if isinstance(self.optimizer, Optimizers):
+            self.optimizer.belongs_to(functools.partial(_trained_by_part, weakref.ref(self)))
         training = self._training
         training.jit_compile_auto = auto
+        training.parts, training.conditional = parts, conditional
         training.losses = losses
         training.metric_names = metric_names
         training.metric_side_inputs = {
@@ -350,6 +417,7 @@ class LossAwareModel(compat.Model):
         training.readers = fitting.QueryReaders(losses.objects, given)
         self._forget_plan()
         training.log.trains_own_loss = False
+        self._build_without_call()
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as the saved one was."""
@@ -357,6 +425,7 @@ class LossAwareModel(compat.Model):
             super().compile_from_config(config)  # says that `compile()` must be called
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
+        self._build_without_call()
         if self.optimizer is not None and self.built:
             self.optimizer.build(trained_weights(self, self.trains))
 
@@ -395,6 +464,7 @@ class LossAwareModel(compat.Model):
         fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
+        fitting.require_callbacks(self, callbacks, self._training.parts)
         self._training.readers.require_readable(x, y, sample_weight)
         split = validation_split if validation_data is None else 0.0
         arrays = Arrays(x, batch_size, shuffle, split, validation_batch_size)
@@ -502,9 +572,10 @@ class LossAwareModel(compat.Model):
         unpacked = Batch.of(batch)
         for training in (True, False):
             with self._plan.running(unpacked, training=training) as step:
-                y_pred = self._forward(unpacked.x, step.row_mask, training=training)
-                losses = self._plan.losses(unpacked, y_pred, training=training)
-                self._plan.log.declare(losses, training)
+                for aim in self._plan.aims:
+                    y_pred = self._output(aim, unpacked, step, training=training)
+                    losses = self._plan.losses(aim, unpacked, y_pred, training=training)
+                    self._plan.log.declare(losses, training)
                 self._plan.log.cuts.declare(step)
                 step.queries.clear()  # nothing is counted here
 
@@ -514,9 +585,12 @@ class LossAwareModel(compat.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         """Creates the function that `fit` runs; a `train_step` of a subclass is guarded."""
+        self._require_same_objectives()
         if self.train_function is None or force:
             fitting.require_supported_strategy(self)
-            fitting.build_optimizer(self)
+            fitting.require_aims_for_replicas(self, self._plan.aims)
+            after.require(self)
+            fitting.build_optimizer(self, self._plan)
             with own_steps.guarded(self, "train_step", LossAwareModel.train_step):
                 super().make_train_function(force)
             self.train_function = fitting.guarded_runs(
@@ -542,7 +616,7 @@ class LossAwareModel(compat.Model):
         return self.test_function
 
     def train_step(self, data: Tensors) -> dict[str, Any]:
-        """One optimizer step on a batch.
+        """One optimizer step on a batch, for each of the objectives.
 
         A subclass may override it, and `test_step`, to do more around `super().train_step`
         or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch: a
@@ -551,16 +625,13 @@ class LossAwareModel(compat.Model):
         of the model weighs as the rows of its batch.
         """
         plan, batch = self._plan, Batch.of(data)
+        self._rehearse(data)
         with plan.running(batch, training=True) as step:
-            before = self._state_before()
-            with tf.GradientTape() as tape:
-                y_pred = step.y_pred = self._forward(batch.x, step.row_mask, training=True)
-                reached = tape.watched_variables()
-                losses = plan.losses(batch, y_pred, training=True)
-                plan.log.track(losses, training=True)
-                loss = self.optimizer.scale_loss(losses.loss) if self.optimizer else losses.loss
-            self._descend(tape, loss, reached)
-            return self._logs(batch, y_pred, before, training=True)
+            before, steps = self._state_before(), self._steps_done(plan)
+            for aim in plan.aims:  # each sees the weights that the ones before it left
+                aim.pursue(functools.partial(self._update, aim, batch, step), steps)
+            self._end_step(plan, step, steps)
+            return self._logs(batch, step.y_pred, before, training=True)
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
@@ -568,10 +639,12 @@ class LossAwareModel(compat.Model):
         own_steps.require_loss_of_training(plan.log)
         with plan.running(batch, training=False) as step:
             before = self._state_before()
-            y_pred = step.y_pred = self._forward(batch.x, step.row_mask, training=False)
-            losses = plan.losses(batch, y_pred, training=False)
-            plan.log.track(losses, training=False)
-            return self._logs(batch, y_pred, before, training=False)
+            for aim in plan.aims:
+                y_pred = self._output(aim, batch, step, training=False)
+                for number in aim.evaluations:
+                    losses = plan.losses(aim, batch, y_pred, training=False, repeat=number)
+                    plan.log.track(losses, training=False)
+            return self._logs(batch, step.y_pred, before, training=False)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Tensors:
         """Calls the network on what of the inputs is its own, never on side inputs."""
@@ -596,7 +669,8 @@ class LossAwareModel(compat.Model):
         on and logged as `loss`. The terms of `super().compute_loss(...)` are logged by name.
         """
         plan, batch = self._plan._replace(own_loss=None), Batch.of((x, y, sample_weight))
-        losses = plan.losses(batch, tensors(y_pred), training=training)
+        fitting.require_whole(plan)
+        losses = plan.losses(plan.aims[0], batch, tensors(y_pred), training=training)[0]
         step = running.current(plan.log)
         if step is not None:
             step.computed.append(losses)
@@ -628,7 +702,8 @@ class LossAwareModel(compat.Model):
         metrics = super().metrics
         if not self.compiled:
             return metrics
-        return [*metrics[:1], *self._training.log.trackers.values(), *metrics[1:]]
+        log = self._training.log
+        return [*log.totals.values(), *log.trackers.values(), *metrics[1:]]
 
     def reset_metrics(self) -> None:
         """As in Keras; metrics with `reset_states`, its name in Keras 2, are reset by that."""
@@ -742,9 +817,12 @@ class LossAwareModel(compat.Model):
         by_layers = {id(m) for layer in self.layers for m in layer.metrics}
         weigh_by_rows([metric for metric in self.metrics if id(metric) not in by_layers])
         if cls.train_step is LossAwareModel.train_step:
-            names.require_metrics(self._own_metric_names())
-        training.log.taken = names.RESERVED | self._metric_names()
+            names.require_metrics(self._own_metric_names(), training.parts)
+        training.log.taken = (
+            names.RESERVED | names.of_parts(training.parts) | self._metric_names()
+        )
         training.added = additions.all_terms_of(self)
+        fitting.require_nothing_added(self, training.added, training.parts)
         training.losses.shares_targets = fills_hook
         output_names = getattr(self, "output_names", None)
         if self.built and isinstance(self, compat.functional_class()):
@@ -753,8 +831,10 @@ class LossAwareModel(compat.Model):
             side_inputs=frozenset(self.side_inputs) | training.side_inputs,
             row_mask=ROW_MASK,
             compiled=training.losses,
-            hook=self.compute_losses if fills_hook else None,
-            added=functools.partial(added_of, self, training.added, self._call_metrics()),
+            aims=tuple(
+                self._aim(name, objective, fills_hook=fills_hook)
+                for name, objective in self._objectives().items()
+            ),
             losses_of_calls=functools.partial(compat.losses_of_calls, self),
             own_loss=self.compute_loss if own_loss else None,
             output_names=output_names,
@@ -768,26 +848,110 @@ class LossAwareModel(compat.Model):
             names = {*self.side_inputs, *self._training.side_inputs, ROW_MASK}
             side_inputs.warn_of_unread(x, names, self.input)
         # Layers are told by it even where `call` of the model does not name it.
-        y_pred = self(x, training=training)
-        if training:
-            padding.require_rowwise_network(compat.sublayers(self), row_mask)
-        return padding.masked_outputs(y_pred, row_mask)
+        return padding.masked_outputs(self(x, training=training), row_mask)
 
-    def _descend(
-        self, tape: tf.GradientTape, loss: tf.Tensor, reached: Sequence[tf.Variable]
-    ) -> None:
-        """Updates the weights, once the loss has read them; the network has `reached` some."""
-        weights = trained_weights(self, self.trains)
-        if self._plan.hook is not None and self.trains is None:
+    @property
+    def _has_objectives(self) -> bool:
+        """Whether a subclass says what its objectives are."""
+        return type(self).objectives is not LossAwareModel.objectives
+
+    def _objectives(self) -> Mapping[str, Objective]:
+        objectives = self.objectives()
+        require_objectives(objectives)
+        return objectives
+
+    def _aim(self, name: str, objective: Objective, *, fills_hook: bool) -> Aim:
+        """An objective as the step follows it."""
+        parts = parts_of(self, name, objective)
+        call_metrics, hook = self._call_metrics(), functools.partial(called, objective)
+        if self._has_objectives:
+            added_by = functools.partial(added_by_networks, self, call_metrics)
+            return Aim(name, objective, parts, hook, nothing_added, added_by)
+        added = functools.partial(added_of, self, self._training.added, call_metrics)
+        return Aim(name, objective, parts, hook if fills_hook else None, added)
+
+    def _output(self, aim: Aim, batch: Batch, step: running.Running, *, training: bool) -> Any:
+        """The output of the network for an objective, if it asks for it."""
+        if aim.is_of_network:
+            compat.forget_losses_of_calls(self)
+            if not aim.objective.takes_output:
+                return None
+            if not training and step.y_pred is not None:
+                return step.y_pred  # weights stay as they are
+        y_pred = self._forward(batch.x, step.row_mask, training=training)
+        if not (training and aim.objective.is_conditional):
+            step.y_pred = y_pred
+        return y_pred
+
+    def _update(self, aim: Aim, batch: Batch, step: running.Running, repeat: int) -> None:
+        """One update of what an objective trains."""
+        plan = self._plan
+        padding.require_rowwise_network(compat.sublayers(self), step.row_mask)
+        with tf.GradientTape(persistent=len(aim.parts) > 1) as tape:
+            y_pred = self._output(aim, batch, step, training=True)
+            reached = tape.watched_variables()
+            losses = plan.losses(aim, batch, y_pred, training=True, repeat=repeat)
+            plan.log.track(losses, training=True)
+            optimizers = [self._optimizer_of(part) for part in aim.parts]
+            scaled = [
+                optimizer.scale_loss(each.loss) if optimizer else each.loss
+                for optimizer, each in zip(optimizers, losses, strict=True)
+            ]
+        weights = [trained_weights(self, part.trains) for part in aim.parts]
+        if aim.hook is not None and aim.objective.trains is None:
             warn_of_hook_alone(self, tape.watched_variables(), reached, self._training.warned)
-        if not weights:
+        if aim.is_of_network and not all(weights):
+            require_apart(self, [aim])  # says so
+        if not any(weights):
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
             return
-        gradients = tape.gradient(loss, weights)
+        # All gradients before the first update.
+        gradients = [tape.gradient(*each) for each in zip(scaled, weights, strict=True)]
         alone = self.distribute_strategy.num_replicas_in_sync == 1
-        exchange = compat.without_exchange(self.optimizer) if alone else contextlib.nullcontext()
-        with compat.after_loss(loss), exchange:
-            self.optimizer.apply_gradients(zip(gradients, weights, strict=True))
+        for part, *of_part in zip(aim.parts, optimizers, gradients, weights, strict=True):
+            optimizer, *pairs = of_part
+            exchange = compat.without_exchange(optimizer) if alone else contextlib.nullcontext()
+            with compat.after_loss(scaled), exchange:
+                optimizer.apply_gradients(applied_pairs(aim, part, optimizer, *pairs))
+
+    def _optimizer_of(self, part: Part) -> Any:
+        several = isinstance(self.optimizer, Optimizers)
+        return self.optimizer[part.name] if several else self.optimizer
+
+    def _steps_done(self, plan: Plan) -> Any:
+        """The number of steps so far, where anything asks for it."""
+        asked = self.after_step or not plan.is_whole
+        return tf.identity(self.optimizer.iterations) if asked and self.optimizer else None
+
+    def _end_step(self, plan: Plan, step: running.Running, steps: Any) -> None:
+        """What follows once in a step, when every objective has been pursued."""
+        if self.after_step:
+            after.follow(self, steps, step.passed)
+        if isinstance(self.optimizer, Optimizers):
+            self._build_without_call()
+            require_apart(self, plan.aims)
+            self.optimizer.count_step()
+
+    def _rehearse(self, data: Tensors) -> None:
+        """Traces an eager step before the first, so that nothing is refused after an update."""
+        asked = self.after_step or not self._plan.is_whole
+        if not (asked and tf.executing_eagerly()):
+            return
+        self._require_same_objectives()
+        if self._training.rehearsed is not self._plan:
+            compat.trace_only(self.train_step, data)
+            self._training.rehearsed = self._plan
+
+    def _require_same_objectives(self) -> None:
+        if self._has_objectives:
+            require_unchanged(self, self._plan.aims, self._objectives())
+
+    def _build_without_call(self) -> None:
+        """Says that a model without a `call` of its own is built once its networks are."""
+        has_call = type(self).call is not keras.Model.call
+        networks = compat.sublayers(self)
+        if not has_call and networks and all(network.built for network in networks):
+            self.built: bool = True
 
     def _state_before(self) -> StateBefore:
         """The state of metrics that only a subclass, or a layer of it, can update."""
@@ -901,9 +1065,20 @@ class LossAwareModel(compat.Model):
         self._training.plan = None
         self.train_function = self.test_function = self.predict_function = None
         if self.compiled:
-            before, self._training.log = self._training.log, Log()
+            training = self._training
+            before, training.log = training.log, Log(training.parts, training.conditional)
             self._training.log.trains_own_loss = before.trains_own_loss
             compat.set_loss_tracker(self, self._training.log.loss)
+
+
+def _trained_by_part(model: Any) -> dict[str, list[keras.Variable]]:
+    """What each optimizer of a model trains, by name."""
+    model = model()
+    return {
+        part.name: trained_weights(model, part.trains)
+        for aim in model._plan.aims
+        for part in aim.parts
+    }
 
 
 @compat.named_in_legacy_files

@@ -18,7 +18,14 @@ def public(module):
 
 
 def test_the_package():
-    assert public(keras_trainsteps) == ["LossAwareModel", "LossAwareSequential", "LossTerm"]
+    assert public(keras_trainsteps) == [
+        "Ema",
+        "LossAwareModel",
+        "LossAwareSequential",
+        "LossTerm",
+        "Objective",
+        "Queue",
+    ]
     assert keras_trainsteps.__version__ == "0.2.0"
 
 
@@ -57,6 +64,7 @@ def test_losses():
         "approx_mrr",
         "approx_ndcg",
         "contrastive",
+        "gradient_penalty",
         "gumbel",
         "info_nce",
         "lambda_weights",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -90,7 +90,44 @@ def created_outside(create: Callable[[], Any]) -> Any:
         return thread.submit(create).result()
 
 
-def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
+def assign_on_replicas(pairs: Sequence[tuple[Any, tf.Tensor]]) -> None:
+    """Gives variables new values, on each replica its own.
+
+    A weight that is trained has no rule by which TensorFlow would make one value of those of
+    several replicas; optimizers update each copy in its place, too (seen in Keras 3.15.1).
+    """
+    if tf.distribute.in_cross_replica_context() or _is_alone():
+        for variable, value in pairs:
+            variable.assign(value)
+        return
+
+    def assign(strategy: tf.distribute.Strategy, values: Sequence[Any]) -> None:
+        for (variable, _), value in zip(pairs, values, strict=True):
+            raw = variable.value if isinstance(variable, keras.Variable) else variable
+            strategy.extended.update(raw, _assigned, args=(value,), group=False)
+
+    context = tf.distribute.get_replica_context()
+    context.merge_call(assign, args=([value for _, value in pairs],))
+
+
+def _is_alone() -> bool:
+    return int(tf.distribute.get_strategy().num_replicas_in_sync) == 1
+
+
+def _assigned(variable: tf.Variable, value: tf.Tensor) -> Any:
+    return variable.assign(value)
+
+
+def trace_only(function: Callable[[Any], Any], data: Any) -> None:
+    """Traces a function of a batch, and runs nothing of it."""
+
+    def run(batch: Any) -> None:
+        function(batch)
+
+    tf.function(run, autograph=False).get_concrete_function(data)
+
+
+def after_loss(loss: Any) -> contextlib.AbstractContextManager[None]:
     """Updates weights only once the loss has read them, and checked its inputs.
 
     The gradient of a factor of a penalty does not depend on the factor. TensorFlow's
@@ -98,7 +135,7 @@ def after_loss(loss: tf.Tensor) -> contextlib.AbstractContextManager[None]:
     loss, and the gradients of the other weights, see the factor of the next step (seen in
     2.21, also with stock Keras).
     """
-    return after([loss])
+    return after([loss])  # of each part of an objective
 
 
 @contextlib.contextmanager

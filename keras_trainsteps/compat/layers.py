@@ -56,6 +56,16 @@ def losses_of_calls(model: keras.Model) -> list[Any]:
     return [loss for layer in (model, *sublayers(model)) for loss in layer._losses]
 
 
+def forget_losses_of_calls(model: keras.Model) -> None:
+    """Drops what layers have added in earlier calls, which Keras does when they are called again.
+
+    A layer that is not called in a forward pass still has those of the one before (seen in
+    3.15.1).
+    """
+    for layer in (model, *sublayers(model)):
+        layer._losses.clear()
+
+
 def in_call() -> bool:
     """Whether the `call` of a layer or model is running, which Keras keeps to itself.
 

@@ -71,6 +71,27 @@ def optimized_weights(optimizer: keras.optimizers.Optimizer) -> list[keras.Varia
     return own if own or inner is None else optimized_weights(inner)
 
 
+def unbuilt_copy(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """An optimizer of the same config, without state."""
+    copy = type(optimizer).from_config(optimizer.get_config())
+    for name in _OF_OBJECTIVES:
+        if name in vars(optimizer):
+            vars(copy)[name] = vars(optimizer)[name]
+    return copy
+
+
+# What `Optimizers` of several objectives know of their model.
+_OF_OBJECTIVES = ("_weights_of",)
+
+
+def each_optimizer(
+    optimizer: keras.optimizers.Optimizer,
+) -> dict[str, keras.optimizers.Optimizer]:
+    """The optimizers in that of several objectives, by how their state begins; or it alone."""
+    names = getattr(optimizer, "names", None)
+    return {"": optimizer} if names is None else {f"of_{n}/": optimizer[n] for n in names}
+
+
 def learning_rate_schedule(
     optimizer: keras.optimizers.Optimizer,
 ) -> keras.optimizers.schedules.LearningRateSchedule | None:
@@ -78,6 +99,8 @@ def learning_rate_schedule(
 
     `optimizer.learning_rate` is the value at the present step (seen in 3.15.1).
     """
+    if hasattr(optimizer, "names"):  # each of several objectives has its own
+        return None
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)
     rate = getattr(optimizer, "_learning_rate", None)
     return None if isinstance(rate, keras.Variable) else rate

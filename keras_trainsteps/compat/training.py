@@ -149,6 +149,13 @@ def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
     return model._distribute_strategy
 
 
+def callbacks_in(callbacks: Any) -> list[keras.callbacks.Callback]:
+    """The callbacks that `fit` was given: one, several, or a `CallbackList`."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return [each for each in keras.tree.flatten(callbacks) if each is not None]
+
+
 _EVALUATION_OF_FIT = "_use_cached_eval_dataset"  # what `fit` alone passes to `evaluate`
 
 

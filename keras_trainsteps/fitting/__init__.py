@@ -11,6 +11,14 @@ from keras_trainsteps.fitting.arguments import (
     require_targets_of_weights as require_targets_of_weights,
 )
 from keras_trainsteps.fitting.masks import warn_of_unmasked as warn_of_unmasked
+from keras_trainsteps.fitting.objectives import (
+    require_aims_for_replicas as require_aims_for_replicas,
+)
+from keras_trainsteps.fitting.objectives import require_callbacks as require_callbacks
+from keras_trainsteps.fitting.objectives import require_nothing_added as require_nothing_added
+from keras_trainsteps.fitting.objectives import require_one_optimizer as require_one_optimizer
+from keras_trainsteps.fitting.objectives import require_only_objectives as require_only_objectives
+from keras_trainsteps.fitting.objectives import require_whole as require_whole
 from keras_trainsteps.fitting.readers import QueryReaders as QueryReaders
 from keras_trainsteps.fitting.training import Training as Training
 from keras_trainsteps.fitting.training import epoch_kept as epoch_kept

@@ -9,7 +9,9 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.step.aims import require_apart
 from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trained import trained_weights
 
 
@@ -57,13 +59,15 @@ def require_supported_strategy(model: keras.Model) -> None:
         )
 
 
-def build_optimizer(model: Any) -> None:
+def build_optimizer(model: Any, plan: Plan) -> None:
     """Makes the state of the optimizer before the first step is traced.
 
     A `tf.function` that creates variables is traced a second time.
     """
     optimizer = model.optimizer
     one_replica = model.distribute_strategy.num_replicas_in_sync == 1
+    if not plan.is_whole and model.built:
+        require_apart(model, plan.aims)
     if one_replica and model.built and optimizer is not None and not optimizer.built:
         optimizer.build(trained_weights(model, model.trains))
 

@@ -36,6 +36,9 @@ class Training:
         begin_again: The kinds of step whose data may begin again within an epoch.
         thread: The thread that trains or evaluates now; `None` if none does.
         config_was_read: Whether the config was read since the build config was.
+        parts: The names of the objectives, and of the networks of one.
+        conditional: Those of them that steps may pass over.
+        rehearsed: The plan whose step was traced before an eager one.
         warned: The layers that the hook alone calls and trains, as far as this was said.
     """
 
@@ -55,6 +58,9 @@ class Training:
         self.begin_again: set[bool] = set()
         self.thread: int | None = None
         self.config_was_read = False
+        self.parts: tuple[str, ...] = ("loss",)
+        self.conditional: frozenset[str] = frozenset()
+        self.rehearsed: Plan | None = None
         self.warned: set[str] = set()
 
 

@@ -92,7 +92,7 @@ class CompiledLoss:
         step = running.current()
         batch = Batch(None if step is None else step.x, y_true, sample_weight)
         checks.value_checks(sample_weight)
-        weighed = list(plan.added(batch.rows(y_pred)).weights)
+        weighed = list(plan.aims[0].added(batch.rows(y_pred)).weights)
         if weighed:
             raise ValueError(
                 "`compiled_loss` has no trained weights. Received: a model whose terms "
@@ -101,7 +101,7 @@ class CompiledLoss:
             )
         checks.require_listed(model.metrics, plan.log.loss)
         losses = plan.compiled_losses(batch, y_pred, regularization_losses or ())
-        plan.log.track(losses, plan.log.training)
+        plan.log.track([losses], plan.log.training)
         if step is not None:
             step.called.add("loss")
         return losses.loss

@@ -121,7 +121,7 @@ def _require_kept(
                 f"{REPLACEMENT.format(step=step)}\n"
                 "Or update a metric in `metrics` and return its `result()`."
             )
-        if name in untouched and name != log.loss.name:
+        if name in untouched and name not in log.totals:
             del flat[name]  # of the other kind of step
         elif name in untouched:
             raise TypeError(

@@ -18,6 +18,7 @@ from keras_trainsteps.losses.embeddings.supervised_contrastive import (
     supervised_contrastive,
 )
 from keras_trainsteps.losses.embeddings.triplet import triplet
+from keras_trainsteps.losses.gradient_penalty import gradient_penalty
 from keras_trainsteps.losses.ranking.approximate import approx_mrr, approx_ndcg
 from keras_trainsteps.losses.ranking.gumbel import gumbel, with_gumbel
 from keras_trainsteps.losses.ranking.listwise import list_mle, softmax, unique_softmax
@@ -78,6 +79,7 @@ __all__ = [
     "approx_mrr",
     "approx_ndcg",
     "contrastive",
+    "gradient_penalty",
     "gumbel",
     "info_nce",
     "lambda_weights",

@@ -15,18 +15,24 @@ from keras_trainsteps.step.terms import FAILED, LossTerm, StepTerm, as_loss, red
 
 
 def hook_terms(
-    compute_losses: Callable[..., Any],
+    hook: Callable[..., Any],
     batch: Batch,
     y_pred: Any,
     rows: tf.Tensor,
     training: bool,
+    repeat: int = 0,
 ) -> list[StepTerm]:
-    """The terms that the hook returns for one batch."""
+    """The terms that a hook returns for one batch; it takes what `objective.GIVEN` names."""
     _require_one_shape(batch.y, y_pred)
     sample_weight = _row_weight(batch.sample_weight)
     wide = keras.tree.map_structure(_wide, y_pred)
-    returned = compute_losses(
-        batch.x, _targets(batch.y, wide), wide, sample_weight, training=training
+    returned = hook(
+        x=batch.x,
+        y=_targets(batch.y, wide),
+        y_pred=wide,
+        sample_weight=sample_weight,
+        training=training,
+        repeat=repeat,
     )
     if not isinstance(returned, Mapping) or isinstance(returned, LossTerm):
         raise TypeError(

@@ -23,10 +23,14 @@ class Log:
 
     A plain object: Keras neither saves it nor takes its trackers for model state.
 
+    Args:
+        totals: What sums of terms are logged as: `loss`, or the names of objectives.
+        conditional: Those of them that some epochs may have nothing of.
+
     Attributes:
         taken: The names that no term may have.
         own: The trackers of terms with a denominator of their own.
-        loss: The tracker of the loss.
+        totals: The tracker of the loss, or one for each objective, by name.
         trackers: The other trackers, by name.
         weights: The loss weight of each term, by name.
         training: Whether the step that ran last trains.
@@ -40,11 +44,13 @@ class Log:
         trains_own_loss: Whether a `train_step` of a subclass trains on a loss of its own.
     """
 
-    def __init__(self) -> None:
-        self.taken: Set[str] = names.RESERVED
+    def __init__(
+        self, totals: Sequence[str] = ("loss",), conditional: Set[str] = frozenset()
+    ) -> None:
+        self.taken: Set[str] = names.RESERVED | names.of_parts(totals)
         self.trackers: dict[str, TermTracker] = {}
         self.own: list[TermTracker] = []
-        self.loss = TotalLoss(self.own, self)
+        self.totals = {name: TotalLoss(self, name) for name in totals}
         self.weights: dict[str, Any] = {}
         self.training = True
         self.epoch_runs = False
@@ -55,15 +61,23 @@ class Log:
         self.cuts = QueryCuts()
         self.compilations = Compilations()
         self._hidden: set[str] = set()
-        self._names: dict[bool, tuple[str, ...]] = {}
+        self._conditional = conditional
+        self._parts: dict[str, set[str]] = {}
+        self._names: dict[tuple[bool, str], tuple[str, ...]] = {}
         self._warned: set[str] = set()
         self._entered: set[bool] = set()
 
-    def track(self, losses: Losses, training: bool) -> None:
-        """Enters the losses of a batch."""
+    @property
+    def loss(self) -> TotalLoss:
+        """The tracker of the loss; of several objectives, that of the first."""
+        return next(iter(self.totals.values()))
+
+    def track(self, losses: Sequence[Losses], training: bool) -> None:
+        """Enters the losses of a batch: of the parts of one objective."""
         self.declare(losses, training)
         self._entered.add(training)
-        track(losses, self.loss, self.trackers)
+        for each in losses:
+            track(each, self.totals[each.name], self.trackers)
 
     def reset(self) -> None:
         """Forgets what is remembered of the epoch beside the trackers."""
@@ -79,43 +93,61 @@ class Log:
         """Takes in the queries of a batch that its losses have grouped rows by."""
         self.cuts.see(step)
 
-    def declare(self, losses: Losses, training: bool) -> None:
-        """Creates the trackers of a step's terms; the names must stay the same.
+    def declare(self, losses: Sequence[Losses], training: bool) -> None:
+        """Creates the trackers of an objective's terms; the names must stay the same.
 
         Raises:
             ValueError: For names that are taken, or that an earlier step did not have.
         """
-        names.require_distinct(losses, self.taken)
-        logged = [term.name for term in losses.tracked]
-        logged += ["regularization"] if losses.regularization else []
-        logged += losses.metrics
-        known = self._names.get(training)
+        own = losses[0].name
+        taken = self.taken | self._names_of(training, beside=own)
+        logged: list[str] = []
+        for each in losses:
+            shown = each if len(losses) == 1 else each._replace(terms=each.tracked)
+            names.require_distinct(shown, taken | set(logged))
+            logged += [term.name for term in each.tracked]
+            logged += [names.regularization_of(each.name)] if each.regularization else []
+            logged += each.metrics
+        known = self._names.get((training, own))
         if known is not None and set(known) != set(logged):
             raise ValueError(
                 "`compute_losses` must return the same names in every step. Received: "
                 f"{sorted(logged)} after {sorted(known)}. Return a term that does not "
                 "apply as `LossTerm(0.0, 0.0)`, or compile again."
             )
-        self._names[training] = tuple(logged)
-        terms = {term.name: term for term in losses.tracked}
+        self._names[training, own] = tuple(logged)
+        self._parts |= {each.name: set(logged) for each in losses}
+        terms = {term.name: term for each in losses for term in each.tracked}
         new = {name: terms.get(name) for name in logged if name not in self.trackers}
         if new:
             self.trackers |= new_trackers(new)
             self.own += [self.trackers[name] for name in new if self.trackers[name].is_own]
+        for each in losses:
+            trackers = [self.trackers[t.name] for t in each.terms if t.name in self.trackers]
+            own_terms = self.totals[each.name].own_terms
+            own_terms += [t for t in trackers if t.is_own and t not in own_terms]
         parts = {names.weighted(name) for name in terms if self.trackers[name].varies}
-        names.require_parts_free(parts, self.taken | set(logged))
-        if losses.is_single:
+        names.require_parts_free(parts, taken | set(logged))
+        if losses[0].is_single:
             self._hidden |= set(terms)
         self.weights.update({name: term.weight for name, term in terms.items()})
 
     def forget(self, training: bool) -> None:
         """Drops the names of a kind of step, and their trackers, after a step that failed."""
-        kept = self._names.get(not training, ())
-        for name in set(self._names.pop(training, ())) - set(kept):
+        kept = self._names_of(not training)
+        for name in self._names_of(training) - kept:
             tracker = self.trackers.pop(name)
             self.weights.pop(name, None)
             if tracker.is_own:
                 self.own.remove(tracker)
+            for total in self.totals.values():
+                total.own_terms[:] = [each for each in total.own_terms if each is not tracker]
+        self._names = {key: each for key, each in self._names.items() if key[0] != training}
+
+    def _names_of(self, training: bool, beside: str | None = None) -> set[str]:
+        """What a kind of step logs, of all objectives or of those beside one."""
+        of_kind = {own: each for (kind, own), each in self._names.items() if kind == training}
+        return {name for own, each in of_kind.items() if own != beside for name in each}
 
     def of_all_replicas(
         self, variables: Sequence[keras.Variable]
@@ -129,18 +161,28 @@ class Log:
             self.end_epoch()
         unlogged = self.unlogged
         if self.training in self._entered:  # also where a metric of the user has its name
-            results = {**results, self.loss.name: self.loss.result()}
+            results = {**results, **{n: total.result() for n, total in self.totals.items()}}
         parts = {
             names.weighted(name): tracker.weighted_result()
             for name, tracker in self.trackers.items()
             if tracker.varies and name not in unlogged
         }
-        return {n: value for n, value in {**results, **parts}.items() if n not in unlogged}
+        results = self._without_idle({**results, **parts})
+        return {n: value for n, value in results.items() if n not in unlogged}
+
+    def _without_idle(self, results: dict[str, Any]) -> dict[str, Any]:
+        """Results with NaN for those of objectives that no step has pursued so far."""
+        for part in self._conditional if self.training else ():
+            ran = tf.convert_to_tensor(self.totals[part].count) > 0
+            for name in {part, *self._parts.get(part, ())} & set(results):
+                nothing = tf.constant(float("nan"), results[name].dtype)
+                results[name] = tf.where(ran, results[name], nothing)
+        return results
 
     @property
     def unlogged(self) -> set[str]:
         """Names that this kind of step does not log: hidden, or not of this kind."""
-        of_other_kind = set(self.trackers) - set(self._names.get(self.training, ()))
+        of_other_kind = set(self.trackers) - self._names_of(self.training)
         return self._hidden | of_other_kind | self.not_updated.get(self.training, set())
 
     @property
@@ -160,8 +202,12 @@ class Log:
         self.epoch_runs = False
         self.cuts.end_epoch(self.training)
         self.compilations.end_epoch(self.training)
+        idle = [part for part in self._conditional if float(self.totals[part].count.numpy()) == 0]
+        spoken_of = self._names_of(self.training).difference(
+            *(self._parts.get(part, ()) for part in idle)
+        )
         for tracker in self.own:
-            if tracker.name not in self._names.get(self.training, ()):
+            if tracker.name not in spoken_of:
                 continue
             if self.fitting and self.training and tracker.has_lone_rows_only:
                 raise ValueError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Iterable, Sequence, Set
 from typing import Any
 
 from keras_trainsteps.step.total import Losses
@@ -17,14 +17,46 @@ def of_metric(metric: Any) -> str:
     return str(name)
 
 
+def of_parts(parts: Iterable[str]) -> set[str]:
+    """What objectives log themselves."""
+    return {name for part in parts for name in (part, regularization_of(part))}
+
+
 def weighted(name: str) -> str:
     """What a term whose weight varies logs its part of the loss under."""
     return f"{name}_weighted"
 
 
-def require_metrics(names: Set[str]) -> None:
+def regularization_of(part: str) -> str:
+    """What the losses that the networks of a part add are logged under."""
+    return "regularization" if part == "loss" else f"{part}_regularization"
+
+
+def require_parts_named(parts: Sequence[str]) -> None:
+    """Refuses names of objectives, or of the networks of one, that cannot be logged.
+
+    Raises:
+        ValueError: For such a name, or two alike.
+    """
+    for name in parts:
+        is_text = isinstance(name, str) and name and "/" not in name
+        reserved = RESERVED - {"loss"} if len(parts) == 1 else RESERVED
+        if not is_text or name in reserved or name.startswith("val_"):
+            raise ValueError(
+                "An objective needs a name that can be logged: a string without '/' that does "
+                "not start with 'val_' and is not 'regularization'; nor 'loss', where there "
+                f"are several. Received: {name!r}. Rename it."
+            )
+    if len(set(parts)) < len(parts):
+        raise ValueError(
+            "Objectives, and the networks in a dict of `trains`, need names of their own: each "
+            f"has an optimizer and a log. Received: {list(parts)}. Rename one."
+        )
+
+
+def require_metrics(names: Set[str], parts: Iterable[str] = ()) -> None:
     """Refuses metrics that have the name of what the model logs itself."""
-    clashing = sorted(names & RESERVED)
+    clashing = sorted(names & (RESERVED | of_parts(parts)))
     if clashing:
         raise ValueError(
             "A metric must not have the name of what the model logs itself. "
@@ -54,7 +86,8 @@ def require_distinct(losses: Losses, taken: Set[str]) -> None:
             raise ValueError(
                 "A term of `compute_losses` needs a name of its own: a string that does not "
                 "start with 'val_' and is neither 'loss', 'regularization', the name of a "
-                f"metric nor that of a compiled loss. Received: {name!r}. Rename the term."
+                "metric, nor that of a compiled loss, of an objective or of one of its terms. "
+                f"Received: {name!r}. Rename the term."
             )
 
 

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
 from keras_trainsteps.step import checks, padding, running, total
+from keras_trainsteps.step.aims import Aim
 from keras_trainsteps.step.batch import Batch
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.hook import hook_terms
@@ -46,8 +47,8 @@ class Plan(NamedTuple):
         side_inputs: The entries of `x` that the network never sees.
         row_mask: The entry of `x` that says which rows count, where it is there.
         compiled: The losses of `compile`; the first source of terms.
-        hook: `compute_losses`, where it is filled; the second source.
-        added: Gives what was added for a batch of so many rows; the third source.
+        aims: The objectives, in the order in which they run: one in most models. Each has the
+            second source, a hook as `compute_losses`, and the third, what was added.
         losses_of_calls: Gives what layers have added in calls so far, those of the hook too.
         own_loss: A subclass's own `compute_loss`, instead of all three.
         output_names: What the model calls its outputs.
@@ -59,8 +60,7 @@ class Plan(NamedTuple):
     side_inputs: frozenset[str]
     row_mask: str
     compiled: CompiledLosses
-    hook: Callable[..., Any] | None
-    added: Callable[[tf.Tensor], Added]
+    aims: tuple[Aim, ...]
     losses_of_calls: Callable[[], list[tf.Tensor]]
     own_loss: Callable[..., tf.Tensor] | None
     output_names: Sequence[str] | None
@@ -95,8 +95,10 @@ class Plan(NamedTuple):
         mask = batch.x.get(self.row_mask) if isinstance(batch.x, Mapping) else None
         return mask
 
-    def losses(self, batch: Batch, y_pred: Any, *, training: bool) -> Losses:
-        """Every term of a batch, and their total."""
+    def losses(
+        self, aim: Aim, batch: Batch, y_pred: Any, *, training: bool, repeat: int = 0
+    ) -> list[Losses]:
+        """Every term of an objective for a batch, and the total of each of its parts."""
         step = running.current(self.log)
         row_mask = self.row_mask_of(batch)
         if row_mask is not None and step is None:
@@ -111,23 +113,62 @@ class Plan(NamedTuple):
             told = {"training": training} if "training" in takes else {}
             own = self.own_loss(batch.x, batch.y, y_pred, batch.sample_weight, **told)
             padding.require_reads_mask("`compute_loss`", own, step)
-            return total.of_own(own, step.computed if step else [], **shape)
+            return [total.of_own(own, step.computed if step else [], **shape)]
         terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
         # First: a hook may wait for other replicas, whose layers pass on losses meanwhile.
-        added = self.added(rows)
+        added = aim.added(rows)
         _require_counted(added, step)
         regularization = list(added.regularization)
-        if self.hook is not None:
+        if aim.hook is not None:
             # Several replicas share the layers: what is new may be another's.
             alone = shape["num_replicas"] == 1
             before = self.losses_of_calls() if alone else []
-            terms += hook_terms(self.hook, batch, y_pred, rows, training)
+            terms += hook_terms(aim.hook, batch, y_pred, rows, training, repeat)
             regularization += _new_of(self.losses_of_calls(), before) if alone else []
-        terms = self.compiled.weights.given_to([*terms, *added.terms], self.compiled.output_names)
-        terms = _times(added.weights, terms)
-        return total.total(
-            terms, regularization, added.metrics, also_logged=added.logged, **shape
-        )
+        aim.require_terms(terms)
+        found, seen = [], set[str]()
+        for part in aim.parts:
+            if aim.added_by is not None:
+                self._require_no_losses_of_calls(shape["num_replicas"])
+                added = aim.added_by(part, rows)
+                _require_counted(added, step)
+                regularization = added.regularization
+            of_part = self.compiled.weights.given_to(
+                [*part.of(terms), *added.terms],
+                self.compiled.output_names,
+                complete=len(self.aims) == len(aim.parts) == 1,
+            )
+            losses = total.total(
+                _times(added.weights, of_part),
+                regularization,
+                added.metrics,
+                also_logged=added.logged,
+                name=part.name,
+                **shape,
+            )
+            tracked = [term for term in losses.tracked if term.name not in seen]
+            seen |= {term.name for term in tracked}
+            found.append(losses._replace(tracked=tracked))
+        return found
+
+    def _require_no_losses_of_calls(self, num_replicas: int) -> None:
+        """Refuses them of networks on several replicas, which share the layers."""
+        if num_replicas > 1 and self.losses_of_calls():
+            raise ValueError(
+                "Layers must not add losses in calls, on several replicas, where there are "
+                "`objectives`. Received: a layer that calls `add_loss`, or has an "
+                "`activity_regularizer`. Return its loss from the hook."
+            )
+
+    @property
+    def hook(self) -> Callable[..., Any] | None:
+        """The hook of the one objective of most models; `None` for none."""
+        return self.aims[0].hook
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether there is one objective for the whole model, which says nothing of it."""
+        return self.aims[0].added_by is None
 
     def compiled_losses(
         self, batch: Batch, y_pred: Any, regularization: Iterable[tf.Tensor]

@@ -71,6 +71,7 @@ class Running:
         graph: Where it is traced; `None` in eager mode.
         computed: The losses that a subclass's `compute_loss` has taken from the library's.
         shared: What several losses and metrics compute of the same tensors, by these.
+        passed: What hooks have passed on to what follows the step, by name.
     """
 
     def __init__(
@@ -96,6 +97,7 @@ class Running:
         self.graph: Any = None
         self.computed: list[Any] = []
         self.shared: dict[Any, tuple[Any, Any]] = {}
+        self.passed: dict[str, Any] = {}
         self._inside = inside or contextlib.nullcontext()
 
     @property
@@ -187,6 +189,24 @@ def shared(compute: Callable[[], Any], of: str, *given: Any) -> Any:
     if key not in step.shared:
         step.shared[key] = compute(), given  # what is given lives as long as its identity counts
     return step.shared[key][0]
+
+
+def pass_on(owner: Any, name: str, value: Any) -> None:
+    """Hands a value on to what follows the step of `owner` that runs, if one does.
+
+    Raises:
+        ValueError: From a branch or loop, whose tensors nothing outside can read.
+    """
+    step = current(owner)
+    if step is None:
+        return
+    if step.graph is not _graph():
+        raise ValueError(
+            "`pass_on` must be called in every step. Received: a call for "
+            f"{name!r} within a branch or loop, as of an objective with `every` or "
+            "`when`. Call it in the hook of another objective, outside of branches."
+        )
+    step.passed[name] = value
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ class Losses(NamedTuple):
         is_single: Whether one compiled loss is all there is: it is logged as `loss`.
         tracked: The terms with a tracker: all but a single one that `loss` itself tracks.
         also_logged: The names of what else is logged with these.
+        name: What the loss is logged as.
     """
 
     loss: tf.Tensor
@@ -37,6 +38,7 @@ class Losses(NamedTuple):
     is_single: bool
     tracked: list[StepTerm]
     also_logged: frozenset[str] = frozenset()
+    name: str = "loss"
 
 
 def total(
@@ -47,8 +49,9 @@ def total(
     rows: tf.Tensor,
     num_replicas: int,
     also_logged: frozenset[str] = frozenset(),
+    name: str = "loss",
 ) -> Losses:
-    """Adds up the loss of a batch.
+    """Adds up the loss of a batch, or the part of it that is logged as `name`.
 
     Raises:
         ValueError: When there is nothing to add up.
@@ -70,7 +73,7 @@ def total(
         local = loss
     is_single = len(terms) == 1 and terms[0].source == "compile"
     tracked = [] if is_single and terms[0].by_rows else terms
-    return Losses(loss, local, rows, terms, sums, metrics, is_single, tracked, also_logged)
+    return Losses(loss, local, rows, terms, sums, metrics, is_single, tracked, also_logged, name)
 
 
 def of_own(

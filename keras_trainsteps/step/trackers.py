@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.step import running
+from keras_trainsteps.step import names, running
 from keras_trainsteps.step.terms import StepTerm, as_loss, ratio
 from keras_trainsteps.step.total import Losses
 
@@ -84,15 +84,20 @@ class TotalLoss(keras.metrics.Mean):
     denominator of their own add their weighted values.
 
     Args:
-        own_terms: The trackers of these terms, as far as they are there.
         owner: The log that it belongs to.
+        name: What it is logged as: `loss`, or the name of an objective.
+
+    Attributes:
+        own_terms: The trackers of these terms, as far as they are there.
     """
 
-    def __init__(self, own_terms: list[TermTracker], owner: Any) -> None:
-        super().__init__(name="loss", dtype=as_loss(0.0).dtype.name)
+    own_terms: list[TermTracker]
+
+    def __init__(self, owner: Any, name: str = "loss") -> None:
+        super().__init__(name=name, dtype=as_loss(0.0).dtype.name)
         compat.set_direction(self, "down")
         # Past `__setattr__`: the terms are not state of this metric.
-        self.__dict__.update(own_terms=own_terms, owner=owner)
+        self.__dict__.update(own_terms=[], owner=owner)
 
     def track(self, loss: Any, rows: Any) -> None:
         """Adds a batch's loss, of what is averaged by rows."""
@@ -178,7 +183,7 @@ def track(losses: Losses, loss: TotalLoss, trackers: Mapping[str, TermTracker]) 
     if losses.regularization:
         value = tf.add_n(losses.regularization)
         rows = tf.cast(losses.rows, value.dtype)
-        trackers["regularization"].track(value * rows, rows)
+        trackers[names.regularization_of(losses.name)].track(value * rows, rows)
     for name, metric in losses.metrics.items():
         trackers[name].track(*metric)
 

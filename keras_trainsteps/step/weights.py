@@ -88,8 +88,15 @@ class LossWeights:
             )
         return weight[number]
 
-    def given_to(self, terms: Iterable[StepTerm], output_names: Iterable[str]) -> list[StepTerm]:
+    def given_to(
+        self, terms: Iterable[StepTerm], output_names: Iterable[str], *, complete: bool = True
+    ) -> list[StepTerm]:
         """The terms with their weights; those of `compile` have theirs already.
+
+        Args:
+            terms: The terms.
+            output_names: What else weights may name.
+            complete: Whether these are all terms of the model, and not those of one objective.
 
         Raises:
             ValueError: For weights of what is neither a term nor an output.
@@ -101,7 +108,7 @@ class LossWeights:
         if isinstance(self.given, Mapping):
             known = {*names, *(name.removesuffix("_loss") for name in names), *output_names}
             unknown = [name for name in _names_in(self.given) if name not in known]
-            if unknown:
+            if unknown and complete:
                 raise ValueError(
                     "`loss_weights` must name terms or outputs. "
                     f"Received: {unknown}, where the terms are {sorted(names)}."

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 import numpy.typing as npt
 
-from keras_trainsteps import compat
 from keras_trainsteps.rolling.artifacts.optimizer_state import (
     config_of,
+    is_scheduled,
     optimizer_variables,
 )
 from keras_trainsteps.rolling.disk import arrays, fields, files, manifest
@@ -212,7 +212,7 @@ def _optimizer_state(
     scalars, slots = optimizer_variables(optimizer, structure.weights)
     return OptimizerState(
         config=config_of(optimizer),
-        scheduled=compat.learning_rate_schedule(optimizer) is not None,
+        scheduled=is_scheduled(optimizer),
         scalars=host(scalars, copy=copy),
         slots=host(slots, copy=copy),
     )

@@ -66,12 +66,18 @@ def config_of(optimizer: keras.optimizers.Optimizer) -> dict[str, Any]:
     return plain
 
 
+def is_scheduled(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether a learning rate follows a schedule; of several objectives, any of theirs."""
+    every = compat.each_optimizer(optimizer).values()
+    return any(compat.learning_rate_schedule(one) is not None for one in every)
+
+
 def fresh_state(
     optimizer: keras.optimizers.Optimizer, weights: Mapping[str, keras.Variable]
 ) -> OptimizerVariables:
     """The state that an optimizer of this config begins with on the same weights."""
     trainable = compat.optimized_weights(optimizer)
-    fresh = type(optimizer).from_config(optimizer.get_config())
+    fresh = compat.unbuilt_copy(optimizer)
     fresh.build(trainable)
     return optimizer_variables(fresh, weights)
 

@@ -172,7 +172,8 @@ class Descriptions:
                 for name, each in sorted(vars(value).items())
                 if not name.startswith("_") and name not in ("built", "name") and _is_option(each)
             }
-            if "inner_optimizer" not in parts and self._rates:
+            has_rate = compat.each_optimizer(value).get("") is value
+            if has_rate and "inner_optimizer" not in parts and self._rates:
                 schedule = compat.learning_rate_schedule(value)
                 parts["learning_rate"] = schedule or learning_rate_of(value)
         elif isinstance(value, keras.layers.Layer | keras.Metric):

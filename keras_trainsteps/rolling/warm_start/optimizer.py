@@ -8,12 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_trainsteps import compat
 from keras_trainsteps.compat import learning_rate_schedule as schedule_of
 from keras_trainsteps.rolling.artifacts.model_state import ModelState, OptimizerState, host
 from keras_trainsteps.rolling.artifacts.optimizer_state import (
     OptimizerVariables,
     config_of,
     fresh_state,
+    is_scheduled,
     optimizer_variables,
 )
 from keras_trainsteps.rolling.warm_start.report import Line
@@ -47,7 +49,7 @@ def plan_optimizer(
     initial = OptimizerVariables(host(begin.scalars), host(begin.slots))
     saved = state.optimizer
     problems: list[str] = []
-    rate = _saved_rate(saved, optimizer, learning_rate, problems)
+    rates = _saved_rates(saved, optimizer, learning_rate, problems)
     if policy == "carry":
         problems += _carry_problems(saved, optimizer, initial, state, structure, maps)
     if problems:
@@ -56,8 +58,8 @@ def plan_optimizer(
         optimizer.build(model.trainable_variables)
     target = optimizer_variables(optimizer, structure.weights)
     carried = saved if policy == "carry" else None
-    rate_name = _rate_name(target.scalars, schedule_of(optimizer) is not None)
-    _plan_scalars(plan, target, initial, carried, saved, rate_name, rate)
+    rate_names = _rate_names(target.scalars, optimizer)
+    _plan_scalars(plan, target, initial, carried, saved, rate_names, rates)
     _plan_slots(plan, target, initial, carried, saved, maps)
     return []
 
@@ -68,14 +70,14 @@ def _plan_scalars(
     initial: OptimizerVariables,
     carried: OptimizerState | None,
     saved: OptimizerState | None,
-    rate_name: str | None,
-    rate: Any,
+    rate_names: set[str],
+    rates: Mapping[str, Any],
 ) -> None:
     for name, variable in target.scalars.items():
         path, shape = f"optimizer/{name}", tuple(variable.shape)
-        if name == rate_name:
-            if rate is not None:
-                plan.values.append((variable, np.asarray(rate)))
+        if name in rate_names:
+            if name in rates:
+                plan.values.append((variable, np.asarray(rates[name])))
                 plan.lines.append(Line(path, "loaded", shape, "saved rate asked for"))
             else:
                 plan.lines.append(Line(path, "initialized", shape, "as compiled"))
@@ -91,7 +93,7 @@ def _plan_scalars(
     if saved is not None:
         known = set(target.scalars) if carried is not None else set()
         for name, value in saved.scalars.items():
-            if name not in known and name != rate_name:
+            if name not in known and name not in rate_names:
                 plan.lines.append(
                     Line(f"optimizer/{name}", "dropped", value.shape, "optimizer reset")
                 )
@@ -152,7 +154,7 @@ def _carry_problems(
             f"{parts[1].get(key)!r} in the model; use `optimizer='reset'`"
             for key in keys
         ]
-    scheduled = schedule_of(optimizer) is not None
+    scheduled = is_scheduled(optimizer)
     if saved.scheduled != scheduled:
         kinds = ["a schedule" if s else "a constant rate" for s in (saved.scheduled, scheduled)]
         return [
@@ -190,14 +192,21 @@ def _carry_problems(
 
 
 def _finished(optimizer: Any, saved: OptimizerState) -> list[str]:
-    """A schedule that, at the saved step, has come to its end: it would train with that."""
+    """Schedules that, at the saved step, have come to their end: they would train with that."""
+    every = compat.each_optimizer(optimizer)
+    return [each for at, one in every.items() for each in _finished_one(at, one, saved)]
+
+
+def _finished_one(begin: str, optimizer: Any, saved: OptimizerState) -> list[str]:
     schedule = schedule_of(optimizer)
     if schedule is None or not isinstance(
         schedule, keras.optimizers.schedules.LearningRateSchedule
     ):
         return []
     iterations = next(
-        int(value) for name, value in saved.scalars.items() if name.endswith("iterations")
+        int(value)
+        for name, value in saved.scalars.items()
+        if name.startswith(begin) and name.endswith("iterations")
     )
     later = [float(schedule(iterations + step)) for step in (0, 1, 10, 1000, 100_000)]
     if len(set(later)) == 1 and later[0] != float(schedule(0)):
@@ -209,30 +218,36 @@ def _finished(optimizer: Any, saved: OptimizerState) -> list[str]:
     return []
 
 
-def _saved_rate(
+def _saved_rates(
     saved: OptimizerState | None, optimizer: Any, asked: str, problems: list[str]
-) -> Any:
+) -> dict[str, Any]:
     if asked == "code":
-        return None
-    name = None if saved is None else _rate_name(saved.scalars, saved.scheduled)
-    if saved is None or name is None or schedule_of(optimizer) is not None:
+        return {}
+    constant = saved is not None and not saved.scheduled and not is_scheduled(optimizer)
+    names = _rate_names(saved.scalars, optimizer) if constant and saved else set()
+    if saved is None or not names:
         problems.append(
             "optimizer/learning_rate: 'saved' needs a constant rate in both; the schedule "
             "of the code stays with `learning_rate='code'`"
         )
-        return None
-    return saved.scalars[name]
+        return {}
+    return {name: saved.scalars[name] for name in names}
 
 
-def _rate_name(names: Iterable[str], scheduled: bool) -> str | None:
-    """The scalar that holds the learning rate; a wrapper's own one is never used."""
+def _rate_names(names: Iterable[str], optimizer: Any) -> set[str]:
+    """The scalars that hold the learning rates; a wrapper's own one is never used."""
     rates = [name for name in names if name.rpartition("/")[2] == _RATE]
-    return None if scheduled or not rates else max(rates, key=len)
+    of_each = [
+        [rate for rate in rates if rate.startswith(begin)]
+        for begin, one in compat.each_optimizer(optimizer).items()
+        if schedule_of(one) is None
+    ]
+    return {max(of_one, key=len) for of_one in of_each if of_one}
 
 
 def _unbuilt(optimizer: Any, model: keras.Model, structure: Structure) -> OptimizerVariables:
     """The state that an unbuilt optimizer will have, from a copy of it."""
-    copy = type(optimizer).from_config(optimizer.get_config())
+    copy = compat.unbuilt_copy(optimizer)
     copy.build(model.trainable_variables)
     return optimizer_variables(copy, structure.weights)
 

@@ -1,0 +1,83 @@
+"""Training steps that people write by hand, as objectives: the same weights and logs."""
+
+import keras
+import numpy as np
+import pytest
+
+from tests.parity.objectives.by_hand import LEARNING_RATE
+from tests.parity.objectives.cases import CASES
+
+BY_DEFAULT = ("wgan_gp", "ada", "moco")
+EPOCHS, BATCH = 2, 8
+MODES = {
+    "graph": {},
+    "eager": {"run_eagerly": True},
+    "4 steps": {"steps_per_execution": 4},
+    "xla": {"jit_compile": True},
+}
+
+
+def trained(cls, compile_with, data, begin, **options):
+    """A model after two epochs of batches of 8, 8 and 6 rows, and its history."""
+    model = cls()
+    model.set_weights(begin)
+    compile_with(model, **options)
+    keras.utils.set_random_seed(3)
+    history = model.fit(*data, batch_size=BATCH, epochs=EPOCHS, shuffle=False, verbose=0).history
+    return model, history
+
+
+def by_hand(model, half=False, **options):
+    def make():
+        optimizer = keras.optimizers.Adam(LEARNING_RATE)
+        return keras.optimizers.LossScaleOptimizer(optimizer) if half else optimizer
+
+    model.compile(make, **options)
+
+
+def ours(model, **options):
+    model.compile(keras.optimizers.Adam(LEARNING_RATE), **options)
+
+
+def require_same(case, half=False, exact=True, **options):
+    keras.utils.set_random_seed(3)
+    begin = case.ours().get_weights()
+    hand, hand_logs = trained(
+        case.by_hand, lambda m, **o: by_hand(m, half, **o), case.data, begin, **options
+    )
+    own, logs = trained(case.ours, ours, case.data, begin, **options)
+    exact = exact and not case.sums_otherwise
+    close = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-6, "atol": 1e-6}
+    for weight, other in zip(own.weights, hand.weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), other.numpy(), err_msg=weight.path, **close)
+    for name in case.by_hand.logged:
+        np.testing.assert_allclose(logs[name], hand_logs[name], rtol=2e-6, err_msg=name)
+    return hand, own, logs
+
+
+@pytest.mark.parametrize("name", BY_DEFAULT)
+def test_a_port_ends_with_the_weights_and_logs_of_the_step_by_hand(name):
+    require_same(CASES[name])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", CASES)
+def test_every_port_in_every_mode(name, mode):
+    require_same(CASES[name], exact=mode != "xla", **MODES[mode])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_every_port_in_float16(name):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        require_same(CASES[name], half=True, exact=False)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_port_is_shorter(name):
+    by_hand, own = CASES[name].lines
+    assert own < by_hand
