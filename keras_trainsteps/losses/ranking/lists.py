@@ -16,6 +16,7 @@ from keras_trainsteps.queries import (
     query_sizes,
     ranking_rows,
 )
+from keras_trainsteps.step import running
 from keras_trainsteps.step.terms import LossTerm, QueryTerm
 from keras_trainsteps.validation import require_positive
 
@@ -114,7 +115,8 @@ def lists(
         sample_weight=sample_weight,
         grades=grades,
     )
-    valid = None if mask is None else rows.query >= 0
+    all_valid = mask is None and not running.is_padded()
+    valid = None if all_valid else rows.query >= 0
     limit = gain_limit(rows.y_pred.dtype) if grows else None
     labels = checked_labels(rows.y_true, valid, gains=gains, limit=limit)
     scores, weight = rows.y_pred, rows.weight
