@@ -112,7 +112,7 @@ def _valid_sums(
     num_queries: tf.Tensor,
 ) -> Sums:
     if compat.in_xla():
-        return static_sums(rule, rows, query, num_queries)
+        return static_sums(rule, method, rows, query, num_queries)
     if method != "exact" and has_linear_method(rule):
         smallest = crossover(rule) if method == "auto" else 2
         return linear_sums(rule, rows, query, num_queries, smallest=smallest)
