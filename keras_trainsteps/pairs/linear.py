@@ -60,7 +60,7 @@ def linear_sums(
     rule: PairRule,
     rows: PairRows,
     query: tf.Tensor,
-    num_queries: tf.Tensor,
+    sizes: tf.Tensor,
     *,
     smallest: int,
 ) -> Sums:
@@ -70,12 +70,12 @@ def linear_sums(
         rule: What is summed; one that has a linear method.
         rows: The rows.
         query: Query of each row, int32 `(rows,)`; -1 for none.
-        num_queries: A number above every query.
+        sizes: How many rows each query has, int32 `(queries,)`.
         smallest: The number of rows from which on a query is not summed pair by pair.
     """
+    num_queries = tf.size(sizes)
     if rule.kernel == SQUARED_ERROR and rule.ties:
         return all_squared_errors(rows, query, num_queries)
-    sizes = count_by_group(query, num_queries)
     large = sizes >= smallest
     # A few small queries cost less among the large ones than on their own.
     chosen = large | (_number_of(~large) <= _FEW * _number_of(large))
