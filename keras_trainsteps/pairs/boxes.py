@@ -63,7 +63,7 @@ def sort_into_boxes(score: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor) -
 
     def one_segment() -> tuple[tf.Tensor, ...]:
         block_segment = tf.zeros((num_groups,), tf.float64)
-        return tf.range(num_groups), block_segment, group, *_in_parts(shifted)
+        return tf.range(num_groups), block_segment, group, *in_parts(shifted)
 
     def many_segments() -> tuple[tf.Tensor, ...]:
         segment = tf.floor(shifted * (1.0 / SEGMENT))
@@ -71,7 +71,7 @@ def sort_into_boxes(score: tf.Tensor, group: tf.Tensor, num_groups: tf.Tensor) -
         # Of a score beyond 2**53 segments not even the segment is known; what is left of
         # it is kept in the segment.
         local = tf.clip_by_value(shifted - segment * SEGMENT, 0.0, SEGMENT)
-        return block_group, block_segment, block, *_in_parts(local)
+        return block_group, block_segment, block, *in_parts(local)
 
     near = tf.reduce_max(score) - low < SEGMENT
     block_group, block_segment, block, part, place = tf.cond(near, one_segment, many_segments)
@@ -94,14 +94,14 @@ def node_weights(moments: list[tf.Tensor], nodes: int) -> tf.Tensor:
         moments: For each part of a box the sums of its rows' weights times each power.
         nodes: Nodes a box.
     """
-    matrices = _nodes_by_terms(nodes, len(moments))
+    matrices = nodes_by_terms(nodes, len(moments))
     by_box = [tf.reshape(moment, (-1, PARTS)) for moment in moments]
     return tf.add_n([tf.matmul(m, c) for m, c in zip(by_box, matrices, strict=True)])
 
 
 def at_rows(by_node: tf.Tensor, place: tf.Tensor, index: tf.Tensor, terms: int) -> tf.Tensor:
     """A function given at the nodes, `(boxes, nodes)`, at rows of a place in parts `index`."""
-    matrices = _nodes_by_terms(by_node.shape[1], terms)
+    matrices = nodes_by_terms(by_node.shape[1], terms)
     # Term by term: terms side by side would be taken apart again, which costs more.
     *others, value = (
         take(tf.reshape(tf.matmul(by_node, matrix, transpose_b=True), (-1,)), index)
@@ -123,13 +123,14 @@ def node_places_in_box(nodes: int) -> np.ndarray:
     return 0.5 * WIDTH * (1.0 + _chebyshev_nodes(nodes))
 
 
-def _in_parts(local: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def in_parts(local: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The part of a segment, and the place in it, of scores measured from where it begins."""
     scaled = local * (PARTS / WIDTH)
     part = tf.minimum(tf.cast(scaled, tf.int32), PARTS * BOXES - 1)
     return part, (scaled - 0.5) - tf.cast(part, tf.float64)
 
 
-def _nodes_by_terms(nodes: int, terms: int) -> np.ndarray:
+def nodes_by_terms(nodes: int, terms: int) -> np.ndarray:
     """`C` with `L_p = sum_k C[k, part, p] place**k` in each part of a box."""
     place = 0.5 * _chebyshev_nodes(terms)
     in_box = 2.0 * (np.arange(PARTS)[:, None] + 0.5 + place) / PARTS - 1.0

@@ -21,6 +21,7 @@ from .tile import are_near, tile_sums
 _TILE_PAIRS = 2**15  # 256 KB a float64 tensor: a tile stays in the cache of a core
 _TILE_ROWS = 16  # at least: what a tile does for the columns must pay
 _SMALL_PAIRS = 2**15  # what is cheaper to compute padded than to split
+_EVEN_PAIRS = 2**18  # likewise, where padding at most doubles it
 _SIMILAR = 0.7
 
 
@@ -32,9 +33,12 @@ group. All float64."""
 
 def exact_sums(rule: PairRule, rows: PairRows, groups: Groups) -> Sums:
     """The sums over the pairs of each group."""
-    longest = tf.cast(tf.maximum(tf.reduce_max(groups.sizes), 0), tf.float32)  # maybe no group
+    sizes = tf.cast(groups.sizes, tf.float32)
+    longest = tf.maximum(tf.reduce_max(sizes), 0.0)  # maybe no group
+    padded = tf.cast(tf.size(sizes), tf.float32) * longest * longest
+    even = tf.minimum(2.0 * tf.reduce_sum(sizes * sizes), _EVEN_PAIRS)
     totals, counts, slope = tf.cond(
-        tf.cast(tf.size(groups.sizes), tf.float32) * longest**2 <= _SMALL_PAIRS,
+        padded <= tf.maximum(even, _SMALL_PAIRS),
         lambda: _in_one_tile(rule, rows, groups),
         lambda: _by_size(rule, rows, groups),
     )

@@ -144,7 +144,7 @@ def sum_by_levels(
         if ties:
             levels = _with_ties(levels, tf.equal(scale, 1))
         totals, added_slope, failed = level_sums(levels)
-        added = totals, _counts(levels), tf.cast(failed, tf.float64)
+        added = totals, counts_of(levels), tf.cast(failed, tf.float64)
         sums += tf.stack([sum_by_group(x, group_query, num_queries) for x in added])
         slope = tf.cond(
             tf.equal(tf.size(slope), 0),  # the first round: every row is there
@@ -177,7 +177,7 @@ def sum_by_levels(
         )
 
     start = (
-        _leading_scale(distinct),
+        leading_scale(distinct),
         tf.range(tf.size(query)),
         rank,
         fields,
@@ -241,7 +241,7 @@ def _with_ties(levels: Levels, is_label: tf.Tensor) -> Levels:
     return levels._replace(tied=tf.cast(several & is_label, tf.float64))
 
 
-def _counts(levels: Levels) -> tf.Tensor:
+def counts_of(levels: Levels) -> tf.Tensor:
     """The weight of the pairs of each group: a sum of products, so 0 where none is."""
     counts = tf.reduce_sum(levels.weights * tf.cumsum(levels.weights, 1, exclusive=True), axis=1)
     if levels.tied is None:
@@ -250,11 +250,11 @@ def _counts(levels: Levels) -> tf.Tensor:
     return 2.0 * counts + tied - levels.sum_tied()
 
 
-def _leading_scale(distinct: tf.Tensor) -> tf.Tensor:
+def leading_scale(distinct: tf.Tensor) -> tf.Tensor:
     """The largest power of `LEVELS` below the number of ranks; at least 1."""
     powers = tf.constant([LEVELS**k for k in range(1, 10)])  # up to 2**27 labels
     digits = tf.reduce_sum(tf.cast(powers < distinct, tf.int32))
-    return tf.concat([[1], powers], axis=0)[digits]
+    return tf.gather(tf.concat([[1], powers], axis=0), digits)
 
 
 def _refined(group: tf.Tensor, level: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

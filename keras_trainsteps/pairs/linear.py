@@ -32,6 +32,7 @@ from .logistic import LogisticSums
 from .reduce import count_by_group, of_rows, sum_by_group, take
 from .rules import PairRows, PairRule
 from .squared import SquaredErrorSums, all_squared_errors
+from .static_logistic import StaticLogisticSums
 
 CROSSOVER = 64  # rows a query from which on the linear method is faster, as measured
 HINGE_CROSSOVER = 256
@@ -59,7 +60,7 @@ def linear_sums(
     rule: PairRule,
     rows: PairRows,
     query: tf.Tensor,
-    num_queries: tf.Tensor,
+    sizes: tf.Tensor,
     *,
     smallest: int,
 ) -> Sums:
@@ -69,12 +70,12 @@ def linear_sums(
         rule: What is summed; one that has a linear method.
         rows: The rows.
         query: Query of each row, int32 `(rows,)`; -1 for none.
-        num_queries: A number above every query.
+        sizes: How many rows each query has, int32 `(queries,)`.
         smallest: The number of rows from which on a query is not summed pair by pair.
     """
+    num_queries = tf.size(sizes)
     if rule.kernel == SQUARED_ERROR and rule.ties:
         return all_squared_errors(rows, query, num_queries)
-    sizes = count_by_group(query, num_queries)
     large = sizes >= smallest
     # A few small queries cost less among the large ones than on their own.
     chosen = large | (_number_of(~large) <= _FEW * _number_of(large))
@@ -135,7 +136,7 @@ def _chosen_by_levels(
 
     some_queries, some_query, label, score, *weight = tf.cond(everything, all_rows, some_rows)
     totals, counts, failed, some_slope, left = sum_by_levels(
-        _level_sums(rule),
+        level_sums(rule),
         PairRows(label, score, weight[0] if weight else None, {}),
         some_query,
         tf.size(some_queries),
@@ -175,12 +176,12 @@ def _places(chosen: tf.Tensor) -> tf.Tensor:
     return tf.where(chosen, tf.cumsum(tf.cast(chosen, tf.int32)), 0) - 1
 
 
-def _level_sums(rule: PairRule) -> LevelSums:
+def level_sums(rule: PairRule, *, static: bool = False) -> LevelSums:
+    """The linear method of a rule that has one, for any shapes or for static ones."""
     if rule.kernel == LOGISTIC:
         more = int(rule.ties)
-        return LogisticSums(
-            _NODES[rule.precision] + more, _TERMS[rule.precision] + more, rule.ties
-        )
+        kind = StaticLogisticSums if static else LogisticSums
+        return kind(_NODES[rule.precision] + more, _TERMS[rule.precision] + more, rule.ties)
     if rule.kernel == SQUARED_ERROR:
         return SquaredErrorSums(_TOLERANCE[rule.precision])
     return HingeSums(squared=rule.kernel == SQUARED_HINGE)

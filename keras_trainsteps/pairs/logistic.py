@@ -32,8 +32,8 @@ from .reduce import count_by_group, sum_by_group
 
 _NODES_A_ROW = 64
 _FEW_NODES = 2**22  # 32 MB
-_KERNELS = ("softplus(-d)", "sigmoid(-d)", "sigmoid(d)")
-_TIED_KERNELS = (*_KERNELS, "log(2 cosh(d/2))", "tanh(d/2)")
+KERNELS = ("softplus(-d)", "sigmoid(-d)", "sigmoid(d)")
+TIED_KERNELS = (*KERNELS, "log(2 cosh(d/2))", "tanh(d/2)")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class LogisticSums:
         # Sums over lower and over higher levels; `tf.cumsum` takes six times as long.
         level = tf.range(levels)
         is_below = tf.cast(tf.expand_dims(level, 1) > level, tf.float64)
-        names = _TIED_KERNELS if self.ties else _KERNELS
+        names = TIED_KERNELS if self.ties else KERNELS
         shifts = tuple(-step for step in steps)
         matrices = kernel_matrices(names, boxes.number, self.nodes, shifts)
         flat = tf.stack([-1, width])

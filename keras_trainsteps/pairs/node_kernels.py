@@ -47,6 +47,13 @@ def kernel_matrices(
 
 
 @functools.cache
+def constant_matrices(names: tuple[str, ...], boxes: int, nodes: int) -> list[np.ndarray]:
+    """`kernel_matrices` within one segment, for a number of boxes that is known."""
+    place = (WIDTH * np.arange(boxes)[:, None] + node_places_in_box(nodes)).ravel()
+    return [KERNELS[name](place - place[:, None]) for name in names]
+
+
+@functools.cache
 def _tables(names: tuple[str, ...], nodes: int) -> np.ndarray:
     """`(boxes apart, name, from node, to node)`."""
     return np.stack([_table(name, nodes) for name in names], axis=1)

@@ -1,10 +1,14 @@
-"""Pair sums pair by pair with static shapes, for XLA.
+"""Pair sums with static shapes, for XLA.
 
-Rows are sorted by query. The square of rows against rows is cut into tiles of
-`_SIDE * _SIDE` pairs, and only the tiles that touch a query's own square are visited: for
-each block of rows the columns from the first row of its first query to the last row of
-its last query. The number of visits is dynamic, the shapes are not. So work follows the
-sum of squared group sizes plus `_SIDE` pairs a row, and memory is linear in the rows.
+Every tensor has a size that follows from the number of rows; what depends on the batch is how
+often a loop runs. Where a rule has a linear method, long queries are summed by it
+(`static_levels.py`); what that leaves, and all else, pair by pair (`static_tiles.py`).
+
+Two things cost far more under XLA than they seem to. A sort: so rows that come query by query,
+and labels that are small whole numbers, are taken as they are. And `x[i]` with an index `i` that
+is computed: TensorFlow wants to know `i` when it compiles, and looks for it by interpreting all
+that leads there from outside of the nearest `tf.cond`, running sums in quadratic time
+(seconds to minutes, seen in 2.21). `tf.gather(x, i)` wants to know nothing.
 """
 
 from __future__ import annotations
@@ -12,87 +16,63 @@ from __future__ import annotations
 import tensorflow as tf
 
 from .exact import Sums
+from .kernels import SQUARED_ERROR
+from .linear import has_linear_method, level_sums
 from .reduce import sum_by_group
 from .rules import PairRows, PairRule
-from .tile import are_near, tile_sums
+from .squared import all_squared_errors
+from .static_levels import query_order, rank_labels, sum_long_queries
+from .static_tiles import in_tiles
 
-_SIDE = 128
-
-
-def static_sums(rule: PairRule, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor) -> Sums:
-    """The sums over the pairs of each query."""
-    # Asked for each tile, it would keep XLA from making one loop of all that a tile takes.
-    near = are_near(rule, rows.score)
-    if isinstance(near, bool):
-        return _in_tiles(rule, rows, query, num_queries, near)
-    totals, counts, slope = tf.cond(
-        near,
-        lambda: _in_tiles(rule, rows, query, num_queries, True),
-        lambda: _in_tiles(rule, rows, query, num_queries, False),
-    )
-    return totals, counts, slope
+SMALLEST = 128  # rows of a query from which on the linear method is faster, as measured
+_SMALL_BATCH = 1025  # rows of a batch from which on it is worth its compilation
 
 
-def _in_tiles(
-    rule: PairRule, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor, near: bool
+def static_sums(
+    rule: PairRule,
+    method: str,
+    rows: PairRows,
+    query: tf.Tensor,
+    num_queries: tf.Tensor,
 ) -> Sums:
-    if near:  # so that what the last block is filled up with is near as well
-        rows = rows._replace(score=rows.score - tf.reduce_min(rows.score))
-    number = tf.shape(query)[0]
-    order = tf.argsort(query, stable=True)
-    place = tf.argsort(order)
-    blocks = tf.maximum((number + _SIDE - 1) // _SIDE, 1)
-    packed = _blocked(tf.gather(rows.pack(), order), blocks, 0.0)
-    group = _blocked(tf.gather(query, order), blocks, number)
-    first, last = _tile_span(group, number)
+    """The sums over the pairs of each query.
 
-    def unfinished(block: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
-        return block < blocks
-
-    def add_tile(
-        block: tf.Tensor, column: tf.Tensor, sums: tf.Tensor, gradient: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
-        group_i, group_j = group[block][:, None], group[column][None, :]
-        side = tf.range(_SIDE)
-        allowed = (group_i == group_j) & (group_i >= 0) & (group_i < number)
-        if rule.ties:
-            allowed &= (block != column) | (side[:, None] != side)
-        i, j = rows.unpack(packed[block]), rows.unpack(packed[column])
-        tile = tile_sums(rule, i, j, allowed, near)
-        added = tf.stack([tile.terms_i, tile.counts_i, tile.gradient_i], axis=-1)
-        sums = tf.tensor_scatter_nd_add(sums, [[block]], added[None])
-        gradient = tf.tensor_scatter_nd_add(gradient, [[column]], tile.gradient_j[None])
-        done = column >= last[block]
-        block = tf.where(done, block + 1, block)
-        # Past the last block the loop ends; the index only has to exist.
-        begin = first[tf.minimum(block, blocks - 1)]
-        return block, tf.where(done, begin, column + 1), sums, gradient
-
-    sums = tf.zeros((blocks, _SIDE, 3), tf.float64)
-    gradient = tf.zeros((blocks, _SIDE), tf.float64)
-    start = (tf.constant(0), tf.constant(0), sums, gradient)
-    _, _, sums, gradient = tf.while_loop(unfinished, add_tile, start)
-    sums = tf.gather(tf.reshape(sums, (-1, 3)), place)
-    gradient = tf.gather(tf.reshape(gradient, (-1,)), place)
-    totals = sum_by_group(sums[:, 0], query, num_queries)
-    counts = sum_by_group(sums[:, 1], query, num_queries)
-    return totals, counts, sums[:, 2] + gradient
+    Args:
+        rule: What is summed.
+        method: `"exact"`, `"linear"` or `"auto"`.
+        rows: The rows.
+        query: Query of each row, int32 `(rows,)`; -1 for none.
+        num_queries: A number above every query.
+    """
+    number = query.shape[0]
+    fewest = _SMALL_BATCH if method == "auto" else SMALLEST
+    if method == "exact" or number < fewest or not has_linear_method(rule):
+        order = query_order(query, num_queries)
+        rows, query = _taken(rows, query, order)
+        terms, counts, slope = in_tiles(rule, rows, query, num_queries)
+        totals = sum_by_group(terms, query, num_queries)
+        counts = sum_by_group(counts, query, num_queries)
+    elif rule.kernel == SQUARED_ERROR and rule.ties:
+        return all_squared_errors(rows, query, num_queries)
+    else:
+        ranks = rank_labels(rows.label, query, num_queries)
+        order = ranks.order
+        rows, query = _taken(rows, query, order)
+        done = sum_long_queries(
+            level_sums(rule, static=True),
+            rows,
+            query,
+            num_queries,
+            ranks,
+            ties=rule.ties,
+            smallest=SMALLEST,
+        )
+        terms, counts, slope = in_tiles(rule, rows, done.left, number)
+        totals = sum_by_group(terms, query, num_queries) + done.totals
+        counts = sum_by_group(counts, query, num_queries) + done.counts
+        slope += done.slope
+    return totals, counts, tf.scatter_nd(order[:, None], slope, tf.shape(slope))
 
 
-def _blocked(values: tf.Tensor, blocks: tf.Tensor, fill: tf.Tensor | float) -> tf.Tensor:
-    """Rows cut into blocks of `_SIDE`, the last one filled up."""
-    missing = blocks * _SIDE - tf.shape(values)[0]
-    paddings = [[0, missing]] + [[0, 0]] * (values.shape.rank - 1)
-    padded = tf.pad(values, paddings, constant_values=tf.cast(fill, values.dtype))
-    return tf.reshape(padded, tf.concat([[blocks, _SIDE], tf.shape(values)[1:]], 0))
-
-
-def _tile_span(group: tf.Tensor, filler: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """For each block of rows the first and last block that holds rows of its queries."""
-    flat = tf.reshape(group, (-1,))
-    row = tf.range(tf.size(flat))
-    begin = tf.math.unsorted_segment_min(row, flat, filler + 1)
-    end = tf.math.unsorted_segment_max(row, flat, filler + 1)
-    begin = tf.where(group[:, 0] < 0, 0, tf.gather(begin, tf.maximum(group[:, 0], 0)))
-    end = tf.where(group[:, -1] < 0, 0, tf.gather(end, tf.maximum(group[:, -1], 0)))
-    return begin // _SIDE, end // _SIDE
+def _taken(rows: PairRows, query: tf.Tensor, order: tf.Tensor) -> tuple[PairRows, tf.Tensor]:
+    return rows.unpack(tf.gather(rows.pack(), order)), tf.gather(query, order)

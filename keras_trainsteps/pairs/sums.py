@@ -110,6 +110,8 @@ def _times_slope(
     upstream: tf.Tensor, _: tf.Tensor, scores: tf.Tensor, slope: tf.Tensor, query: tf.Tensor
 ) -> tf.Tensor:
     """`upstream * slope`, row by row."""
+    if compat.in_xla():
+        return tf.cast(of_rows(upstream, query, 0.0) * slope, scores.dtype)
     # Most losses give every query the same, and looking it up by row takes longer.
     lowest, highest = tf.reduce_min(upstream), tf.reduce_max(upstream)
     of_row = tf.cond(

@@ -55,6 +55,42 @@ def tile_sums(
             for all. Where the rule has ties it must leave out a row with itself.
         near: Whether the scores are such that `are_near` holds.
     """
+    if not _of_odds_alone(rule):
+        return _weighted_sums(rule, i, j, allowed, near)
+    if isinstance(near, bool):
+        return _odds_sums(rule, i, j) if near else _weighted_sums(rule, i, j, allowed, False)
+    return TileSums(
+        *tf.cond(
+            near,
+            lambda: _odds_sums(rule, i, j),
+            lambda: _weighted_sums(rule, i, j, allowed, False),
+        )
+    )
+
+
+def _of_odds_alone(rule: PairRule) -> bool:
+    return (
+        rule.kernel.preference_of_odds is not None
+        and rule.precision == tf.float32
+        and not (rule.ties or rule.weighted or rule.factor)
+    )
+
+
+def _odds_sums(rule: PairRule, i: PairRows, j: PairRows) -> TileSums:
+    """The sums where pairs weigh 1 and odds are all there is to a pair: those of 0 give 0."""
+    assert rule.kernel.preference_of_odds is not None
+    preferred = tf.cast(_column(i.label) > _row(j.label), tf.float32)
+    first, second = (tf.cast(part, tf.float32) for part in _odds(i, j))
+    term, slope = rule.kernel.preference_of_odds(_column(first) * (_row(second) * preferred))
+    rows = [tf.reduce_sum(x, axis=-1) for x in (term, preferred, slope)]
+    sums = [tf.cast(x, tf.float64) for x in (*rows, -tf.reduce_sum(slope, axis=-2))]
+    return TileSums(*sums)
+
+
+def _weighted_sums(
+    rule: PairRule, i: PairRows, j: PairRows, allowed: tf.Tensor | None, near: bool | tf.Tensor
+) -> TileSums:
+    """The sums of any rule."""
     weight = _pair_weight(rule, i, j, allowed)
     term, slope = _terms(rule, i, j, near)
     counts_i = tf.reduce_sum(weight, axis=-1)
@@ -90,8 +126,8 @@ def _terms(
 
     def of_odds() -> tuple[tf.Tensor, tf.Tensor]:
         assert rule.kernel.preference_of_odds is not None
-        middle = 0.5 * (tf.reduce_min(j.score) + tf.reduce_max(j.score))
-        odds = _column(tf.exp(middle - i.score)) * _row(tf.exp(j.score - middle))
+        first, second = _odds(i, j)
+        odds = _column(first) * _row(second)
         term, slope = rule.kernel.preference_of_odds(tf.cast(odds, rule.precision))
         return tf.cast(term, tf.float64), tf.cast(slope, tf.float64)
 
@@ -99,6 +135,12 @@ def _terms(
         return of_odds() if near else of_differences()
     term, slope = tf.cond(near, of_odds, of_differences)
     return term, slope
+
+
+def _odds(i: PairRows, j: PairRows) -> tuple[tf.Tensor, tf.Tensor]:
+    """Two numbers of rows, whose product is the odds of a pair."""
+    middle = 0.5 * (tf.reduce_min(j.score) + tf.reduce_max(j.score))
+    return tf.exp(middle - i.score), tf.exp(j.score - middle)
 
 
 def _pair_weight(

@@ -24,6 +24,7 @@ from .exact import Sums, exact_sums
 from .groups import group_rows
 from .invalid import Invalid
 from .linear import crossover, has_linear_method, linear_sums
+from .lists import where_lists
 from .reduce import count_by_group
 from .rules import PairRows, PairRule
 from .static import static_sums
@@ -112,8 +113,25 @@ def _valid_sums(
     num_queries: tf.Tensor,
 ) -> Sums:
     if compat.in_xla():
-        return static_sums(rule, rows, query, num_queries)
-    if method != "exact" and has_linear_method(rule):
-        smallest = crossover(rule) if method == "auto" else 2
-        return linear_sums(rule, rows, query, num_queries, smallest=smallest)
-    return exact_sums(rule, rows, group_rows(query, count_by_group(query, num_queries)))
+        return static_sums(rule, method, rows, query, num_queries)
+    sizes = count_by_group(query, num_queries)
+    if method == "exact" or not has_linear_method(rule):
+        return where_lists(
+            rule,
+            rows,
+            query,
+            sizes,
+            None,
+            lambda: exact_sums(rule, rows, group_rows(query, sizes)),
+        )
+    if method == "linear":
+        return linear_sums(rule, rows, query, sizes, smallest=2)
+    smallest = crossover(rule)
+    return where_lists(
+        rule,
+        rows,
+        query,
+        sizes,
+        smallest - 1,
+        lambda: linear_sums(rule, rows, query, sizes, smallest=smallest),
+    )

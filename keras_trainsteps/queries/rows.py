@@ -157,11 +157,16 @@ def dense_queries(query_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor
         ids, query = tf.unique(query_ids)
         return query, tf.size(ids), ids
     rows = tf.shape(query_ids)[0]
-    order = tf.argsort(query_ids, stable=True)
+    # A sort costs more than all else, and ids mostly come in order.
+    order = tf.cond(
+        tf.reduce_all(query_ids[1:] >= query_ids[:-1]),
+        lambda: tf.range(rows),
+        lambda: tf.argsort(query_ids, stable=True),
+    )
     ordered = tf.gather(query_ids, order)
     new = tf.cast(ordered[1:] != ordered[:-1], tf.int32)
     index = tf.concat([tf.zeros_like(order[:1]), tf.cumsum(new)], axis=0)
-    query = tf.gather(index, tf.argsort(order))
+    query = tf.scatter_nd(order[:, None], index, tf.shape(index))
     return query, rows, tf.math.unsorted_segment_max(query_ids, query, rows)
 
 

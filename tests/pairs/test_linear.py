@@ -90,12 +90,12 @@ def batch(labels, scores, rows, dtype, seed=0, queries=3):
     return y_true.astype(kind), y_pred.astype(kind), query, 10, weight
 
 
-def check(kernel, pairs, dtype, method, arrays):
+def check(kernel, pairs, dtype, method, arrays, mode="graph"):
     y_true, y_pred, query, number, weight = arrays
     expected = pair_sums_by_blocks(
         kernel.name, y_true, y_pred, query, number, pairs=pairs, row_weight=weight
     )
-    run = runner(kernel, pairs, "product", dtype, "graph", method)
+    run = runner(kernel, pairs, "product", dtype, mode, method, most=len(y_true))
     ties = kernel is LOGISTIC and pairs == "all"
     assert_accurate(run(*arrays), expected, LIMIT[dtype], ties)
 

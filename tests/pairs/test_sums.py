@@ -67,8 +67,8 @@ def totals_counts_gradient(kernel, y_true, y_pred, query, num_queries, **options
 
 
 @functools.cache
-def runner(kernel, pairs, pair_weight, dtype, mode, method="auto"):
-    """One traced function for all batches of a kind, on NumPy arrays."""
+def runner(kernel, pairs, pair_weight, dtype, mode, method="auto", most=ROWS):
+    """One traced function for all batches of a kind, under XLA of at most so many rows."""
 
     def run(y_true, y_pred, query, num_queries, row_weight):
         return totals_counts_gradient(
@@ -84,7 +84,7 @@ def runner(kernel, pairs, pair_weight, dtype, mode, method="auto"):
         )
 
     if mode != "eager":
-        rows = ROWS if mode == "xla" else None
+        rows = most if mode == "xla" else None
         floats = tf.TensorSpec([rows], dtype)
         ints = tf.TensorSpec([rows], tf.int32)
         number = tf.TensorSpec([], tf.int32)
@@ -98,7 +98,7 @@ def runner(kernel, pairs, pair_weight, dtype, mode, method="auto"):
         if row_weight is None:
             row_weight = np.ones(len(query))
         if mode == "xla":
-            missing = ROWS - len(query)
+            missing = most - len(query)
             y_true, y_pred, row_weight = (
                 np.pad(x, (0, missing)) for x in (y_true, y_pred, row_weight)
             )
@@ -107,13 +107,13 @@ def runner(kernel, pairs, pair_weight, dtype, mode, method="auto"):
             tf.constant(y_true, dtype),
             tf.constant(y_pred, dtype),
             tf.constant(query, tf.int32),
-            tf.constant(ROWS if mode == "xla" else num_queries),
+            tf.constant(most if mode == "xla" else num_queries),
             tf.constant(row_weight, dtype),
         )
         if mode == "xla":
             assert not np.any(totals[num_queries:])
             totals, counts = totals[:num_queries], counts[:num_queries]
-            gradient = gradient[: ROWS - missing]
+            gradient = gradient[: most - missing]
         return [x.numpy().astype(np.float64) for x in (totals, counts, gradient)]
 
     return on_arrays

@@ -1,0 +1,115 @@
+"""The logistic loss over pairs of different levels, in linear time and with static shapes.
+
+The sums are those of `logistic.py`. A group has one segment, which begins with its lowest
+score; a group that reaches beyond is reported as failed. Groups are taken `_GROUPS` at a time,
+for as many as there are, and of their boxes only the first few where these hold all: so work
+follows the batch, while no shape does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+from .boxes import BOXES, PARTS, SEGMENT, in_parts, nodes_by_terms
+from .levels import Levels
+from .logistic import KERNELS, TIED_KERNELS
+from .node_kernels import constant_matrices
+
+_GROUPS = 8
+_FEW_BOXES = 8
+
+
+@dataclass(frozen=True)
+class StaticLogisticSums:
+    """The sums over the pairs of different levels; see `levels.LevelSums`.
+
+    The last group is one of rows that count for nothing.
+
+    Attributes:
+        nodes: Nodes a box.
+        terms: Terms of the powers of a row. Both decide the accuracy.
+        ties: Whether each pair counts twice and pairs of one label once in each order.
+    """
+
+    nodes: int
+    terms: int
+    ties: bool
+
+    def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """The total of each group, the slope of each row, and which groups failed."""
+        groups, number = levels.weights.shape
+        low = tf.math.unsorted_segment_min(levels.score, levels.group, groups)
+        high = tf.math.unsorted_segment_max(levels.score, levels.group, groups)
+        failed = ~(high - low < SEGMENT)
+        counted = ~tf.gather(failed, levels.group)
+        weight = tf.where(counted, levels.row_weights(), 0.0)
+        local = tf.where(counted, levels.score - tf.gather(low, levels.group), 0.0)
+        part, place = in_parts(local)
+        powers = tf.stack([place**power for power in range(self.terms)], axis=1)
+
+        steps = -(-groups // _GROUPS)
+        cells = steps * _GROUPS * number * BOXES * PARTS
+        index = (levels.group * number + levels.level) * (BOXES * PARTS) + part
+        moments = tf.math.unsorted_segment_sum(weight[:, None] * powers, index, cells)
+        shape = (steps, _GROUPS * number, BOXES, PARTS * self.terms)
+        moments = tf.reshape(moments, shape)
+        of_ties = None
+        if levels.tied is not None:
+            missing = steps * _GROUPS - groups
+            of_ties = tf.reshape(tf.pad(levels.tied, [[0, missing], [0, 0]]), (steps, -1))
+        used = tf.reduce_max(tf.where(failed, 0, tf.range(1, groups + 1)))
+        boxes = tf.reduce_max(part) // PARTS + 1
+
+        def add_groups(
+            step: tf.Tensor, totals: tf.Tensor, cells: tf.Tensor
+        ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            some = tf.gather(cells, step)
+            ties = None if of_ties is None else tf.gather(of_ties, step)
+            some_totals, some = tf.cond(
+                boxes <= _FEW_BOXES,
+                lambda: self._of_groups(some, ties, number, _FEW_BOXES),
+                lambda: self._of_groups(some, ties, number, BOXES),
+            )
+            totals = tf.tensor_scatter_nd_update(totals, [[step]], some_totals[None])
+            return step + 1, totals, tf.tensor_scatter_nd_update(cells, [[step]], some[None])
+
+        # The slopes of groups that have been taken replace their moments.
+        start = tf.constant(0), tf.zeros((steps, _GROUPS), tf.float64), moments
+        _, totals, slopes = tf.while_loop(
+            lambda step, *_: step * _GROUPS < used, add_groups, start
+        )
+        totals = tf.reshape(totals, (-1,))[:groups]
+        if levels.tied is not None:
+            totals -= np.log(2.0) * levels.sum_tied()
+        slope = tf.gather(tf.reshape(slopes, (cells, self.terms)), index)
+        return totals, weight * tf.reduce_sum(slope * powers, axis=1), failed
+
+    def _of_groups(
+        self, moments: tf.Tensor, ties: tf.Tensor | None, number: int, boxes: int
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The totals of some groups, and the slope at the terms of their boxes."""
+        rows = _GROUPS * number
+        matrix = nodes_by_terms(self.nodes, self.terms)  # (term, part, node)
+        matrix = np.reshape(np.swapaxes(matrix, 0, 1), (PARTS * self.terms, self.nodes))
+        flat = (rows, boxes * self.nodes)
+        moments = tf.reshape(moments[:, :boxes], (rows * boxes, -1))
+        weights = tf.reshape(tf.matmul(moments, matrix), flat)
+        names = TIED_KERNELS if self.ties else KERNELS
+        loss, lower, higher, *tied = constant_matrices(names, boxes, self.nodes)
+        by_level = tf.reshape(weights, (_GROUPS, number, -1))
+        is_below = tf.constant(np.tril(np.ones((number, number)), -1))
+        below = tf.reshape(tf.matmul(is_below[None], by_level), flat)
+        above = tf.reshape(tf.matmul(is_below[None], by_level, transpose_a=True), flat)
+        potential = tf.matmul(below, loss)
+        slope = tf.matmul(above, higher) - tf.matmul(below, lower)
+        if ties is not None:
+            tie = weights * ties[:, None]
+            potential = 2.0 * potential + tf.matmul(tie, tied[0])
+            slope = 2.0 * slope + tf.matmul(tie, tied[1])
+        totals = tf.reduce_sum(tf.reshape(weights * potential, (_GROUPS, -1)), axis=1)
+        slope = tf.matmul(tf.reshape(slope, (rows * boxes, self.nodes)), matrix, transpose_b=True)
+        slope = tf.reshape(slope, (rows, boxes, -1))
+        return totals, tf.pad(slope, [[0, 0], [0, BOXES - boxes], [0, 0]])
