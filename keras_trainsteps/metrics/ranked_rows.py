@@ -85,9 +85,7 @@ def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
         given = scores, query, rows.num_queries, ties
         ranking = running.shared(lambda: _ranking(*given), "ranking", *given)
     else:
-        keys = tf.random.stateless_uniform(
-            tf.shape(scores), seed, dtype=tf.float64, alg="philox"
-        )
+        keys = tf.random.stateless_uniform(tf.shape(scores), seed, dtype=tf.float64, alg="philox")
         ranking = _ranking(scores, query, rows.num_queries, ties, tf.argsort(keys))
     order, *fields = ranking
     return RankedRows(tf.gather(rows.y_true, order), *fields, rows.num_queries)

@@ -73,9 +73,7 @@ def relative_gains(labels: tf.Tensor, query: tf.Tensor, num_queries: tf.Tensor) 
         shift = gain_shift(labels, query, num_queries)
         return exponential(labels - shift) - exponential(-shift)
 
-    return tf.cond(
-        tf.reduce_any(labels > HIGHEST), lowered, lambda: exponential(labels)
-    )
+    return tf.cond(tf.reduce_any(labels > HIGHEST), lowered, lambda: exponential(labels))
 
 
 def exact_labels(labels: tf.Tensor, mask: tf.Tensor | None) -> tf.Tensor:

@@ -103,7 +103,8 @@ def listwise(kind, name):
     y_flat, flat = tf.constant(y_true), itertools.cycle([tf.constant(one) for one in scores])
 
     of_ids = with_gradient(
-        lambda y, q, s: own(y, s, query_ids=q).value, [column, tf.TensorSpec((None,), ids.dtype), column]
+        lambda y, q, s: own(y, s, query_ids=q).value,
+        [column, tf.TensorSpec((None,), ids.dtype), column],
     )
     of_lists = with_gradient(lambda y, m, s: own(y, s, mask=m).value, [lists, masks, lists])
     of_plain = with_gradient(lambda y, m, s: plain(y, s, m), [lists, masks, lists])

@@ -183,7 +183,9 @@ def main() -> None:
             if not wanted or any(part in one for part in wanted):
                 report(f"{one}, {name}", times(contenders(name, [one]), 0.6), "Keras-RS")
         if not wanted:
-            report(f"{', '.join(SEVERAL)}, {name}", times(contenders(name, SEVERAL), 0.6), "Keras-RS")
+            report(
+                f"{', '.join(SEVERAL)}, {name}", times(contenders(name, SEVERAL), 0.6), "Keras-RS"
+            )
     if not wanted or "Pair" in wanted:
         pair_accuracy_and_tau()
     if not wanted or "fit" in wanted:
