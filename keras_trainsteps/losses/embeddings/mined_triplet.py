@@ -8,6 +8,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.losses.embeddings import mined_pairs
 from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
 from keras_trainsteps.losses.embeddings.geometry import (
     Distance,
@@ -124,12 +125,11 @@ def _hard(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums
 
 def _semihard(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
     negatives = batch.negatives()
-    pairs = batch.positives() & tf.reduce_any(negatives, 1, keepdims=True)
-    ordered, number = _ordered(distances, negatives)
-    farther = _search(ordered, distances, "right")
-    last = tf.maximum(number[:, None] - 1, 0)
-    chosen = tf.gather(ordered, tf.minimum(farther, last), batch_dims=1)
-    losses = gap_loss(distances - tf.where(pairs, chosen, tf.zeros_like(chosen)), margin)
+    near = mined_pairs.in_order(distances, batch.positives())
+    pairs = near.exists & tf.reduce_any(negatives, 1, keepdims=True)
+    chosen = mined_pairs.nearest_beyond(distances, near, negatives)
+    gap = near.distances - tf.gather(distances, chosen, batch_dims=1)
+    losses = gap_loss(tf.where(pairs, gap, tf.zeros_like(gap)), margin)
     active = pairs & (losses != 0)
     return row_sum(losses, pairs), count(pairs), count(active)
 
@@ -139,14 +139,13 @@ def _all(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
     triplets = count(positives) * count(negatives)
     if margin is None:
         return _all_soft(distances, positives, negatives), triplets, triplets
-    ordered, number = _ordered(distances, negatives)
-    reach = tf.where(positives, distances + margin, tf.zeros_like(distances))
-    near = tf.minimum(_search(ordered, reach, "left"), number[:, None])
-    exists = tf.range(tf.shape(ordered)[1]) < number[:, None]
-    sums = tf.cumsum(tf.where(exists, ordered, tf.zeros_like(ordered)), axis=1)
-    sums = tf.pad(sums, [[0, 0], [1, 0]])  # the sum of the k nearest negatives
-    losses = _float(near) * reach - tf.gather(sums, near, batch_dims=1)
-    return row_sum(losses, positives), triplets, row_sum(_float(near), positives)
+    near = mined_pairs.in_order(distances, positives)
+    reach = near.distances + margin
+    within, beyond = mined_pairs.count_beyond(reach, distances, negatives)
+    # The sum of `reach - distance` over the pairs where it is above 0.
+    reached = row_sum(_float(within) * reach, near.exists)
+    losses = reached - row_sum(_float(beyond) * distances, negatives)
+    return losses, triplets, row_sum(_float(within), near.exists)
 
 
 def _all_soft(distances: tf.Tensor, positives: tf.Tensor, negatives: tf.Tensor) -> tf.Tensor:
@@ -212,12 +211,6 @@ def _ordered(distances: tf.Tensor, pairs: tf.Tensor) -> tuple[tf.Tensor, tf.Tens
     distances = tf.where(pairs, distances, _far(distances, 1))
     distances = tf.pad(distances, [[0, 0], [0, 1]], constant_values=float("inf"))
     return tf.sort(distances, axis=1), tf.reduce_sum(tf.cast(pairs, tf.int32), 1)
-
-
-def _search(ordered: tf.Tensor, values: tf.Tensor, side: str) -> tf.Tensor:
-    """`tf.searchsorted`, which fails where there is no value to search for."""
-    values = tf.pad(values, [[0, 0], [0, 1]])
-    return tf.searchsorted(ordered, values, side=side)[:, :-1]
 
 
 def _far(distances: tf.Tensor, sign: int) -> tf.Tensor:

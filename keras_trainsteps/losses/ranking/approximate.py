@@ -170,7 +170,8 @@ def approx_mrr(
 
 def _soft_ranks(batch: Lists, temperature: float) -> tf.Tensor:
     scores = tf.cast(batch.y_pred, batch.dtype)
-    return tf.cast(soft_ranks(scores, batch.query, temperature), tf.float64)
+    ranks = soft_ranks(scores, batch.query, temperature, list_size=batch.list_size)
+    return tf.cast(ranks, tf.float64)
 
 
 def _best_ranks(batch: Lists, gain: tf.Tensor) -> tf.Tensor:

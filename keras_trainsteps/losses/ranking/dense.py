@@ -43,12 +43,19 @@ class DenseLists(NamedTuple):
         return tf.cast(tf.size(self.sizes), tf.float64) * longest**power
 
 
-def dense_lists(segment: tf.Tensor) -> DenseLists:
-    """The lists of the rows of each segment, which are adjacent; memory is that of the rows."""
+def dense_lists(segment: tf.Tensor, segments: tf.Tensor | None = None) -> DenseLists:
+    """The lists of the rows of each segment, which are adjacent; memory is that of the rows.
+
+    Args:
+        segment: Integer tensor, shape `(rows,)`.
+        segments: The number of segments, where they are `0 .. segments - 1` in this order.
+    """
     rows = tf.size(segment)
-    new = tf.cast(segment[1:] != segment[:-1], tf.int32)
-    run = tf.concat([tf.zeros_like(segment[:1], tf.int32), tf.cumsum(new)], 0)
-    runs = tf.reduce_sum(new) + tf.minimum(rows, 1)
+    run, runs = segment, segments
+    if runs is None:
+        new = tf.cast(segment[1:] != segment[:-1], tf.int32)
+        run = tf.concat([tf.zeros_like(segment[:1], tf.int32), tf.cumsum(new)], 0)
+        runs = tf.reduce_sum(new) + tf.minimum(rows, 1)
     sizes = count_by_group(run, runs)
     longest = tf.maximum(tf.reduce_max(sizes), 0)
     column = tf.range(rows) - tf.gather(tf.cumsum(sizes, exclusive=True), run)

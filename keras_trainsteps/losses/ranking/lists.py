@@ -38,6 +38,8 @@ class Lists(NamedTuple):
         dtype: The dtype of the loss: float32, or float64 for float64 scores.
         query_sizes: How many queries have one row, and how many more.
         weighted: Whether rows or queries were given weights.
+        list_size: The length of padded lists, which the rows fill one after the other; an
+            int32 scalar. `None` for rows with ids.
     """
 
     y_true: tf.Tensor
@@ -51,6 +53,12 @@ class Lists(NamedTuple):
     dtype: tf.DType
     query_sizes: tf.Tensor
     weighted: bool
+    list_size: tf.Tensor | None = None
+
+    @property
+    def segments(self) -> tf.Tensor | None:
+        """The number of queries, where each row is of one of them."""
+        return self.num_queries if self.valid is None else None
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum of the rows of each query, shape `(num_queries,)`."""
@@ -146,4 +154,5 @@ def lists(
         rows.y_pred.dtype,
         query_sizes(rows),
         sample_weight is not None or query_weight is not None,
+        None if query_ids is not None else tf.shape(y_pred)[1],
     )

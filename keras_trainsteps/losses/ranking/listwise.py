@@ -184,7 +184,7 @@ def unique_softmax(
     query, label, score = (
         take(value, order) for value in (batch.query, batch.y_true, batch.y_pred)
     )
-    suffix = log_cumsum_exp(score, query, reverse=True)
+    suffix = log_cumsum_exp(score, query, reverse=True, segments=batch.segments)
     following = last_row_of_run(query, label) + 1
     inside = following < tf.shape(query)[0]
     following = tf.where(inside, following, tf.zeros_like(following))
@@ -281,7 +281,8 @@ def list_mle(
     if batch.weight is not None:
         ordered = ordered._replace(weight=take(batch.weight, order))
     shifted = score - ordered.at_rows(_maximum(ordered, score))
-    losses = log_cumsum_exp(shifted, query, reverse=True) - shifted
+    sums = log_cumsum_exp(shifted, query, reverse=True, segments=batch.segments)
+    losses = sums - shifted
     totals = ordered.sum(ordered.weighed(losses))
     return batch.term(totals, batch.rows_of_queries() > 1, normalize)
 

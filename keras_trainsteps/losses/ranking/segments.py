@@ -7,10 +7,16 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.losses.ranking.dense import dense_lists
+from keras_trainsteps.losses.ranking.dense import DenseLists, dense_lists
 
 
-def log_cumsum_exp(values: tf.Tensor, segment: tf.Tensor, *, reverse: bool = False) -> tf.Tensor:
+def log_cumsum_exp(
+    values: tf.Tensor,
+    segment: tf.Tensor,
+    *,
+    reverse: bool = False,
+    segments: tf.Tensor | None = None,
+) -> tf.Tensor:
     """`log(sum(exp(values)))` over the rows of a segment up to each row, itself included.
 
     Nothing is ever subtracted, so nothing cancels: a result is a sum of exponentials where
@@ -20,11 +26,13 @@ def log_cumsum_exp(values: tf.Tensor, segment: tf.Tensor, *, reverse: bool = Fal
         values: Float tensor, shape `(rows,)`.
         segment: Integer tensor, shape `(rows,)`; the rows of a segment are adjacent.
         reverse: Whether to run from each row to the end of its segment instead.
+        segments: The number of segments, where they are `0 .. segments - 1` in this order.
     """
 
     def compute(values: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        sums = (_backward if reverse else _forward)(values, segment)
-        return [sums], [sums, segment]
+        lists = () if compat.in_xla() else dense_lists(segment, segments)
+        sums = (_backward if reverse else _forward)(values, segment, *lists)
+        return [sums], [sums, segment, *lists]
 
     return _OF_SCAN[reverse](compute, values)[0]
 
@@ -68,17 +76,22 @@ def last_row_of_run(*keys: tf.Tensor) -> tf.Tensor:
 
 
 @compat.traced_once
-def _forward(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
-    return _log_sums(values, segment, reverse=False)
+def _forward(*given: tf.Tensor) -> tf.Tensor:
+    return _log_sums(*given, reverse=False)
 
 
 @compat.traced_once
-def _backward(values: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
-    return _log_sums(values, segment, reverse=True)
+def _backward(*given: tf.Tensor) -> tf.Tensor:
+    return _log_sums(*given, reverse=True)
 
 
 def _slopes(
-    upstream: tf.Tensor, values: tf.Tensor, sums: tf.Tensor, segment: tf.Tensor, reverse: bool
+    upstream: tf.Tensor,
+    values: tf.Tensor,
+    sums: tf.Tensor,
+    segment: tf.Tensor,
+    *lists: tf.Tensor,
+    reverse: bool,
 ) -> tf.Tensor:
     # d(values[j]) = exp(values[j]) * sum over the sums i that hold j of
     # upstream[i] / exp(sums[i]).
@@ -94,7 +107,9 @@ def _slopes(
 
     found: tf.Tensor = tf.cond(
         _are_near(values),
-        lambda: tf.exp(values - top) * _sums(upstream * tf.exp(top - sums), segment, reverse),
+        lambda: (
+            tf.exp(values - top) * _sums(upstream * tf.exp(top - sums), segment, lists, reverse)
+        ),
         far,
     )
     return found
@@ -134,11 +149,13 @@ def _log_share(part: tf.Tensor, sums: tf.Tensor) -> tf.Tensor:
     return tf.where(part == 0, tf.constant(-float("inf"), part.dtype), share)
 
 
-def _log_sums(values: tf.Tensor, segment: tf.Tensor, reverse: bool) -> tf.Tensor:
+def _log_sums(
+    values: tf.Tensor, segment: tf.Tensor, *lists: tf.Tensor, reverse: bool
+) -> tf.Tensor:
     top = tf.reduce_max(values)
     found: tf.Tensor = tf.cond(
         _are_near(values),
-        lambda: tf.math.log(_sums(tf.exp(values - top), segment, reverse)) + top,
+        lambda: tf.math.log(_sums(tf.exp(values - top), segment, lists, reverse)) + top,
         lambda: _scan(log_add_exp, values, segment, reverse),
     )
     return found
@@ -150,15 +167,17 @@ def _are_near(values: tf.Tensor) -> tf.Tensor:
     return tf.reduce_max(values) - tf.reduce_min(values) <= furthest
 
 
-def _sums(values: tf.Tensor, segment: tf.Tensor, reverse: bool) -> tf.Tensor:
+def _sums(
+    values: tf.Tensor, segment: tf.Tensor, lists: tuple[tf.Tensor, ...], reverse: bool
+) -> tf.Tensor:
     """The sum over the rows of a segment up to each row; nothing is ever subtracted."""
-    if compat.in_xla():
+    if not lists:
         return _scan(tf.add, values, segment, reverse)
-    lists = dense_lists(segment)
+    dense = DenseLists(*lists)
     room = tf.cast(4 * tf.size(values) + 1024, tf.float64)
     found: tf.Tensor = tf.cond(
-        lists.cells(1) <= room,
-        lambda: lists.collect(tf.cumsum(lists.spread(values), axis=1, reverse=reverse)),
+        dense.cells(1) <= room,
+        lambda: dense.collect(tf.cumsum(dense.spread(values), axis=1, reverse=reverse)),
         lambda: _scan(tf.add, values, segment, reverse),
     )
     return found

@@ -18,26 +18,39 @@ _PAIRS = 2**20  # of all lists, filled up: so many are compared at once
 Kernel = Callable[..., tf.Tensor]
 
 
-def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Tensor:
+def soft_ranks(
+    scores: tf.Tensor,
+    query: tf.Tensor,
+    temperature: float,
+    *,
+    list_size: tf.Tensor | None = None,
+) -> tf.Tensor:
     """`1 + sum_{j != i} sigmoid((s_j - s_i) / temperature)` over the rows j of i's query.
 
     Time is `O(rows * (longest query + BLOCK))` and memory `O(BLOCK * longest query)`, or that
-    of `_PAIRS` pairs, forward and backward: the gradient sums the blocks again. Under XLA, where a block
-    cannot be cut to its queries, it is `O(rows ** 2)` time and `O(BLOCK * rows)` memory.
+    of `_PAIRS` pairs, forward and backward: the gradient sums the blocks again. Under XLA, where
+    a block cannot be cut to its queries, it is `O(rows ** 2)` time and `O(BLOCK * rows)` memory,
+    but for padded lists.
 
     Args:
         scores: Float tensor, shape `(rows,)`.
         query: Integer tensor, shape `(rows,)`, in any order; below 0 for a row of no query.
         temperature: Width of the sigmoid, above 0.
+        list_size: The length of padded lists, which the rows fill one after the other.
     """
+    width = as_float("temperature", temperature, scores.dtype)
+    if compat.in_xla() and list_size is not None:
+
+        def in_lists(values: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+            return [_ranks_in_lists(values, query, width, list_size)], [query, width, list_size]
+
+        return _OF_LISTS(in_lists, scores)[0]
     order = tf.argsort(query, stable=True)
     place = places(order)
     if not compat.in_xla():  # rows of no query come first, and need no rank
         left_out = tf.reduce_sum(tf.cast(query < 0, tf.int32))
         order, place = order[left_out:], tf.maximum(place - left_out + 1, 0)
     query = tf.gather(query, order)
-
-    width = as_float("temperature", temperature, scores.dtype)
 
     def compute(ordered: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         return [_ranks(ordered, query, width)], [query, width]
@@ -48,28 +61,65 @@ def soft_ranks(scores: tf.Tensor, query: tf.Tensor, temperature: float) -> tf.Te
     return take(ranks, place)
 
 
-@compat.traced_once
-def _ranks(ordered: tf.Tensor, query: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
+def _rank_kernel(width: tf.Tensor) -> Kernel:
     def rank(s_i: tf.Tensor, s_j: tf.Tensor) -> tf.Tensor:
         return tf.sigmoid((s_j - s_i) / width)
 
+    return rank
+
+
+def _slope_kernel(width: tf.Tensor) -> Kernel:
+    def slope(s_i: tf.Tensor, u_i: tf.Tensor, s_j: tf.Tensor, u_j: tf.Tensor) -> tf.Tensor:
+        # The slope of the sigmoid is even: row i moves rank i down and rank j up.
+        half = tf.sigmoid(-tf.abs(s_j - s_i) / width)
+        return (u_j - u_i) * half * (1 - half) / width
+
+    return slope
+
+
+@compat.traced_once
+def _ranks(ordered: tf.Tensor, query: tf.Tensor, width: tf.Tensor) -> tf.Tensor:
     # The pair (i, i) adds a half.
-    return 0.5 + _sum_by_query(rank, query, ordered)
+    return 0.5 + _sum_by_query(_rank_kernel(width), query, ordered)
 
 
 @compat.traced_once
 def _slopes(
     upstream: tf.Tensor, ordered: tf.Tensor, query: tf.Tensor, width: tf.Tensor
 ) -> tf.Tensor:
-    def slope(s_i: tf.Tensor, u_i: tf.Tensor, s_j: tf.Tensor, u_j: tf.Tensor) -> tf.Tensor:
-        # The slope of the sigmoid is even: row i moves rank i down and rank j up.
-        half = tf.sigmoid(-tf.abs(s_j - s_i) / width)
-        return (u_j - u_i) * half * (1 - half) / width
+    return _sum_by_query(_slope_kernel(width), query, ordered, upstream)
 
-    return _sum_by_query(slope, query, ordered, upstream)
+
+def _ranks_in_lists(
+    scores: tf.Tensor, query: tf.Tensor, width: tf.Tensor, list_size: tf.Tensor
+) -> tf.Tensor:
+    return 0.5 + _sum_by_list(_rank_kernel(width), query, list_size, scores)
+
+
+def _slopes_in_lists(
+    upstream: tf.Tensor,
+    scores: tf.Tensor,
+    query: tf.Tensor,
+    width: tf.Tensor,
+    list_size: tf.Tensor,
+) -> tf.Tensor:
+    return _sum_by_list(_slope_kernel(width), query, list_size, scores, upstream)
 
 
 _OF_RANKS = compat.HandGradient("soft_ranks", _slopes)
+_OF_LISTS = compat.HandGradient("soft_ranks.in_lists", _slopes_in_lists)
+
+
+def _sum_by_list(
+    kernel: Kernel, query: tf.Tensor, list_size: tf.Tensor, *columns: tf.Tensor
+) -> tf.Tensor:
+    """`_sum_by_query` of padded lists; XLA makes one loop of it, which holds no pairs."""
+    shape = tf.stack([-1, list_size])
+    lists = [tf.reshape(column, shape) for column in columns]
+    both = tf.reshape(query >= 0, shape)
+    values = kernel(*(one[:, :, None] for one in lists), *(one[:, None, :] for one in lists))
+    values = tf.where(both[:, :, None] & both[:, None, :], values, tf.zeros_like(values))
+    return tf.reshape(tf.reduce_sum(values, 2), (-1,))
 
 
 def _sum_by_query(kernel: Kernel, query: tf.Tensor, *columns: tf.Tensor) -> tf.Tensor:
