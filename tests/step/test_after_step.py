@@ -11,6 +11,10 @@ from tests.toy import close
 ROWS = np.arange(20, dtype="float32").reshape(10, 2)
 RATE = 0.125
 MODES = pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+# An eager step is traced before the first: what is refused there is refused in a graph, too.
+REFUSED = pytest.mark.parametrize(
+    "run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["eager", "graph"]
+)
 
 
 def linear(width=1, **options):
@@ -187,7 +191,7 @@ def by_name(name):
     return Ema("network", into=name)
 
 
-@MODES
+@REFUSED
 @pytest.mark.parametrize(
     ("cls", "message"),
     [

@@ -79,6 +79,10 @@ def unchanged(model):
 
 
 MODES = pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+# An eager step is traced before the first: what is refused there is refused in a graph, too.
+REFUSED = pytest.mark.parametrize(
+    "run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["eager", "graph"]
+)
 
 
 # How often
@@ -403,7 +407,7 @@ def test_what_belongs_to_no_objective_is_refused_by_compile(cls, options, messag
         compiled(cls, **options)
 
 
-@MODES
+@REFUSED
 @pytest.mark.parametrize(
     ("cls", "message"),
     [
@@ -433,7 +437,7 @@ def test_what_cannot_be_trained_is_refused_before_any_update(cls, message, run_e
         assert int(model.optimizer.iterations) == 0
 
 
-@MODES
+@REFUSED
 def test_objectives_that_change_are_refused(run_eagerly):
     class Changing(Two):
         repeat = 1
