@@ -930,6 +930,7 @@ class LossAwareModel(compat.Model):
         if isinstance(self.optimizer, Optimizers):
             self._build_without_call()
             require_apart(self, plan.aims)
+            plan.compiled.weights.require_terms(plan.log.logged_weights)
             self.optimizer.count_step()
 
     def _rehearse(self, data: Tensors) -> None:

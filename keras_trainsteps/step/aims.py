@@ -194,22 +194,23 @@ def applied_pairs(
     if change is None:
         return pairs
     scale = optimizer.scale_loss(tf.constant(1.0))  # a power of two: exact
-    changed = [
-        (None if gradient is None else gradient * tf.cast(scale, gradient.dtype), weight)
-        for gradient, weight in change(
-            [
-                (None if gradient is None else gradient / tf.cast(scale, gradient.dtype), weight)
-                for gradient, weight in pairs
-            ]
-        )
-    ]
+    changed = list(change([(_times(each, 1.0 / scale), weight) for each, weight in pairs]))
     unknown = [weight for _, weight in changed if all(weight is not w for w in weights)]
     if unknown:
         raise ValueError(
             f"`gradients` of objective {aim.name!r} must return pairs of gradient and weight, "
             f"of the weights that it was given. Received: {unknown[0]!r}."
         )
-    return changed
+    return [(_times(gradient, scale), weight) for gradient, weight in changed]
+
+
+def _times(gradient: Any, factor: tf.Tensor) -> Any:
+    if gradient is None:
+        return None
+    factor = tf.cast(factor, gradient.dtype)
+    if isinstance(gradient, tf.IndexedSlices):  # of some rows of an embedding
+        return tf.IndexedSlices(factor * gradient.values, gradient.indices, gradient.dense_shape)
+    return factor * gradient
 
 
 def require_apart(model: keras.Model, aims: Sequence[Aim]) -> None:
@@ -240,7 +241,7 @@ def require_apart(model: keras.Model, aims: Sequence[Aim]) -> None:
                 if id(weight) in followed:
                     raise ValueError(
                         "`trains` must not name what follows another network. Received: the "
-                        f"weight {weight.path!r} in {part.name!r}, which `Ema` sets."
+                        f"weight {weight.path!r} in {part.name!r}, of which `Ema` sets it."
                     )
             trained_by |= {id(weight): (aim.name, part.name) for weight in weights}
 

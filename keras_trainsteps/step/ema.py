@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.step.after import Passed, Steps
-from keras_trainsteps.step.trained import layers_of
+from keras_trainsteps.step.trained import layers_of, trained_weights
 
 
 class Ema:
@@ -78,6 +78,14 @@ class Ema:
         networks = [layers_of(model, each) for each in (self.network, self.into)]
         if all(network.built for each in networks for network in each):
             self._pairs(model)
+        trains = model.trains
+        trained = [] if trains is None else trained_weights(model, trains)
+        into = {id(weight) for layer in networks[1] for weight in layer.weights}
+        if any(id(weight) in into for weight in trained):
+            raise ValueError(
+                "`trains` must not name what follows another network. Received: "
+                f"{model.trains!r}, of which `Ema` sets {list(self.into)}."
+            )
 
     def follow(self, model: keras.Model, steps: Steps, passed: Passed) -> None:
         """Moves the weights, after a step."""

@@ -47,7 +47,8 @@ class Objective:
         after: Names of objectives before it that train some of the same weights, which is
             refused otherwise.
         gradients: A function from (gradient, weight) pairs to pairs, which are applied.
-            Gradients are not scaled for float16 there. On one replica alone.
+            Gradients are not scaled for float16 there; that of an embedding is a
+            `tf.IndexedSlices`. On one replica alone.
 
     Raises:
         TypeError: For arguments of another kind, or a hook that needs other arguments.

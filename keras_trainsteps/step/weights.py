@@ -88,6 +88,20 @@ class LossWeights:
             )
         return weight[number]
 
+    def require_terms(self, terms: Iterable[str]) -> None:
+        """Refuses weights of what is no term of any objective.
+
+        Raises:
+            ValueError: For such weights.
+        """
+        terms = set(terms)
+        unknown = sorted(set(self.given) - terms) if isinstance(self.given, Mapping) else []
+        if unknown:
+            raise ValueError(
+                "`loss_weights` must name terms of the objectives. "
+                f"Received: {unknown}, where the terms are {sorted(terms)}."
+            )
+
     def given_to(
         self, terms: Iterable[StepTerm], output_names: Iterable[str], *, complete: bool = True
     ) -> list[StepTerm]:

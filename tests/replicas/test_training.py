@@ -18,6 +18,8 @@ from tests.toy import MAE, MSE, SQUARES, close
 # which leaves one replica without a row. Queries are cut wherever a batch is halved.
 CASES = ["added/5"]
 MORE_CASES = [
+    "objectives/5",
+    "objectives/11",
     "masked/5",
     "hook/5",
     "hook/4",
@@ -29,7 +31,7 @@ MORE_CASES = [
     "compiled function/4",
     "compiled pairwise/5",
 ]
-WORKER_CASES = ["hook/5", "hook/4", "added/5", "hook/11", "compiled pairwise/5"]
+WORKER_CASES = ["hook/5", "objectives/5", "hook/4", "added/5", "hook/11", "compiled pairwise/5"]
 
 
 def start(path, kind, cases, **environment):

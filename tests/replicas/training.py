@@ -30,7 +30,7 @@ import keras  # noqa: E402
 
 from keras_trainsteps import LossAwareModel, losses, metrics, penalties  # noqa: E402
 from keras_trainsteps.data import query_batches  # noqa: E402
-from tests.replicas import edges  # noqa: E402
+from tests.replicas import edges, objectives  # noqa: E402
 
 ROWS = 11
 
@@ -103,6 +103,7 @@ def masked():
 
 MODELS = {
     "added": added,
+    "objectives": objectives.model,
     "hook": lambda split: compiled(split, Both, loss_weights={"pairwise": 2.0}),
     "compiled mse": lambda split: compiled(split, LossAwareModel, loss="mse"),
     "compiled sum": lambda split: compiled(

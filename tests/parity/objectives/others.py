@@ -57,6 +57,9 @@ class DDIMByHand(Denoiser, ByHand):
 class DDIM(Denoiser, LossAwareModel):
     after_step = (Ema("network", into="ema_network", momentum=0.9),)
 
+    def __init__(self, **options):
+        super().__init__(autocast=False, **options)  # noise is drawn in float32
+
     def call(self, x, training=False):
         noisy, noise = self.diffused(x)
         return {"noise": noise, "told": (self.network if training else self.ema_network)(noisy)}

@@ -7,7 +7,7 @@ import pytest
 from tests.parity.objectives.by_hand import LEARNING_RATE
 from tests.parity.objectives.cases import CASES
 
-BY_DEFAULT = ("wgan_gp", "ada", "moco")
+BY_DEFAULT = ("wgan_gp", "moco")
 EPOCHS, BATCH = 2, 8
 MODES = {
     "graph": {},
