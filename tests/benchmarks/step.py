@@ -2,14 +2,13 @@
 
     python -m tests.benchmarks.step
 
-Prints microseconds a step (medians over rounds) and the median ratio of a round. Fits in one
-process are interleaved in pairs, in changing order.
+Prints microseconds a step over rounds, and the ratio within a round. Fits in one process are
+interleaved, in changing order.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -19,6 +18,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_trainsteps import LossAwareModel
+
+from .timing import machine, print_table, times_of
 
 STEPS, BATCH, WIDTH, ROUNDS = 640, 32, 16, 21
 
@@ -52,8 +53,12 @@ def main():
         rng.normal(size=(rows, 1)).astype("float32"),
     )
     data = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH).cache()
-    print(f"{STEPS} steps of {BATCH} rows, {ROUNDS} rounds; microseconds a step, medians")
-    for steps_per_execution in (1, 32):
+    print(machine())
+    print(
+        f"\n{STEPS} steps of {BATCH} rows, {ROUNDS} rounds: microseconds a step, and the ratio\n"
+    )
+
+    def rows(steps_per_execution):
         kinds = {
             "stock": build(keras.Model, "mse", steps_per_execution),
             "hook": build(SquaredError, None, steps_per_execution),
@@ -65,14 +70,13 @@ def main():
         for number in range(ROUNDS):
             names = list(kinds)
             for name in names[number % 3 :] + names[: number % 3]:
-                times[name].append(seconds(kinds[name], data))
+                times[name].append(seconds(kinds[name], data) / STEPS * 1e6)
         for name, found in times.items():
             ratios = [own / stock for own, stock in zip(found, times["stock"], strict=True)]
-            print(
-                f"steps_per_execution {steps_per_execution:2}  {name:8} "
-                f"{statistics.median(found) / STEPS * 1e6:7.1f}  "
-                f"ratio {statistics.median(ratios):.3f}"
-            )
+            yield [steps_per_execution, name, times_of(found), times_of(ratios)]
+
+    every = (row for steps_per_execution in (1, 32) for row in rows(steps_per_execution))
+    print_table(["`steps_per_execution`", "model", "microseconds", "of stock's"], every)
 
 
 if __name__ == "__main__":
