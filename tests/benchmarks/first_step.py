@@ -28,6 +28,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
+from .timing import machine, print_table
+
 ROWS = 32
 KEPT_OF = 8  # models
 REFERENCE = "mse"
@@ -144,18 +146,21 @@ def main() -> None:
         for name in names()
         if name == REFERENCE or any(part in name for part in sys.argv[1:] or [""])
     ]
-    print(f"{'':<26}{'first':>7}{'x mse':>7}{'second':>8}{'x mse':>7}", end="")
-    print(f"{'nodes':>7}{'kept':>7}{'graphs':>8}")
-    reference: dict[str, float] = {}
-    for name in wanted:
-        row = measured(name)
-        reference = reference or row
-        print(
-            f"{name:<26}{row['first']:>7.2f}{row['first'] / reference['first']:>7.1f}"
-            f"{row['second']:>8.2f}{row['second'] / reference['second']:>7.1f}"
-            f"{row['nodes']:>7.0f}{row['kept']:>7.1f}{row['graphs']:>8.1f}",
-            flush=True,
-        )
+    print(machine(), "\n")
+
+    def rows():
+        reference: dict[str, float] = {}
+        for name in wanted:
+            row = measured(name)
+            reference = reference or row
+            times = [
+                cell
+                for which in ("first", "second")
+                for cell in (f"{row[which]:.2f}", f"{row[which] / reference[which]:.1f}")
+            ]
+            yield [name, *times, *(f"{row[key]:.1f}" for key in ("nodes", "kept", "graphs"))]
+
+    print_table(["", "first", "x mse", "second", "x mse", "nodes", "kept", "graphs"], rows())
 
 
 if __name__ == "__main__":

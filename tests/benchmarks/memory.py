@@ -1,7 +1,8 @@
 """Peak memory of each loss against the length of its lists, beside the Keras-RS losses.
 
-    python -m tests.benchmarks.memory           # some minutes
+    python -m tests.benchmarks.memory           # ten minutes
     python -m tests.benchmarks.memory softmax   # what has this in its name
+    python -m tests.benchmarks.memory --quick   # ranking losses on the longest lists: a minute
 
 Every figure is the growth of the peak resident memory, in MiB, over a process that has
 computed the same loss and gradient on a small batch: a fresh process each, the same data
@@ -12,6 +13,7 @@ take 3,906 MiB. A peer that is not installed is named.
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 import os
 import pathlib
@@ -22,6 +24,8 @@ from concurrent.futures import ThreadPoolExecutor
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
+
+from .timing import machine, print_table
 
 LISTS = ["8 x 500", "8 x 1000", "8 x 2000", "8 x 4000"]
 QUERIES = ["8 x 500", "16 x 500", "64 x 500"]
@@ -194,25 +198,40 @@ def table(kind, names, shapes, wanted, pool):
     names = [name for name in names if wanted in name]
     if not names:
         return
-    print(f"\n{kind:<34}" + "".join(f"{shape:>12}" for shape in shapes), flush=True)
     futures = {
         name: [pool.submit(measured, kind, name, shape) for shape in shapes] for name in names
     }
-    for name, row in futures.items():
-        shown = f"Keras-RS {name}" if name in KERAS_RS else name
-        print(f"{shown:<34}" + "".join(f"{cell.result():>12}" for cell in row), flush=True)
+    print_table(
+        [kind, *shapes],
+        (
+            [
+                f"Keras-RS {name}" if name in KERAS_RS else name,
+                *(cell.result() for cell in row),
+            ]
+            for name, row in futures.items()
+        ),
+    )
 
 
 def main():
     if sys.argv[1:2] == ["--one"]:
         print(one(*sys.argv[2:]))
         return
-    wanted = sys.argv[1] if len(sys.argv) > 1 else ""
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("wanted", nargs="?", default="")
+    arguments.add_argument("--quick", action="store_true")
+    options = arguments.parse_args()
+    quick, wanted = options.quick, options.wanted
+    print(machine())
+    print("\nGrowth of peak memory by loss and gradient of a batch, MiB\n")
     peers = KERAS_RS
     if not importlib.util.find_spec("keras_rs"):
-        print("not installed: keras-rs (pip install keras-rs)")
+        print("not installed: keras-rs", file=sys.stderr)
         peers = []
     with ThreadPoolExecutor(2) as pool:
+        if quick:
+            table("lists", RANKING + peers[:1], LISTS[-1:], wanted, pool)
+            return
         table("lists", RANKING + peers, LISTS, wanted, pool)
         table("queries", RANKING, QUERIES, wanted, pool)
         table("embeddings", EMBEDDINGS, ROWS, wanted, pool)

@@ -1,13 +1,13 @@
 """Time and memory of the pair sums, together with a closure's and other libraries'.
 
     python -m tests.benchmarks.pairs            # some minutes; the peers that are installed
-    python -m tests.benchmarks.pairs --quick    # the peers on at most 8,192 rows
+    python -m tests.benchmarks.pairs --quick    # no peer on 16,384 rows
     PEERS_PYTHON=/path/to/python ...            # where jax, rax and torch are installed
 
-Every figure is loss and gradient of the logistic loss in milliseconds: medians of
-interleaved runs, so that noise of the machine falls on all alike. `seed` is the formula
-of seed 000, over all ordered pairs of rows. The last table is a `fit` with each loss
-(`pairs_training.py`).
+Every figure is loss and gradient of the logistic loss as a user calls it, ids and checks
+included, in milliseconds, of interleaved runs. `formula` is that of the closure over query
+ids, over all ordered pairs of rows, whose memory is that of all rows by all rows. The last
+table is a `fit` with each loss (`pairs_training.py`).
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_trainsteps.pairs import LOGISTIC, pair_sums
+from keras_trainsteps import losses
 
-BLOCK = 0.05
+from .timing import Times, interleaved, machine, print_table
 
 
 def list_sizes(name: str) -> np.ndarray:
@@ -77,6 +76,8 @@ def seed_loss(y_true, y_pred, query):
 
 
 def with_gradient(loss, jit_compile=False):
+    """Runs a loss and its gradient, and waits for the value."""
+
     @tf.function(jit_compile=jit_compile, reduce_retracing=True)
     def run(y_pred, *others):
         with tf.GradientTape() as tape:
@@ -84,29 +85,28 @@ def with_gradient(loss, jit_compile=False):
             value = loss(y_pred, *others)
         return value, tape.gradient(value, y_pred)
 
-    return run
+    return lambda *arguments: run(*arguments)[0].numpy()
 
 
-def library(pairs, method="auto", jit_compile=False):
-    def loss(y_pred, y_true, query, num_queries):
-        if jit_compile:
-            num_queries = tf.shape(y_pred)[0]
-        totals, counts = pair_sums(
-            LOGISTIC, y_true, y_pred, query, num_queries, pairs=pairs, method=method
-        )
-        return tf.reduce_sum(totals) / tf.reduce_sum(counts)
+def library(jit_compile=False, **options):
+    """What a user calls, ids and checks included."""
+
+    def loss(y_pred, y_true, query_ids):
+        return losses.pairwise_logistic(y_true, y_pred, query_ids=query_ids, **options).value
 
     return with_gradient(loss, jit_compile)
 
 
 LIBRARY = {
-    "this, preference": library("preference"),
-    "this, all": library("all"),
-    "this, exact": library("preference", "exact"),
-    "this, XLA": library("preference", jit_compile=True),
+    "here": library(),
+    "here, XLA": library(jit_compile=True),
+    "here, all pairs": library(pairs="all"),
+    "here, every pair visited": library(method="exact"),
 }
-SEED = {"seed": with_gradient(lambda s, y, q: seed_loss(y, s, q))}
-SEED["seed, XLA"] = with_gradient(lambda s, y, q: seed_loss(y, s, q), True)
+FORMULA = {
+    f"formula{name}": with_gradient(lambda s, y, q: seed_loss(y, s, q), jit_compile)
+    for name, jit_compile in (("", False), (", XLA", True))
+}
 
 
 def contenders(name: str, quadratic: bool) -> dict:
@@ -116,53 +116,24 @@ def contenders(name: str, quadratic: bool) -> dict:
         name: The batch.
         quadratic: Whether also those whose time or memory is that of n**2.
     """
-    y_true, y_pred, query, number = batch(name)
-    flat = [tf.constant(x) for x in (y_pred, y_true, query.astype(np.int32))]
-    found = {}
-    for label, run in LIBRARY.items():
-        if label in ("this, XLA", "this, exact") and not quadratic:
-            continue
-        found[label] = lambda run=run: run(*flat, tf.constant(number))
-    if quadratic:
-        for label, run in SEED.items():
-            found[label] = lambda run=run: run(*flat)
-        if importlib.util.find_spec("keras_rs"):
-            import keras_rs
+    y_true, y_pred, query, _ = batch(name)
+    flat = [tf.constant(x) for x in (y_pred, y_true, query)]
+    if not quadratic:
+        return {"here": lambda: LIBRARY["here"](*flat)}
+    found = {label: lambda run=run: run(*flat) for label, run in {**LIBRARY, **FORMULA}.items()}
+    if importlib.util.find_spec("keras_rs"):
+        import keras_rs
 
-            peer = keras_rs.losses.PairwiseLogisticLoss(reduction="sum")
-            lists = [padded(y_pred, query, 0.0), padded(y_true, query, -1.0)]
-            lists = [tf.constant(x) for x in lists]
-            run = with_gradient(lambda s, y: peer(y, s))
-            found["Keras-RS, padded"] = lambda: run(*lists)
+        peer = keras_rs.losses.PairwiseLogisticLoss(reduction="sum")
+        lists = [padded(y_pred, query, 0.0), padded(y_true, query, -1.0)]
+        lists = [tf.constant(x) for x in lists]
+        for label, jit_compile in (("", False), (", XLA", True)):
+            run = with_gradient(lambda s, y: peer(y, s), jit_compile)
+            found[f"Keras-RS{label}"] = lambda run=run: run(*lists)
     return found
 
 
-def medians(functions: dict, seconds: float = 3.0) -> dict[str, float]:
-    """Milliseconds. In each round every function runs for `BLOCK` seconds, at least once.
-
-    Rounds, so that noise of the machine falls on all alike; blocks, so that a short run
-    is not measured by the caches that a long one has left behind.
-    """
-    for run in functions.values():
-        run()
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    rounds, until = 0, time.perf_counter() + seconds
-    while time.perf_counter() < until or rounds < 5:
-        rounds += 1
-        for name, run in functions.items():
-            end_of_block = time.perf_counter() + BLOCK
-            while True:
-                start = time.perf_counter()
-                result = run()
-                result[0].numpy()
-                end = time.perf_counter()
-                times[name].append(1e3 * (end - start))
-                if end > end_of_block:
-                    break
-    return {name: float(np.median(values)) for name, values in times.items()}
-
-
-def other_peers(name: str) -> dict[str, float]:
+def other_peers(name: str) -> dict[str, Times]:
     """What `pairs_peers.py` measures, one after the other in a process of its own."""
     python = os.environ.get("PEERS_PYTHON", sys.executable)
     y_true, y_pred, query, _ = batch(name)
@@ -183,11 +154,11 @@ def other_peers(name: str) -> dict[str, float]:
         )
     figures = {}
     for line in done.stdout.splitlines():
-        label, value = line.split("\t")
+        label, *values = line.split("\t")
         if label == "skipped":
-            print(f"skipped, not installed in {python}: {value}")
+            print(f"not installed in {python}: {values[0]}", file=sys.stderr)
         else:
-            figures[label] = float(value)
+            figures[label] = Times(*map(float, values))
     return figures
 
 
@@ -203,12 +174,12 @@ def resident(kind):
 
 def run(name):
     y, s, q, n = batch(name)
-    arrays = [tf.constant(x) for x in (s, y, q.astype(np.int32))]
+    arrays = [tf.constant(x) for x in (s, y, q)]
     del y, s, q
     with open("/proc/self/clear_refs", "w") as peak:
         peak.write("5")  # the peak so far, of importing and tracing, is forgotten
     before = resident("VmRSS")
-    LIBRARY["this, preference"](*arrays, tf.constant(n))
+    LIBRARY["here"](*arrays)
     return resident("VmHWM") - before
 
 # From here on nothing is traced, and what code both methods need is in memory.
@@ -223,48 +194,62 @@ print(run({name!r}) / {int(list_sizes(name).sum())})
     return float(done.stdout.split()[-1])
 
 
-def report(title: str, figures: dict[str, float]) -> None:
-    print(f"\n{title}")
-    own = figures["this, preference"]
-    for name, value in figures.items():
-        print(f"  {name:<20} {value:>10.2f} ms   {value / own:>8.1f} x", flush=True)
+COLUMNS = [
+    *("here", "here, XLA", "formula", "formula, XLA", "Keras-RS", "Keras-RS, XLA"),
+    *("RAX, padded", "PyTorch, eager", "PyTorch, compiled"),
+]
+LONG = [2**power for power in range(13, 21)]
 
 
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--quick", action="store_true")
     quick = arguments.parse_args().quick
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {os.cpu_count()} cores")
-    if not importlib.util.find_spec("keras_rs"):
-        print("skipped, not installed: Keras-RS (pip install keras-rs)")
-    shorter = () if quick else ("1 x 16384",)
-    for name in ("64 x 16", "1 x 1024", "1 x 4096", "log-normal", *shorter):
-        report(name, medians(contenders(name, quadratic=True)) | other_peers(name))
-
+    print(machine())
     print(
-        "\nleft out from here on, since they take time or memory of n**2: the closure, Keras-RS,"
+        "\nPairwise logistic loss and gradient, milliseconds: median (fastest to slowest of nine "
+        "in ten)\n"
     )
-    print("RAX and PyTorch, and this library when it visits every pair (exact, XLA)")
-    long = {}
-    for rows in (16384, 32768, 65536, 131072, 262144, 524288, 1048576):
-        functions = contenders(f"1 x {rows}", quadratic=False)
-        numbers = tf.constant(batch(f"1 x {rows}")[1])
-        functions["one tf.nn.softplus"] = lambda x=numbers: [tf.nn.softplus(x)]
-        long[rows] = medians(functions)
-        report(f"1 x {rows}", long[rows])
-    print("\ntime(2n) / time(n), preference pairs")
-    for rows, figures in long.items():
-        if 2 * rows in long:
-            ratio = long[2 * rows]["this, preference"] / figures["this, preference"]
-            print(f"  n = {rows:<8} {ratio:.2f}")
-    print("\npeak memory above a warm small batch, bytes a row")
-    for name in ("log-normal", "1 x 65536", "1 x 1048576"):
-        several = sorted(peak_memory(name) for _ in range(3))
-        print(f"  {name:<14} {several[1]:.0f} ({several[0]:.0f} to {several[2]:.0f})", flush=True)
+    every = {}
+
+    def rows():
+        for name in ("64 x 16", "256 x 32", "1 x 1024", "1 x 4096", "log-normal", "1 x 16384"):
+            if quick and name == "1 x 16384":
+                continue
+            found = interleaved(contenders(name, quadratic=True), 2.0)
+            every[name] = found | other_peers(name)
+            yield [name, *(every[name].get(column) for column in COLUMNS)]
+
+    print_table(["queries x rows", *COLUMNS], rows())
+    others = ["here", "here, all pairs", "here, every pair visited", "RAX, segments"]
+    print_table(
+        ["queries x rows", *others],
+        ([name, *(found.get(other) for other in others)] for name, found in every.items()),
+    )
+
+    print("One query, ms, and time(2n) / time(n)\n")
+    long: dict[int, Any] = {}
+
+    def longer():
+        for length in LONG:
+            name = f"1 x {length}"
+            found = interleaved(contenders(name, quadratic=False), 1.0)["here"]
+            long[length] = found
+            before = long.get(length // 2)
+            yield [f"{length:,}", found, before and f"{found.median / before.median:.2f}"]
+
+    print_table(["rows", "here", "of half the rows"], longer())
+
+    def peaks():
+        for name in ("log-normal", "1 x 65536", "1 x 1048576"):
+            several = sorted(peak_memory(name) for _ in range(1 if quick else 3))
+            yield [name, f"{several[len(several) // 2]:.0f}"]
+
+    print("Peak memory above that of a warm small batch, bytes a row\n")
+    print_table(["queries x rows", "here"], peaks())
 
     from .pairs_training import main as training
 
-    print()
     training()
 
 

@@ -1,8 +1,9 @@
 """The peers of `pairs.py` that do not live beside TensorFlow: RAX and PyTorch.
 
 Run by `pairs.py` with the interpreter named by `PEERS_PYTHON`; imports neither TensorFlow
-nor the library. Reads one `.npz` of batches, prints one line `contender<TAB>milliseconds`
-for each, and `skipped<TAB>name` for what is not installed.
+nor the library. Reads one `.npz` of batches, prints one line `contender<TAB>milliseconds`,
+and the fastest and the slowest of nine in ten, for each, and `skipped<TAB>name` for what is
+not installed.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ import time
 import numpy as np
 
 
-def median(run, seconds=2.0):
+def times(run, seconds=2.0):
     run()
-    times = []
+    found = []
     until = time.perf_counter() + seconds
-    while time.perf_counter() < until or len(times) < 3:
+    while time.perf_counter() < until or len(found) < 3:
         start = time.perf_counter()
         run()
-        times.append(1e3 * (time.perf_counter() - start))
-    return float(np.median(times))
+        found.append(1e3 * (time.perf_counter() - start))
+    return np.percentile(found, [50, 0, 90])
 
 
 def rax_contenders(batch):
@@ -73,7 +74,7 @@ def main() -> None:
             print(f"skipped\t{module}")
             continue
         for name, run in contenders(batch):
-            print(f"{name}\t{median(run)}", flush=True)
+            print(name, *times(run), sep="\t", flush=True)
 
 
 if __name__ == "__main__":

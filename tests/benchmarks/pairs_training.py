@@ -2,15 +2,16 @@
 
     python -m tests.benchmarks.pairs_training
 
-The library's loss, over all ordered pairs, is compared with the formula of seed 000, and
-its loss over preference pairs with Keras-RS on padded lists. The weights at the start and
-the batches are the same, so the losses must end equal. The first epoch, in which the
-functions are traced, is not timed.
+The library's loss, over all ordered pairs, is compared with the formula of the closure over
+query ids, and its loss over preference pairs with Keras-RS on padded lists. The weights at
+the start and the batches are the same, so the losses must end equal. The first epoch, in
+which the functions are traced, is not timed.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 import time
 
 import keras
@@ -20,6 +21,7 @@ import tensorflow as tf
 from keras_trainsteps import LossAwareModel, losses
 
 from .pairs import list_sizes, padded, seed_loss
+from .timing import Times, print_table, times_of
 
 EPOCHS = 6
 FEATURES = 20
@@ -81,14 +83,14 @@ def dataset(items: list) -> tf.data.Dataset:
     )
 
 
-def timed(model: keras.Model, data: tf.data.Dataset) -> tuple[float, keras.Model]:
-    """Seconds an epoch, the median of all but the first, and the trained model."""
+def timed(model: keras.Model, data: tf.data.Dataset) -> tuple[Times, keras.Model]:
+    """Seconds of all epochs but the first, and the trained model."""
     seconds = []
     for _ in range(EPOCHS):
         start = time.perf_counter()
         model.fit(data, verbose=0)
         seconds.append(time.perf_counter() - start)
-    return float(np.median(seconds[1:])), model
+    return times_of(seconds[1:]), model
 
 
 def final_loss(model: keras.Model, loss_of_batch) -> float:
@@ -99,7 +101,7 @@ def final_loss(model: keras.Model, loss_of_batch) -> float:
     return float(sum(term.total for term in terms) / sum(term.count for term in terms))
 
 
-def flat_fit(loss_of_batch) -> tuple[float, keras.Model]:
+def flat_fit(loss_of_batch) -> tuple[Times, keras.Model]:
     model = network(Ranker, (FEATURES,))
     model.loss_of_batch = loss_of_batch
     model.compile(keras.optimizers.SGD(0.1))
@@ -108,7 +110,7 @@ def flat_fit(loss_of_batch) -> tuple[float, keras.Model]:
     )
 
 
-def keras_rs_fit() -> tuple[float, keras.Model]:
+def keras_rs_fit() -> tuple[Times, keras.Model]:
     """Keras-RS on padded lists, with the denominator of pairs that Keras-RS leaves out."""
     import keras_rs
 
@@ -135,19 +137,25 @@ def keras_rs_fit() -> tuple[float, keras.Model]:
 
 def main() -> None:
     """Prints seconds an epoch and the final loss of each."""
-    print("fit, 4 batches of 8,192 rows, log-normal list sizes: seconds an epoch, final loss")
+    print(
+        "`fit`, 4 batches of 8,192 rows in queries of 1 to 1,000: seconds an epoch, final loss\n"
+    )
     contenders = {
-        "this, preference": (preference, lambda: flat_fit(preference)),
+        "here": (preference, lambda: flat_fit(preference)),
         "Keras-RS, padded": (preference, keras_rs_fit),
-        "this, all": (all_pairs, lambda: flat_fit(all_pairs)),
-        "seed": (all_pairs, lambda: flat_fit(seed)),
+        "here, all pairs": (all_pairs, lambda: flat_fit(all_pairs)),
+        "formula": (all_pairs, lambda: flat_fit(seed)),
     }
     if not importlib.util.find_spec("keras_rs"):
-        print("skipped, not installed: Keras-RS (pip install keras-rs)")
+        print("not installed: keras-rs", file=sys.stderr)
         del contenders["Keras-RS, padded"]
-    for name, (yardstick, run) in contenders.items():
-        seconds, model = run()
-        print(f"  {name:<20} {seconds:>8.3f} s   {final_loss(model, yardstick):.6f}", flush=True)
+
+    def rows():
+        for name, (yardstick, run) in contenders.items():
+            seconds, model = run()
+            yield [name, seconds, f"{final_loss(model, yardstick):.6f}"]
+
+    print_table(["", "seconds", "loss"], rows())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import statistics
 import tempfile
 import time
 from pathlib import Path
@@ -34,6 +33,8 @@ from keras_trainsteps.rolling import (
 )
 from keras_trainsteps.rolling.resume.checkpoint import JobCheckpoint
 from tests.rolling.models import Ranker
+
+from .timing import machine, print_table, times_of
 
 ITEMS, WIDTH = 300_000, 32  # 9.6 million parameters, and a network of 0.4 million
 ROWS, QUERY = 200_000, 20
@@ -91,18 +92,18 @@ def every_other_epoch():
 
 
 def checkpoint_cost(model, folder, epochs):
-    """Medians: a checkpoint, an epoch with one, an epoch without; in seconds."""
+    """Seconds of checkpoints, of epochs with one, and of epochs without."""
     batches = resumable_batches(*data(), query_ids="query_id", batch_size=2000, seed=1)
     begins = Begins()
     job = ResumableJob(folder / "run", run_id="cost", stateless=(Begins,))
     with every_other_epoch() as saving:
         job.fit(model, batches, epochs=epochs, callbacks=[begins], verbose=0)
     whole = np.diff(begins.times)[2:]  # the first epochs trace, and make room on disk
-    return [float(np.median(part)) for part in (saving[1:], whole[::2], whole[1::2])]
+    return saving[1:], whole[::2], whole[1::2]
 
 
 def interleaved(folder, rounds, **calls):
-    """The median seconds of each call, all called in turn; what they write is deleted."""
+    """The seconds of each call, all called in turn; what they write is deleted."""
     seconds = {name: [] for name in calls}
     for number in range(rounds + 1):
         for name, call in calls.items():
@@ -114,7 +115,7 @@ def interleaved(folder, rounds, **calls):
                 shutil.rmtree(path)
             else:
                 path.with_suffix(".keras").unlink(missing_ok=True)
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+    return {name: np.array(values[1:]) for name, values in seconds.items()}
 
 
 def hash_of(files):
@@ -123,11 +124,9 @@ def hash_of(files):
     return len(content), lambda path: hashlib.sha256(content).digest()
 
 
-def show(what, ours, stock, hashing):
-    print(
-        f"{what}: {ours:.3f} s; Keras {stock:.3f} s, hash {hashing:.3f} s: "
-        f"{(ours - hashing) / stock:.2f} times Keras, plus the hash"
-    )
+def row(what, ours, stock, hashing):
+    """Seconds, and how often Keras's fits into ours less the hash, round by round."""
+    return [what, *map(times_of, (ours, stock, hashing, (ours - hashing) / stock))]
 
 
 def saving_cost(model, folder, rounds):
@@ -161,25 +160,40 @@ def saving_cost(model, folder, rounds):
         load=lambda path: load_for_inference(folder / "scorer"),
         load_published=lambda path: load_published(registry, registry.versions()[-1]),
     )
-    print(f"network {size / 1e6:.0f} MB, network and training state {all_size / 1e6:.0f} MB")
-    show("save_for_inference", found["inference"], found["stock"], found["hash_scorer"])
-    rest = found["hash_all"] - found["hash_scorer"]
-    show("save_for_training", found["training"], found["stock_full"], rest)
+    sizes = f"network {size / 1e6:.0f} MB, network and training state {all_size / 1e6:.0f} MB"
+    print(f"Seconds: {sizes}\n")
+    loaded, scorer_hash = found["stock_load"], found["hash_scorer"]
+    rest = found["hash_all"] - scorer_hash
     both = found["stock"] + found["stock_full"]
-    show("publish_model (both)", found["publish"], both, found["hash_all"])
-    show("load_for_inference", found["load"], found["stock_load"], found["hash_scorer"])
-    show("load_published", found["load_published"], found["stock_load"], found["hash_scorer"])
+    print_table(
+        ["", "here", "Keras", "the hash", "times Keras's, plus the hash"],
+        [
+            row("`save_for_inference`", found["inference"], found["stock"], scorer_hash),
+            row("`save_for_training`", found["training"], found["stock_full"], rest),
+            row("`publish_model`, with both", found["publish"], both, found["hash_all"]),
+            row("`load_for_inference`", found["load"], loaded, scorer_hash),
+            row("`load_published`", found["load_published"], loaded, scorer_hash),
+        ],
+    )
 
 
 def main(epochs=14, rounds=9):
     keras.utils.set_random_seed(1)
     folder = Path(tempfile.mkdtemp(prefix="rolling_benchmark_"))
     model = build()
-    print(f"{model.count_params():,} parameters")
+    print(machine())
+    print(f"\nSeconds of a ranker of {model.count_params():,} parameters\n")
     saving, with_, without = checkpoint_cost(model, folder, epochs)
-    print(
-        f"epoch {without:.2f} s, with a checkpoint {with_:.2f} s; in the checkpoint "
-        f"{saving:.3f} s: {100 * saving / without:.1f} % of an epoch"
+    longer = 100 * (np.median(with_) / np.median(without) - 1)
+    print_table(
+        ["", "seconds"],
+        [
+            ["epoch without a checkpoint", times_of(without)],
+            ["epoch with one", times_of(with_)],
+            ["in the checkpoint", times_of(saving)],
+            ["of an epoch", f"{100 * np.median(saving) / np.median(without):.1f} %"],
+            ["an epoch takes longer by", f"{longer:.1f} %"],
+        ],
     )
     saving_cost(model, folder, rounds)
     shutil.rmtree(folder)

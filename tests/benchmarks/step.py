@@ -2,15 +2,14 @@
 
     python -m tests.benchmarks.step
 
-Prints microseconds a step (medians over rounds) and the least and the median ratio of a round.
-Fits in one process are interleaved, in changing order. The second table is a generative
-adversarial network, by hand and as two objectives.
+Prints microseconds a step over rounds, and the ratio within a round. Fits in one process are
+interleaved, in changing order. The last rows are a generative adversarial network, by hand and as
+two objectives.
 """
 
 from __future__ import annotations
 
 import os
-import statistics
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -22,6 +21,8 @@ import tensorflow as tf
 from keras_trainsteps import LossAwareModel
 from tests.parity.objectives.gans import DCGAN, DCGANByHand
 from tests.parity.objectives.gans import WIDTH as GAN_WIDTH
+
+from .timing import machine, print_table, times_of
 
 STEPS, BATCH, WIDTH, ROUNDS = 640, 32, 16, 21
 
@@ -56,32 +57,8 @@ def gan(cls, steps_per_execution):
     return model
 
 
-def main():
-    rng = np.random.default_rng(0)
-    rows = STEPS * BATCH
-    arrays = (
-        rng.normal(size=(rows, WIDTH)).astype("float32"),
-        rng.normal(size=(rows, 1)).astype("float32"),
-    )
-    data = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH).cache()
-    print(f"{STEPS} steps of {BATCH} rows, {ROUNDS} rounds; microseconds a step, medians")
-    images = tf.data.Dataset.from_tensor_slices(arrays[0][:, :GAN_WIDTH]).batch(BATCH).cache()
-    for steps_per_execution in (1, 32):
-        kinds = {
-            "stock": build(keras.Model, "mse", steps_per_execution),
-            "hook": build(SquaredError, None, steps_per_execution),
-            "compiled": build(LossAwareModel, "mse", steps_per_execution),
-        }
-        compare(kinds, "stock", data, steps_per_execution)
-        kinds = {
-            "gan by hand": gan(DCGANByHand, steps_per_execution),
-            "gan": gan(DCGAN, steps_per_execution),
-        }
-        compare(kinds, "gan by hand", images, steps_per_execution)
-
-
-def compare(kinds, base, data, steps_per_execution):
-    """Prints the times of models, and their ratios to that of one of them."""
+def compared(kinds, base, data, steps_per_execution):
+    """A row for each model: its times, and their ratios to those of one of them."""
     for model in kinds.values():
         seconds(model, data)  # traced and warm
     times = {name: [] for name in kinds}
@@ -89,15 +66,42 @@ def compare(kinds, base, data, steps_per_execution):
         names = list(kinds)
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            times[name].append(seconds(kinds[name], data))
+            times[name].append(seconds(kinds[name], data) / STEPS * 1e6)
     for name, found in times.items():
-        ratios = [own / stock for own, stock in zip(found, times[base], strict=True)]
-        print(
-            f"steps_per_execution {steps_per_execution:2}  {name:11} "
-            f"{statistics.median(found) / STEPS * 1e6:7.1f}  "
-            f"ratio {statistics.median(ratios):.3f}  "
-            f"of least times {min(found) / min(times[base]):.3f}"
-        )
+        ratios = [own / other for own, other in zip(found, times[base], strict=True)]
+        yield [steps_per_execution, name, times_of(found), times_of(ratios)]
+
+
+def rows(data, images):
+    for steps_per_execution in (1, 32):
+        kinds = {
+            "stock": build(keras.Model, "mse", steps_per_execution),
+            "hook": build(SquaredError, None, steps_per_execution),
+            "compiled": build(LossAwareModel, "mse", steps_per_execution),
+        }
+        yield from compared(kinds, "stock", data, steps_per_execution)
+        kinds = {
+            "gan by hand": gan(DCGANByHand, steps_per_execution),
+            "gan": gan(DCGAN, steps_per_execution),
+        }
+        yield from compared(kinds, "gan by hand", images, steps_per_execution)
+
+
+def main():
+    rng = np.random.default_rng(0)
+    number = STEPS * BATCH
+    arrays = (
+        rng.normal(size=(number, WIDTH)).astype("float32"),
+        rng.normal(size=(number, 1)).astype("float32"),
+    )
+    data = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH).cache()
+    images = tf.data.Dataset.from_tensor_slices(arrays[0][:, :GAN_WIDTH]).batch(BATCH).cache()
+    print(machine())
+    print(
+        f"\n{STEPS} steps of {BATCH} rows, {ROUNDS} rounds: microseconds a step, and the ratio\n"
+    )
+    header = ["`steps_per_execution`", "model", "microseconds", "of stock's, or of that by hand"]
+    print_table(header, rows(data, images))
 
 
 if __name__ == "__main__":
