@@ -75,6 +75,18 @@ def in_tiles(
     return terms, counts, slope_i + slope[:number]
 
 
+def of_lists(rule: PairRule, rows: PairRows, query: tf.Tensor, size: int) -> Sums:
+    """`in_tiles` for rows that are lists of one size; -1 is the query of what is no row."""
+    packed = rows.pack()
+    lists = rows.unpack(tf.reshape(packed, (-1, size, packed.shape[1])))
+    some = tf.reshape(query >= 0, (-1, size))
+    place = tf.range(size)
+    met = some[:, :, None] & some[:, None, :] & (place[:, None] < place)
+    sums = _pair_sums(rule, lists, lists, met)
+    terms, counts, slope = tf.unstack(sums.of_first, axis=-1)
+    return tuple(tf.reshape(x, (-1,)) for x in (terms, counts, slope - sums.slope_j))
+
+
 class _PairSums(NamedTuple):
     of_first: tf.Tensor  # terms, counts and slopes by the rows i, `(..., i, 3)`
     slope_j: tf.Tensor  # `(..., j)`

@@ -23,6 +23,7 @@ from keras_trainsteps import compat
 from .exact import Sums, exact_sums
 from .groups import group_rows
 from .invalid import Invalid
+from .kernels import SQUARED_ERROR
 from .linear import crossover, has_linear_method, linear_sums
 from .lists import where_lists
 from .reduce import count_by_group
@@ -35,11 +36,16 @@ _KEPT = 32  # functions, the least recently used one goes
 
 
 def sums_of_rows(
-    rule: PairRule, method: Method, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor
+    rule: PairRule,
+    method: Method,
+    rows: PairRows,
+    query: tf.Tensor,
+    num_queries: tf.Tensor,
+    list_size: int | None = None,
 ) -> Sums:
     """Totals and counts of each query, and the slope of each row, all float64."""
     if tf.executing_eagerly() or compat.in_xla() or not _is_plain(rule.factor):
-        return untraced_sums(rule, method, rows, query, num_queries)
+        return untraced_sums(rule, method, rows, query, num_queries, list_size)
     factor = None if rule.factor is None else _Factor(rule.factor.__code__, rule.factor)
     weight = [] if rows.weight is None else [rows.weight]
     function = traced_sums(
@@ -93,13 +99,18 @@ def traced_sums(
 
 
 def untraced_sums(
-    rule: PairRule, method: Method, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor
+    rule: PairRule,
+    method: Method,
+    rows: PairRows,
+    query: tf.Tensor,
+    num_queries: tf.Tensor,
+    list_size: int | None = None,
 ) -> Sums:
     """`sums_of_rows`, operation by operation."""
     invalid = Invalid(tf.math.is_nan(rows.label), ~tf.math.is_finite(rows.score))
     paired, usable = invalid.leave_out(query, rows.score)
     totals, counts, slope = _valid_sums(
-        rule, method, rows._replace(score=usable), paired, num_queries
+        rule, method, rows._replace(score=usable), paired, num_queries, list_size
     )
     totals, slope = invalid.spoil(totals, slope, query)
     return totals, counts, slope
@@ -111,9 +122,10 @@ def _valid_sums(
     rows: PairRows,
     query: tf.Tensor,
     num_queries: tf.Tensor,
+    list_size: int | None,
 ) -> Sums:
     if compat.in_xla():
-        return static_sums(rule, method, rows, query, num_queries)
+        return static_sums(rule, method, rows, query, num_queries, list_size)
     sizes = count_by_group(query, num_queries)
     if method == "exact" or not has_linear_method(rule):
         return where_lists(
@@ -124,7 +136,7 @@ def _valid_sums(
             None,
             lambda: exact_sums(rule, rows, group_rows(query, sizes)),
         )
-    if method == "linear":
+    if method == "linear" or (rule.kernel == SQUARED_ERROR and rule.ties):
         return linear_sums(rule, rows, query, sizes, smallest=2)
     smallest = crossover(rule)
     return where_lists(

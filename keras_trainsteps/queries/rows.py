@@ -84,8 +84,8 @@ def ranking_rows(
     y_true = as_tensor("y_true", y_true, wide=True)
     if query_ids is None:
         require_lists(y_true, y_pred)
-        lists = tf.shape(y_pred)[0]
-        query_ids = tf.repeat(tf.range(lists), tf.shape(y_pred)[1])
+        lists, length = tf.unstack(tf.shape(y_pred))
+        query_ids = tf.range(lists * length) // tf.maximum(length, 1)
         fits = "lists"
     else:
         query_ids = _ids(query_ids)
@@ -109,7 +109,10 @@ def ranking_rows(
     if fits == "lists" and replicas.num_replicas() > 1:
         flat["query_ids"] = flat["query_ids"] + first  # lists of two replicas stay apart
     flat = {name: replicas.gather_rows(value) for name, value in flat.items()}
-    query, num_queries, ids = dense_queries(flat["query_ids"])
+    if fits == "lists" and replicas.num_replicas() == 1:
+        query, num_queries, ids = flat["query_ids"], lists, None  # grouped as they came
+    else:
+        query, num_queries, ids = dense_queries(flat["query_ids"])
     owned = None
     if replicas.num_replicas() > 1:
         rows = tf.range(tf.shape(query)[0])

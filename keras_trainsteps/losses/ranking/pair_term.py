@@ -73,6 +73,7 @@ def pairwise_term(
         pair_weight=pair_weight,
         pair_factor=None if lambda_weight is None else lambda_weight.factor(rows),
         method=method,
+        list_size=tf.convert_to_tensor(y_pred).shape[1] if query_ids is None else None,
     )
     if normalize == "queries":
         totals = ratio(totals, counts)
