@@ -69,7 +69,8 @@ def in_tiles(
         return tf.where(done, step + 1, step), tf.where(done, 0, column + 1), sums, slope
 
     sums = tf.zeros((*shape, 3), tf.float64)
-    start = (tf.constant(0), tf.constant(0), sums, tf.zeros((size,), tf.float64))
+    begin_at = tf.where(tf.reduce_any(columns > 0), 0, steps)  # often nothing is left to do
+    start = (begin_at, tf.constant(0), sums, tf.zeros((size,), tf.float64))
     *_, sums, slope = tf.while_loop(lambda step, *_: step < steps, add_tiles, start)
     terms, counts, slope_i = tf.unstack(tf.reshape(sums, (-1, 3))[:number], axis=1)
     return terms, counts, slope_i + slope[:number]
