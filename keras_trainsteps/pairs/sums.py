@@ -32,7 +32,7 @@ def pair_sums(
     pair_weight: PairWeight = "product",
     pair_factor: PairFactor | None = None,
     method: Method = "auto",
-    list_size: int | None = None,
+    list_size: int | tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Totals and counts of a pairwise loss, query by query.
 
@@ -63,8 +63,8 @@ def pair_sums(
         method: `"exact"` visits every pair. `"linear"` takes time linear in the rows
             (times the logarithm of the number of labels). `"auto"` takes for each query
             what is faster.
-        list_size: Where rows are padded lists of one size, one after the other, that size:
-            XLA, which wants static shapes, cannot see it in `query`. Default: not known.
+        list_size: Where rows are padded lists of one size, one after the other, that size;
+            under XLA an integer. Default: not known.
 
     Returns:
         `(totals, counts)`, each of shape `(num_queries,)`, float64: weights may be of any
