@@ -100,18 +100,13 @@ def _pair_sums(rule: PairRule, i: PairRows, j: PairRows, met: tf.Tensor) -> _Pai
     if rule.ties:
         i_first |= tf.equal(label_i, label_j)
     met &= i_first | j_first
-    plain = (
-        rule.precision == tf.float32
-        and rule.kernel.preference_of_decay is not None
-        and not rule.ties
-    )
     d = _column(i.score) - _row(j.score)
     d = tf.where(i_first, d, -d)
-    if plain:
-        assert rule.kernel.preference_of_decay is not None
+    of_decay = rule.kernel.preference_of_decay
+    if of_decay is not None and rule.precision == tf.float32 and not rule.ties:
         near = tf.cast(d, tf.float32)
         rest = tf.cast(tf.abs(d) - tf.abs(tf.cast(near, tf.float64)), tf.float32)
-        term, slope = rule.kernel.preference_of_decay(near, tf.exp(-tf.abs(near)) * (1.0 - rest))
+        term, slope = of_decay(near, tf.exp(-tf.abs(near)) * (1.0 - rest))
     else:
         term, slope = rule.term(d, tf.abs(label_i - label_j))
     count: tf.Tensor = tf.cast(met, term.dtype)

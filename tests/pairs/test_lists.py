@@ -1,4 +1,4 @@
-"""Lists of one length are one tile, whatever is missing in them; other batches go the other way."""
+"""Lists of one length are one tile, whatever is missing in them; other batches are not."""
 
 import numpy as np
 import pytest
