@@ -36,13 +36,15 @@ class PairKernel(NamedTuple):
             no meaning for rows of equal labels.
         preference_of_odds: The same as `preference` for kinds that are functions of
             `exp(-d)`, else `None`.
+        preference_of_decay: The same of `d` and `exp(-abs(d))`, which no difference of scores
+            takes out of float32.
     """
 
     name: str
     preference: Term
     all_pairs: Term | None = None
     preference_of_odds: TermOfOdds | None = None
-    of_decay: Term | None = None
+    preference_of_decay: Term | None = None
 
 
 def _logistic(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -13,6 +13,8 @@ product of their rows' weights and have no factor:
 
 Queries of fewer rows are taken along where there are at most `_FEW` as many of them.
 
+Under XLA the methods are the same, for queries from `static.SMALLEST` rows on.
+
 Everything else is summed pair by pair: SOFT_ZERO_ONE, the weight of the preferred row, pair
 factors, hinges of float64 scores (a running sum does not reach 1e-12).
 """

@@ -1,5 +1,7 @@
 """Batches that are lists of one length, one after the other: a tile as they are.
 
+Rows of no query may be among them, as in lists that are padded.
+
 Most small batches are. Nothing is sorted, gathered or padded then, and of the general way
 TensorFlow loads nothing until a batch takes it: with a batch this small, the number of
 operations is what costs.
@@ -25,6 +27,7 @@ def where_lists(
     rows: PairRows,
     query: tf.Tensor,
     sizes: tf.Tensor,
+    list_size: tf.Tensor | int | None,
     longest: int | None,
     otherwise: Callable[[], Sums],
 ) -> Sums:
@@ -35,23 +38,30 @@ def where_lists(
         rows: The rows.
         query: Query of each row, int32 `(rows,)`; -1 for none.
         sizes: How many rows each query has.
+        list_size: How many each list has, rows of no query included; 0 or `None` where that is
+            not known.
         longest: Lists of more rows are left to `otherwise`; `None` for no such limit.
         otherwise: The general way.
     """
     length = tf.maximum(tf.reduce_max(sizes), 1)  # there may be no query
+    if list_size is not None:
+        length = tf.where(list_size > 0, list_size, length)
     number = tf.size(query)
-    lists = tf.reduce_all(tf.equal(query, tf.range(number) // length))
+    missing = query < 0
+    lists = tf.reduce_all(tf.equal(query, tf.range(number) // length) | missing)
     lists &= tf.equal(number, tf.size(sizes) * length)
     most = _MOST_PAIRS // tf.maximum(number, 1)
     lists &= length <= (most if longest is None else tf.minimum(most, longest))
     totals, counts, slope = tf.cond(
-        lists, lambda: _of_lists(rule, rows, length), compat.loaded_when_run(otherwise)
+        lists, lambda: _of_lists(rule, rows, missing, length), compat.loaded_when_run(otherwise)
     )
     return totals, counts, slope
 
 
-def _of_lists(rule: PairRule, rows: PairRows, length: tf.Tensor) -> Sums:
+def _of_lists(rule: PairRule, rows: PairRows, missing: tf.Tensor, length: tf.Tensor) -> Sums:
     shape = tf.stack([-1, length])
+    nan = tf.constant(float("nan"), rows.label.dtype)  # a label that is in no pair
+    rows = rows._replace(label=tf.where(missing, nan, rows.label))
     side_by_side = PairRows(
         tf.reshape(rows.label, shape),
         tf.reshape(rows.score, shape),

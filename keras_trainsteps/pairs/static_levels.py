@@ -95,7 +95,7 @@ def sum_long_queries(
         leaves = tf.gather(failed, index) & there
         stays = there & ~leaves
         query_of_group = tf.math.unsorted_segment_max(query, index, groups + 1)
-        query_of_group = tf.where(failed, -1, query_of_group)
+        query_of_group = tf.where(failed, -1, tf.maximum(query_of_group, -1))
         done = LongQueries(
             done.totals + sum_by_group(totals, query_of_group, num_queries),
             done.counts + sum_by_group(counts_of(levels), query_of_group, num_queries),

@@ -8,6 +8,7 @@ follows the batch, while no shape does.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +20,7 @@ from .logistic import KERNELS, TIED_KERNELS
 from .node_kernels import constant_matrices
 
 _GROUPS = 8
-_FEW_BOXES = 8
+_WIDTHS = (8, 16, BOXES)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class StaticLogisticSums:
         low = tf.math.unsorted_segment_min(levels.score, levels.group, groups)
         high = tf.math.unsorted_segment_max(levels.score, levels.group, groups)
         failed = ~(high - low < SEGMENT)
-        counted = ~tf.gather(failed, levels.group)
+        counted = (levels.group < groups - 1) & ~tf.gather(failed, levels.group)
         weight = tf.where(counted, levels.row_weights(), 0.0)
         local = tf.where(counted, levels.score - tf.gather(low, levels.group), 0.0)
         part, place = in_parts(local)
@@ -60,18 +61,18 @@ class StaticLogisticSums:
         if levels.tied is not None:
             missing = steps * _GROUPS - groups
             of_ties = tf.reshape(tf.pad(levels.tied, [[0, missing], [0, 0]]), (steps, -1))
-        used = tf.reduce_max(tf.where(failed, 0, tf.range(1, groups + 1)))
+        used = tf.reduce_max(tf.where(counted, levels.group + 1, 0))
         boxes = tf.reduce_max(part) // PARTS + 1
+        width = tf.reduce_sum(tf.cast(boxes > _WIDTHS[:-1], tf.int32))
 
         def add_groups(
             step: tf.Tensor, totals: tf.Tensor, cells: tf.Tensor
         ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             some = tf.gather(cells, step)
             ties = None if of_ties is None else tf.gather(of_ties, step)
-            some_totals, some = tf.cond(
-                boxes <= _FEW_BOXES,
-                lambda: self._of_groups(some, ties, number, _FEW_BOXES),
-                lambda: self._of_groups(some, ties, number, BOXES),
+            some_totals, some = tf.switch_case(
+                width,
+                [functools.partial(self._of_groups, some, ties, number, w) for w in _WIDTHS],
             )
             totals = tf.tensor_scatter_nd_update(totals, [[step]], some_totals[None])
             return step + 1, totals, tf.tensor_scatter_nd_update(cells, [[step]], some[None])

@@ -69,10 +69,23 @@ def in_tiles(
         return tf.where(done, step + 1, step), tf.where(done, 0, column + 1), sums, slope
 
     sums = tf.zeros((*shape, 3), tf.float64)
-    start = (tf.constant(0), tf.constant(0), sums, tf.zeros((size,), tf.float64))
+    begin_at = tf.where(tf.reduce_any(columns > 0), 0, steps)  # often nothing is left to do
+    start = (begin_at, tf.constant(0), sums, tf.zeros((size,), tf.float64))
     *_, sums, slope = tf.while_loop(lambda step, *_: step < steps, add_tiles, start)
     terms, counts, slope_i = tf.unstack(tf.reshape(sums, (-1, 3))[:number], axis=1)
     return terms, counts, slope_i + slope[:number]
+
+
+def of_lists(rule: PairRule, rows: PairRows, query: tf.Tensor, size: int) -> Sums:
+    """`in_tiles` for rows that are lists of one size; -1 is the query of what is no row."""
+    packed = rows.pack()
+    lists = rows.unpack(tf.reshape(packed, (-1, size, packed.shape[1])))
+    some = tf.reshape(query >= 0, (-1, size))
+    place = tf.range(size)
+    met = some[:, :, None] & some[:, None, :] & (place[:, None] < place)
+    sums = _pair_sums(rule, lists, lists, met)
+    terms, counts, slope = tf.unstack(sums.of_first, axis=-1)
+    return tuple(tf.reshape(x, (-1,)) for x in (terms, counts, slope - sums.slope_j))
 
 
 class _PairSums(NamedTuple):
@@ -87,14 +100,13 @@ def _pair_sums(rule: PairRule, i: PairRows, j: PairRows, met: tf.Tensor) -> _Pai
     if rule.ties:
         i_first |= tf.equal(label_i, label_j)
     met &= i_first | j_first
-    plain = rule.precision == tf.float32 and rule.kernel.of_decay is not None and not rule.ties
     d = _column(i.score) - _row(j.score)
     d = tf.where(i_first, d, -d)
-    if plain:
-        assert rule.kernel.of_decay is not None
+    of_decay = rule.kernel.preference_of_decay
+    if of_decay is not None and rule.precision == tf.float32 and not rule.ties:
         near = tf.cast(d, tf.float32)
         rest = tf.cast(tf.abs(d) - tf.abs(tf.cast(near, tf.float64)), tf.float32)
-        term, slope = rule.kernel.of_decay(near, tf.exp(-tf.abs(near)) * (1.0 - rest))
+        term, slope = of_decay(near, tf.exp(-tf.abs(near)) * (1.0 - rest))
     else:
         term, slope = rule.term(d, tf.abs(label_i - label_j))
     count: tf.Tensor = tf.cast(met, term.dtype)

@@ -32,6 +32,7 @@ def pair_sums(
     pair_weight: PairWeight = "product",
     pair_factor: PairFactor | None = None,
     method: Method = "auto",
+    list_size: int | tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Totals and counts of a pairwise loss, query by query.
 
@@ -43,8 +44,7 @@ def pair_sums(
     or a label that is NaN, makes the total and the gradient of its query NaN
     (`invalid.py`); other queries are untouched.
 
-    Under XLA, where shapes are static, every `method` is served by `static.static_sums`,
-    which visits every pair.
+    Under XLA, where shapes are static, `static.static_sums` serves every `method`.
 
     Args:
         kernel: `LOGISTIC`, `HINGE`, `SQUARED_HINGE`, `SQUARED_ERROR` or
@@ -63,6 +63,8 @@ def pair_sums(
         method: `"exact"` visits every pair. `"linear"` takes time linear in the rows
             (times the logarithm of the number of labels). `"auto"` takes for each query
             what is faster.
+        list_size: Where rows are padded lists of one size, one after the other, that size;
+            under XLA an integer. Default: not known.
 
     Returns:
         `(totals, counts)`, each of shape `(num_queries,)`, float64: weights may be of any
@@ -98,7 +100,7 @@ def pair_sums(
         )
         index = tf.cast(query, tf.int32)
         totals, counts, slope = sums_of_rows(
-            rule, method, rows, index, tf.cast(num_queries, tf.int32)
+            rule, method, rows, index, tf.cast(num_queries, tf.int32), list_size
         )
         return [totals, counts], [slope, index]
 

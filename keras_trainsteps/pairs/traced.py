@@ -23,6 +23,7 @@ from keras_trainsteps import compat
 from .exact import Sums, exact_sums
 from .groups import group_rows
 from .invalid import Invalid
+from .kernels import SQUARED_ERROR
 from .linear import crossover, has_linear_method, linear_sums
 from .lists import where_lists
 from .reduce import count_by_group
@@ -35,18 +36,24 @@ _KEPT = 32  # functions, the least recently used one goes
 
 
 def sums_of_rows(
-    rule: PairRule, method: Method, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor
+    rule: PairRule,
+    method: Method,
+    rows: PairRows,
+    query: tf.Tensor,
+    num_queries: tf.Tensor,
+    list_size: int | tf.Tensor | None = None,
 ) -> Sums:
     """Totals and counts of each query, and the slope of each row, all float64."""
     if tf.executing_eagerly() or compat.in_xla() or not _is_plain(rule.factor):
-        return untraced_sums(rule, method, rows, query, num_queries)
+        return untraced_sums(rule, method, rows, query, num_queries, list_size)
     factor = None if rule.factor is None else _Factor(rule.factor.__code__, rule.factor)
     weight = [] if rows.weight is None else [rows.weight]
     function = traced_sums(
         rule._replace(factor=None), factor, method, bool(weight), tuple(rows.fields)
     )
     columns = rows.label, rows.score, *weight, *rows.fields.values()
-    totals, counts, slope = function(query, num_queries, *columns)
+    size = tf.constant(0 if list_size is None else list_size)
+    totals, counts, slope = function(query, num_queries, size, *columns)
     return totals, counts, slope
 
 
@@ -73,18 +80,21 @@ def traced_sums(
     weighted: bool,
     fields: tuple[str, ...],
 ) -> Callable[..., Any]:
-    """The function of query, number of queries, and columns of rows."""
+    """The function of query, number of queries, size of lists or 0, and columns of rows."""
     if factor is not None:
         rule = rule._replace(factor=factor.function)
 
-    def run(query: tf.Tensor, num_queries: tf.Tensor, *columns: tf.Tensor) -> Sums:
+    def run(
+        query: tf.Tensor, num_queries: tf.Tensor, list_size: tf.Tensor, *columns: tf.Tensor
+    ) -> Sums:
         label, score, *others = columns
         weight = others.pop(0) if weighted else None
         rows = PairRows(label, score, weight, dict(zip(fields, others, strict=True)))
-        return untraced_sums(rule, method, rows, query, num_queries)
+        return untraced_sums(rule, method, rows, query, num_queries, list_size)
 
     columns = [tf.TensorSpec((None,), tf.float64)] * (2 + weighted + len(fields))
-    signature = [tf.TensorSpec((None,), tf.int32), tf.TensorSpec((), tf.int32), *columns]
+    scalar = tf.TensorSpec((), tf.int32)
+    signature = [tf.TensorSpec((None,), tf.int32), scalar, scalar, *columns]
     # Outside of any graph, replica and device that asks for it first.
     with tf.init_scope(), tf.device(None):
         # AutoGraph would rewrite all of it: seconds, and nothing to rewrite.
@@ -93,13 +103,18 @@ def traced_sums(
 
 
 def untraced_sums(
-    rule: PairRule, method: Method, rows: PairRows, query: tf.Tensor, num_queries: tf.Tensor
+    rule: PairRule,
+    method: Method,
+    rows: PairRows,
+    query: tf.Tensor,
+    num_queries: tf.Tensor,
+    list_size: int | tf.Tensor | None = None,
 ) -> Sums:
     """`sums_of_rows`, operation by operation."""
     invalid = Invalid(tf.math.is_nan(rows.label), ~tf.math.is_finite(rows.score))
     paired, usable = invalid.leave_out(query, rows.score)
     totals, counts, slope = _valid_sums(
-        rule, method, rows._replace(score=usable), paired, num_queries
+        rule, method, rows._replace(score=usable), paired, num_queries, list_size
     )
     totals, slope = invalid.spoil(totals, slope, query)
     return totals, counts, slope
@@ -111,9 +126,11 @@ def _valid_sums(
     rows: PairRows,
     query: tf.Tensor,
     num_queries: tf.Tensor,
+    list_size: int | tf.Tensor | None,
 ) -> Sums:
     if compat.in_xla():
-        return static_sums(rule, method, rows, query, num_queries)
+        assert not tf.is_tensor(list_size)
+        return static_sums(rule, method, rows, query, num_queries, list_size)
     sizes = count_by_group(query, num_queries)
     if method == "exact" or not has_linear_method(rule):
         return where_lists(
@@ -121,10 +138,11 @@ def _valid_sums(
             rows,
             query,
             sizes,
+            list_size,
             None,
             lambda: exact_sums(rule, rows, group_rows(query, sizes)),
         )
-    if method == "linear":
+    if method == "linear" or (rule.kernel == SQUARED_ERROR and rule.ties):
         return linear_sums(rule, rows, query, sizes, smallest=2)
     smallest = crossover(rule)
     return where_lists(
@@ -132,6 +150,7 @@ def _valid_sums(
         rows,
         query,
         sizes,
+        list_size,
         smallest - 1,
         lambda: linear_sums(rule, rows, query, sizes, smallest=smallest),
     )

@@ -100,8 +100,8 @@ def _ranking_rows(
     y_true = as_tensor("y_true", y_true, wide=True)
     if query_ids is None:
         require_lists(y_true, y_pred)
-        lists = tf.shape(y_pred)[0]
-        query_ids = tf.repeat(tf.range(lists), tf.shape(y_pred)[1])
+        lists, length = tf.unstack(tf.shape(y_pred))
+        query_ids = tf.range(lists * length) // tf.maximum(length, 1)
         fits = "lists"
     else:
         query_ids = _ids(query_ids)

@@ -73,6 +73,7 @@ def pairwise_term(
         pair_weight=pair_weight,
         pair_factor=None if lambda_weight is None else lambda_weight.factor(rows),
         method=method,
+        list_size=_list_size(tf.convert_to_tensor(y_pred)) if query_ids is None else None,
     )
     if normalize == "queries":
         totals = ratio(totals, counts)
@@ -90,6 +91,10 @@ def pairwise_term(
     weighted = sample_weight is not None or query_weight is not None
     term = owned_term(totals, counts, rows.owned, rows.y_pred.dtype, weighted=weighted)
     return QueryTerm.of(term, query_sizes(rows))
+
+
+def _list_size(y_pred: tf.Tensor) -> int | tf.Tensor:
+    return tf.shape(y_pred)[1] if y_pred.shape[1] is None else y_pred.shape[1]
 
 
 def _with_checked_labels(rows: RankingRows, *, gains: bool, limit: float | None) -> RankingRows:
