@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_trainsteps.metrics import PairAccuracy
+from keras_trainsteps.metrics import PairAccuracy, pair_accuracy
 from keras_trainsteps.metrics.pair_counts import pair_counts
 
 ROWS = st.lists(
@@ -65,3 +65,15 @@ def test_a_long_query_is_exact_and_takes_memory_of_its_rows():
         for shape in node.attr["_output_shapes"].list.shape:
             sizes.append(np.prod([max(d.size, 1) for d in shape.dim], dtype=float))
     assert max(sizes) <= rows + 1
+
+
+def test_short_and_long_queries_are_counted_alike(monkeypatch):
+    rng = np.random.default_rng(0)
+    y, s, ids = rng.integers(0, 4, 60), rng.integers(0, 9, 60), rng.integers(0, 5, 60)
+    found = []
+    for few in (0, 2**17):
+        monkeypatch.setattr(pair_accuracy, "_FEW_PAIRS", few)
+        metric = PairAccuracy("q")
+        metric.update_state(y, s, query_ids=ids)
+        found.append(float(metric.result()))
+    assert found[0] == found[1]
