@@ -5,11 +5,44 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.metrics.pair_counts import pair_counts
 from keras_trainsteps.metrics.query_metric import QueryMetric
 from keras_trainsteps.metrics.ranked_rows import rank_rows
-from keras_trainsteps.pairs.reduce import sum_by_group
+from keras_trainsteps.pairs import PairKernel, pair_sums
+from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 from keras_trainsteps.queries import RankingRows
+
+_FEW_PAIRS = 2**17  # which are visited faster than counted
+
+
+def _misordered(d: tf.Tensor, label_d: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """1 for a pair whose better row has the lower score, 1/2 for equal scores."""
+    wrong = (1 - tf.sign(d)) / 2
+    return wrong, tf.zeros_like(d)
+
+
+MISORDERED = PairKernel("MISORDERED", _misordered)
+
+
+def _visited(
+    query: tf.Tensor, scores: tf.Tensor, labels: tf.Tensor, num_queries: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """How many pairs of each query are in the wrong order, and how many there are."""
+    return pair_sums(
+        MISORDERED, labels, tf.cast(scores, tf.float64), query, num_queries, method="exact"
+    )
+
+
+def _counted(
+    query: tf.Tensor, scores: tf.Tensor, labels: tf.Tensor, num_queries: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """What `_visited` gives, without visiting a pair."""
+    counts = pair_counts(query, scores, labels, num_queries)
+    # What is tied in the scores alone is half wrong.
+    tied = tf.cast(counts.tied_a - counts.tied_both, tf.float64)
+    wrong = tf.cast(counts.discordant, tf.float64) + tied / 2
+    return wrong, tf.cast(counts.pairs - counts.tied_b, tf.float64)
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -65,11 +98,16 @@ class PairAccuracy(QueryMetric):
         known = tf.math.is_finite(rows.y_pred)
         scores = tf.where(known, rows.y_pred, tf.zeros_like(rows.y_pred))
         labels = tf.where(tf.math.is_nan(rows.y_true), zero, rows.y_true)  # under XLA
-        counts = pair_counts(rows.query, scores, labels, rows.num_queries)
-        pairs = tf.cast(counts.pairs - counts.tied_b, tf.float64)
-        # What is tied in the scores alone is half wrong.
-        tied = tf.cast(counts.tied_a - counts.tied_both, tf.float64)
-        wrong = tf.cast(counts.discordant, tf.float64) + tied / 2
+        given = rows.query, scores, labels, rows.num_queries
+        if compat.in_xla():
+            wrong, pairs = _counted(*given)
+        else:
+            sizes = tf.cast(count_by_group(rows.query, rows.num_queries), tf.float64)
+            wrong, pairs = tf.cond(
+                tf.reduce_sum(sizes * sizes) <= _FEW_PAIRS,
+                lambda: _visited(*given),
+                lambda: _counted(*given),
+            )
         wrong += sum_by_group(tf.where(known, zero, nan), rows.query, rows.num_queries)
         return 1 - tf.math.divide_no_nan(wrong, pairs), pairs > 0
 

@@ -87,8 +87,9 @@ def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
     else:
         keys = tf.random.stateless_uniform(tf.shape(scores), seed, dtype=tf.float64, alg="philox")
         ranking = _ranking(scores, query, rows.num_queries, ties, tf.argsort(keys))
-    order, *fields = ranking
-    return RankedRows(tf.gather(rows.y_true, order), *fields, rows.num_queries)
+    order, query, rank, tie, tied = ranking
+    y_true = tf.gather(rows.y_true, order)
+    return RankedRows(y_true, query, rank, tie, tied, rows.num_queries)
 
 
 def _ranking(

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.metrics.ranked_rows import RankedRows
 from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 
@@ -65,27 +66,56 @@ def at_first_relevant(
     some = first <= tf.cast(tf.size(ranks), tf.float64)
     first = tf.where(some, first, infinity)
     value = ranked.with_ties(
-        lambda _: ranked.sum(_first_relevant(tie_runs(ranked)) * of_rank(ranked.rank)),
+        lambda _: ranked.sum(_first_relevant(ranked) * of_rank(ranked.rank)),
         lambda: of_rank(first),
     )
     return value, some
 
 
-def _first_relevant(runs: TieRuns) -> tf.Tensor:
+def _first_relevant(ranked: RankedRows) -> tf.Tensor:
     """The probability that the first relevant row of its query is at a row's place.
 
     In a run of `m` rows, `r` of them relevant, it is
     `r / (m - j) * prod_{i < j} (m - r - i) / (m - i)` at offset `j`.
     """
+    runs = tie_runs(ranked)
     left = runs.size - runs.offset
     missed = tf.maximum(left + 1 - runs.relevant, 0) / (left + 1)
     missed = tf.where(runs.offset == 0, tf.ones_like(missed), missed)
     matters = (runs.above == 0) & (runs.relevant > 0)
     # At offset `j` the product is at most `exp(-j * r / m)`: below 1e-30 it does not matter.
     needed = tf.math.divide_no_nan(70 * runs.size, runs.relevant)
-    length = tf.where(matters, tf.minimum(runs.size, needed), tf.zeros_like(needed))
-    product = _running_product(missed, runs.offset, tf.reduce_max(length))
+    needed = tf.where(matters, tf.minimum(runs.size, tf.math.ceil(needed)), tf.zeros_like(needed))
+    length = tf.reduce_max(tf.concat([needed, tf.zeros((1,), tf.float64)], 0))
+    if compat.in_xla():
+        product = _running_product(missed, runs.offset, length)
+    else:
+        room = tf.cast(4 * tf.size(missed) + 1024, tf.float64)
+        product = tf.cond(
+            tf.cast(ranked.num_queries, tf.float64) * length <= room,
+            lambda: _product_in_lists(
+                missed,
+                runs.offset,
+                tf.where(matters, ranked.query, -1),
+                ranked.num_queries,
+                length,
+            ),
+            lambda: _running_product(missed, runs.offset, length),
+        )
     return tf.where(matters, runs.relevant / left * product, tf.zeros_like(product))
+
+
+def _product_in_lists(
+    values: tf.Tensor, offset: tf.Tensor, query: tf.Tensor, queries: tf.Tensor, length: tf.Tensor
+) -> tf.Tensor:
+    """The product of the rows of one run of each query up to each row; 0 past `length`."""
+    inside = (query >= 0) & (offset < length)
+    width = tf.cast(length, tf.int32)
+    cell = tf.where(inside, query * width + tf.cast(offset, tf.int32), -1)
+    lists = tf.math.unsorted_segment_sum(values, cell, queries * width)
+    products = tf.math.cumprod(tf.reshape(lists, (queries, width)), axis=1)
+    none = tf.zeros((1,), values.dtype)
+    return tf.gather(tf.concat([none, tf.reshape(products, (-1,))], 0), cell + 1)
 
 
 def _running_product(values: tf.Tensor, offset: tf.Tensor, length: tf.Tensor) -> tf.Tensor:

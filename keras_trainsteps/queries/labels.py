@@ -71,7 +71,7 @@ def relative_gains(labels: tf.Tensor, query: tf.Tensor, num_queries: tf.Tensor) 
 
     def lowered() -> tf.Tensor:
         shift = gain_shift(labels, query, num_queries)
-        return exponential(labels - shift) - exponential(-shift)
+        return 2.0 ** (labels - shift) - 2.0**-shift
 
     return tf.cond(tf.reduce_any(labels > HIGHEST), lowered, lambda: exponential(labels))
 

@@ -10,7 +10,8 @@ from keras_trainsteps import compat
 def query_order(query: tf.Tensor, key: tf.Tensor, first: tf.Tensor | None = None) -> tf.Tensor:
     """The stable order of rows by ascending query, then by descending key; int32.
 
-    It takes one sort where a key fits into float32, else two.
+    Lists of one size, one after the other, are sorted each by itself. Else it takes one sort
+    of all rows where a key fits into float32, or two.
 
     Args:
         query: Query index of each row, int32, shape `(rows,)`.
@@ -25,18 +26,37 @@ def query_order(query: tf.Tensor, key: tf.Tensor, first: tf.Tensor | None = None
     key = tf.where(key == 0, tf.zeros_like(key), key)
     if first is not None:
         query, key = tf.gather(query, first), tf.gather(key, first)
-    narrow = tf.cast(key, tf.float32)
-    if key.dtype == tf.float32:
-        order = _by_one_sort(query, narrow)
-    elif compat.in_xla():
-        order = _by_two_sorts(query, key)
+    if compat.in_xla():
+        order = _of_any_lists(query, key)
     else:
+        place, queries = tf.range(tf.size(query)), tf.maximum(tf.reduce_max(query) + 1, 1)
+        size = tf.maximum(tf.size(query) // queries, 1)
         order = tf.cond(
-            tf.reduce_all(tf.cast(narrow, key.dtype) == key),
-            lambda: _by_one_sort(query, narrow),
-            lambda: _by_two_sorts(query, key),
+            tf.reduce_all(query == place // size),
+            lambda: _of_even_lists(key, size, place),
+            lambda: _of_any_lists(query, key),
         )
     return order if first is None else tf.gather(first, order)
+
+
+def _of_even_lists(key: tf.Tensor, size: tf.Tensor, place: tf.Tensor) -> tf.Tensor:
+    """The order of lists of one size, one after the other, each sorted by itself."""
+    _, columns = tf.math.top_k(tf.reshape(key, (-1, size)), size)
+    return tf.reshape(columns, (-1,)) + place - place % size
+
+
+def _of_any_lists(query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    narrow = tf.cast(key, tf.float32)
+    if key.dtype == tf.float32:
+        return _by_one_sort(query, narrow)
+    if compat.in_xla():
+        return _by_two_sorts(query, key)
+    order: tf.Tensor = tf.cond(
+        tf.reduce_all(tf.cast(narrow, key.dtype) == key),
+        lambda: _by_one_sort(query, narrow),
+        lambda: _by_two_sorts(query, key),
+    )
+    return order
 
 
 def places(order: tf.Tensor) -> tf.Tensor:

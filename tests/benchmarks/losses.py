@@ -91,7 +91,7 @@ def with_gradient(loss, signature, jit_compile=False):
 
 def listwise(kind, name):
     """Every way to one listwise loss of one kind of batch."""
-    y_true, y_pred, query, number = batch(name)
+    y_true, y_pred, query, _ = batch(name)
     rng = np.random.default_rng(2)
     scores = [rng.normal(size=len(y_pred)).astype("float32") for _ in range(8)]
     own, plain = LISTWISE[kind]

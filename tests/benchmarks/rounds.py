@@ -48,7 +48,7 @@ def times(
 
 
 def report(title: str, found: Mapping[str, Time], beside: str | None = None) -> None:
-    """Prints a table: least and median milliseconds, and the ratios of both to those of `beside`."""
+    """Prints least and median milliseconds, and the ratios of both to those of `beside`."""
     print(f"\n{title}")
     for name, time_ in found.items():
         ratio = ""

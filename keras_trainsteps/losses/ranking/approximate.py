@@ -25,7 +25,8 @@ def approx_ndcg(
     """Minus the NDCG of soft ranks (ApproxNDCG).
 
     For graded labels where NDCG itself is the goal. Time grows with the squares of the
-    list sizes, memory does not; under XLA time grows with the square of the rows.
+    list sizes, memory does not; under XLA time grows with the square of the rows, but for
+    padded lists.
 
     ```
     loss(query) = -sum_i (2 ** y_i - 1) / log2(1 + rank_i) / max_dcg
@@ -107,7 +108,8 @@ def approx_mrr(
 
     For queries with one relevant item; with several it is the mean of their reciprocal
     ranks, weighted by label, as in TF-Ranking and RAX. Time grows with the squares of
-    the list sizes, memory does not; under XLA time grows with the square of the rows.
+    the list sizes, memory does not; under XLA time grows with the square of the rows, but
+    for padded lists.
 
     ```
     loss(query) = -sum_i (y_i / sum_j y_j) / rank_i

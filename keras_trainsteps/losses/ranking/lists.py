@@ -6,6 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.losses.ranking.query_weights import query_weights
 from keras_trainsteps.losses.ranking.segments import sum_by, take
 from keras_trainsteps.pairs.reduce import count_by_group
@@ -73,6 +74,23 @@ class Lists(NamedTuple):
     def weighed(self, values: tf.Tensor) -> tf.Tensor:
         """The values times the weights of their rows."""
         return values if self.weight is None else self.weight * values
+
+    def maximum(self, values: tf.Tensor) -> tf.Tensor:
+        """The largest of the rows of each query; a constant to the gradient."""
+        largest = tf.math.unsorted_segment_max(values, self.query, self.num_queries)
+        return tf.stop_gradient(largest)
+
+    def log_softmax_parts(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The value of each row, and the log-sum-exp of each query, both less the maximum."""
+        shifted = self.of_valid(values - self.at_rows(self.maximum(values)))
+        total = self.sum(tf.exp(shifted))
+        if self.valid is not None or compat.in_xla():  # there may be a query without a row
+            total = tf.where(total == 0, tf.ones_like(total), total)
+        return shifted, tf.math.log(total)
+
+    def ordered(self, query: tf.Tensor) -> Lists:
+        """What sums up rows in another order, by their query there."""
+        return self._replace(query=query, valid=None if self.valid is None else query >= 0)
 
     def rows_of_queries(self) -> tf.Tensor:
         """How many rows each query has, float64."""

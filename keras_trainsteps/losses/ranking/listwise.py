@@ -6,8 +6,7 @@ from typing import Literal
 
 import tensorflow as tf
 
-from keras_trainsteps import compat
-from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
+from keras_trainsteps.losses.ranking.lists import Normalize, lists
 from keras_trainsteps.losses.ranking.segments import (
     last_row_of_run,
     log_cumsum_exp,
@@ -98,13 +97,13 @@ def softmax(
         temperature=temperature,
     )
     if labels == "softmax":
-        shifted, log_sum = _log_softmax_parts(batch, batch.y_true)
+        shifted, log_sum = batch.log_softmax_parts(batch.y_true)
         target = batch.weighed(tf.exp(shifted - batch.at_rows(log_sum)))
     else:
         target = batch.weighed(batch.y_true)
         if labels == "normalized":
             target = tf.math.divide_no_nan(target, batch.at_rows(batch.sum(target)))
-    shifted, log_sum = _log_softmax_parts(batch, batch.y_pred)
+    shifted, log_sum = batch.log_softmax_parts(batch.y_pred)
     in_all = batch.sum(target)
     # Neither part is negative, so nothing cancels.
     totals = in_all * log_sum - batch.sum(target * shifted)
@@ -192,7 +191,7 @@ def unique_softmax(
     lower = take(suffix, following)
     nothing = tf.constant(-float("inf"), score.dtype)
     gap = tf.where(inside, lower, nothing) - score
-    totals = _ordered(batch, query).sum(take(gain, order) * tf.math.softplus(gap))
+    totals = batch.ordered(query).sum(take(gain, order) * tf.math.softplus(gap))
     return batch.term(totals, batch.sum(gain) != 0, normalize)
 
 
@@ -277,30 +276,11 @@ def list_mle(
     first = tf.argsort(tie_keys(tf.shape(batch.query), seed)) if ties == "random" else None
     order = query_order(batch.query, batch.y_true, first)
     query, score = take(batch.query, order), take(batch.y_pred, order)
-    ordered = _ordered(batch, query)
+    ordered = batch.ordered(query)
     if batch.weight is not None:
         ordered = ordered._replace(weight=take(batch.weight, order))
-    shifted = score - ordered.at_rows(_maximum(ordered, score))
+    shifted = score - ordered.at_rows(ordered.maximum(score))
     sums = log_cumsum_exp(shifted, query, reverse=True, segments=batch.segments)
     losses = sums - shifted
     totals = ordered.sum(ordered.weighed(losses))
     return batch.term(totals, batch.rows_of_queries() > 1, normalize)
-
-
-def _ordered(batch: Lists, query: tf.Tensor) -> Lists:
-    """What sums up rows in another order by their query."""
-    return batch._replace(query=query, valid=None if batch.valid is None else query >= 0)
-
-
-def _maximum(batch: Lists, values: tf.Tensor) -> tf.Tensor:
-    maximum = tf.math.unsorted_segment_max(values, batch.query, batch.num_queries)
-    return tf.stop_gradient(maximum)
-
-
-def _log_softmax_parts(batch: Lists, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """The value of each row, and the log-sum-exp of each query, both less the maximum."""
-    shifted = batch.of_valid(values - batch.at_rows(_maximum(batch, values)))
-    total = batch.sum(tf.exp(shifted))
-    if batch.valid is not None or compat.in_xla():  # there may be a query without a row
-        total = tf.where(total == 0, tf.ones_like(total), total)
-    return shifted, tf.math.log(total)

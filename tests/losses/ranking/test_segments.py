@@ -57,6 +57,36 @@ def test_an_empty_sum_passes_no_gradient_and_no_nan():
     assert tape.gradient(last, values).numpy().tolist() == [0.0, 1.0]
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(
+    ("sizes", "spread"), [([5] * 8, 3.0), ([400, *[1] * 60], 3.0), ([5] * 8, 900.0)]
+)
+def test_even_uneven_and_far_lists_are_those_of_plain_loops(sizes, spread, reverse):
+    rng = np.random.default_rng(0)
+    segment = np.repeat(np.arange(len(sizes)), sizes)
+    x, factor = spread * rng.uniform(-1, 1, len(segment)), rng.normal(size=len(segment))
+    order = slice(None, None, -1 if reverse else 1)
+    sums, slopes = np.empty(len(x)), np.empty(len(x))
+    for name in range(len(sizes)):
+        rows = np.flatnonzero(segment == name)[order]
+        sums[rows] = np.logaddexp.accumulate(x[rows])
+        held = np.tril(np.ones((len(rows), len(rows)), bool))
+        shares = np.exp(np.where(held, x[rows] - sums[rows][:, None], -np.inf))
+        slopes[rows] = factor[rows] @ shares
+
+    @tf.function(autograph=False)
+    def run(values, segment):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            found = log_cumsum_exp(values, segment, reverse=reverse, segments=tf.size(sizes))
+            total = tf.reduce_sum(factor * found)
+        return found, tape.gradient(total, values)
+
+    found = run(tf.constant(x), tf.constant(segment, tf.int32))
+    np.testing.assert_allclose(found[0], sums, rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(found[1], slopes, rtol=1e-11, atol=1e-13)
+
+
 def test_log_add_exp_is_numpys():
     values = np.array([-np.inf, -1000.0, 0.0, 1000.0, np.inf, np.nan])
     a, b = np.meshgrid(values, values)
