@@ -27,6 +27,8 @@ REPLACEMENT = """Delete `{step}` and return the loss from the hook, which is tra
 
     def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
         return {{"my_loss": ...}}
+
+With several optimizers, or several updates a batch, return an `Objective` for each from `objectives`.
 """  # noqa: E501
 
 OF_KERAS_2 = {
