@@ -807,8 +807,12 @@ class LossAwareModel(compat.Model):
         fills_hook = cls.compute_losses is not LossAwareModel.compute_losses
         by_layers = {id(m) for layer in self.layers for m in layer.metrics}
         weigh_by_rows([metric for metric in self.metrics if id(metric) not in by_layers])
+        own_metrics = self._own_metric_names()
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        training.log.loss_is_users = own_loss and alone and WHOLE in own_metrics
         if cls.train_step is LossAwareModel.train_step:
-            names.require_metrics(self._own_metric_names(), training.parts)
+            users = {WHOLE} if training.log.loss_is_users else set[str]()
+            names.require_metrics(own_metrics - users, training.parts)
         training.log.taken = (
             names.RESERVED | names.of_parts(training.parts) | self._metric_names()
         )
@@ -970,6 +974,7 @@ class LossAwareModel(compat.Model):
         step = running.current(log)
         if step is not None and not step.is_within_own:
             log.not_updated[training] = before.untouched()
+            log.require_loss_updated(training)
             logs = {name: logs[name] for name in logs if name not in log.unlogged}
         if self.distribute_strategy.num_replicas_in_sync == 1:
             return logs
@@ -1054,7 +1059,10 @@ class LossAwareModel(compat.Model):
         self.train_function = self.test_function = self.predict_function = None
         if self.compiled:
             training = self._training
-            before, training.log = training.log, Log(training.parts, training.conditional)
+            before, training.log = (
+                training.log,
+                Log(training.parts, training.conditional, of_terms=self._has_objectives),
+            )
             self._training.log.trains_own_loss = before.trains_own_loss
             compat.set_loss_tracker(self, self._training.log.loss)
 
