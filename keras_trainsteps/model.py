@@ -38,6 +38,7 @@ from keras_trainsteps.step.aims import (
     require_apart,
     require_objectives,
     require_unchanged,
+    watched_alone,
 )
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
@@ -894,7 +895,10 @@ class LossAwareModel(compat.Model):
         self, aim: Aim, batch: Batch, step: running.Running, repeat: int, *, track: bool
     ) -> tuple[list[tf.Tensor], list[Pairs]]:
         """The scaled losses of the parts of an objective, and their gradients with weights."""
-        with tf.GradientTape(persistent=len(aim.parts) > 1) as tape:
+        watched = watched_alone(self, aim)
+        several = len(aim.parts) > 1
+        with tf.GradientTape(several, watch_accessed_variables=watched is None) as tape:
+            tape.watch(watched or ())
             y_pred = self._output(aim, batch, step, training=True)
             reached = tape.watched_variables()
             losses = self._plan.losses(aim, batch, y_pred, training=True, repeat=repeat)

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.step import names
 from keras_trainsteps.step.objective import Objective, Pairs
 from keras_trainsteps.step.terms import StepTerm
 from keras_trainsteps.step.trained import (
     attribute_of,
     followed_weights,
+    layers_of,
     require_layers,
     trained_weights,
 )
@@ -175,6 +177,19 @@ def require_unchanged(
             "`objectives` must return the same in every step. Received: "
             f"{now} after {before}. For phases give an objective a `when`; else compile again."
         )
+
+
+def watched_alone(model: keras.Model, aim: Aim) -> list[tf.Variable] | None:
+    """What a tape of an objective need watch; `None` for all, where weights are not known yet.
+
+    Of networks that it calls and does not train, nothing is recorded.
+    """
+    if aim.objective.trains is None or not aim.is_of_network:
+        return None
+    networks = [one for part in aim.parts for one in layers_of(model, part.trains)]
+    if not all(one.built for net in networks for one in (net, *compat.sublayers(net))):
+        return None
+    return [w.value for part in aim.parts for w in trained_weights(model, part.trains)]
 
 
 def applied_pairs(

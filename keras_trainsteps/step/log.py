@@ -173,8 +173,8 @@ class Log:
             self.end_epoch()
         unlogged = self.unlogged
         # Also where a metric of the user has its name, unless it logs what `compute_loss` gives.
-        if self.training in self._entered and not self.loss_is_users:
-            results = {**results, **{n: total.result() for n, total in self.totals.items()}}
+        if self.training in self._entered and not (self.loss_is_users or self.loss.of_terms):
+            results = {**results, self.loss.name: self.loss.result()}
         parts = {
             names.weighted(name): tracker.weighted_result()
             for name, tracker in self.trackers.items()
