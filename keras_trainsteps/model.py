@@ -11,7 +11,7 @@ import contextlib
 import functools
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -38,12 +38,13 @@ from keras_trainsteps.step.aims import (
     require_apart,
     require_objectives,
     require_unchanged,
+    watched_alone,
 )
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.metric_weights import beside_masks
-from keras_trainsteps.step.objective import Objective, called
+from keras_trainsteps.step.objective import Objective, Pairs, called
 from keras_trainsteps.step.optimizers import Optimizers, optimizers_for
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
@@ -816,8 +817,12 @@ class LossAwareModel(compat.Model):
         fills_hook = cls.compute_losses is not LossAwareModel.compute_losses
         by_layers = {id(m) for layer in self.layers for m in layer.metrics}
         weigh_by_rows([metric for metric in self.metrics if id(metric) not in by_layers])
+        own_metrics = self._own_metric_names()
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        training.log.loss_is_users = own_loss and alone and WHOLE in own_metrics
         if cls.train_step is LossAwareModel.train_step:
-            names.require_metrics(self._own_metric_names(), training.parts)
+            users = {WHOLE} if training.log.loss_is_users else set[str]()
+            names.require_metrics(own_metrics - users, training.parts)
         training.log.taken = (
             names.RESERVED | names.of_parts(training.parts) | self._metric_names()
         )
@@ -885,13 +890,31 @@ class LossAwareModel(compat.Model):
 
     def _update(self, aim: Aim, batch: Batch, step: running.Running, repeat: int) -> None:
         """One update of what an objective trains."""
-        plan = self._plan
         padding.require_rowwise_network(compat.sublayers(self), step.row_mask)
-        with tf.GradientTape(persistent=len(aim.parts) > 1) as tape:
+        once = functools.partial(self._gradients, aim, batch, step, repeat)
+        scaled, gradients = once(track=True)  # all of them before the first update
+        alone = self.distribute_strategy.num_replicas_in_sync == 1
+        for place, (part, pairs) in enumerate(zip(aim.parts, gradients, strict=True)):
+            optimizer = self._optimizer_of(part)
+            exchange = compat.without_exchange(optimizer) if alone else contextlib.nullcontext()
+            with compat.after_loss(scaled), exchange:
+                again = functools.partial(_of_part, once, place)
+                if pairs := applied_pairs(aim, part, optimizer, pairs, again):
+                    optimizer.apply_gradients(pairs)
+
+    def _gradients(
+        self, aim: Aim, batch: Batch, step: running.Running, repeat: int, *, track: bool
+    ) -> tuple[list[tf.Tensor], list[Pairs]]:
+        """The scaled losses of the parts of an objective, and their gradients with weights."""
+        watched = watched_alone(self, aim)
+        several = len(aim.parts) > 1
+        with tf.GradientTape(several, watch_accessed_variables=watched is None) as tape:
+            tape.watch(watched or ())
             y_pred = self._output(aim, batch, step, training=True)
             reached = tape.watched_variables()
-            losses = plan.losses(aim, batch, y_pred, training=True, repeat=repeat)
-            plan.log.track(losses, training=True)
+            losses = self._plan.losses(aim, batch, y_pred, training=True, repeat=repeat)
+            if track:
+                self._plan.log.track(losses, training=True)
             optimizers = [self._optimizer_of(part) for part in aim.parts]
             scaled = [
                 optimizer.scale_loss(each.loss) if optimizer else each.loss
@@ -904,15 +927,9 @@ class LossAwareModel(compat.Model):
             require_apart(self, [aim])  # says so
         if not any(weights):
             warnings.warn("The model does not have any trainable weights.", stacklevel=2)
-            return
-        # All gradients before the first update.
         gradients = [tape.gradient(*each) for each in zip(scaled, weights, strict=True)]
-        alone = self.distribute_strategy.num_replicas_in_sync == 1
-        for part, *of_part in zip(aim.parts, optimizers, gradients, weights, strict=True):
-            optimizer, *pairs = of_part
-            exchange = compat.without_exchange(optimizer) if alone else contextlib.nullcontext()
-            with compat.after_loss(scaled), exchange:
-                optimizer.apply_gradients(applied_pairs(aim, part, optimizer, *pairs))
+        pairs = [list(zip(*each, strict=True)) for each in zip(gradients, weights, strict=True)]
+        return scaled, pairs
 
     def _optimizer_of(self, part: Part) -> Any:
         several = isinstance(self.optimizer, Optimizers)
@@ -921,7 +938,9 @@ class LossAwareModel(compat.Model):
     def _steps_done(self, plan: Plan) -> Any:
         """The number of steps so far, where anything asks for it."""
         asked = self.after_step or not plan.is_whole
-        return tf.identity(self.optimizer.iterations) if asked and self.optimizer else None
+        if not asked or self.optimizer is None:
+            return None
+        return tf.convert_to_tensor(self.optimizer.iterations)
 
     def _end_step(self, plan: Plan, step: running.Running, steps: Any) -> None:
         """What follows once in a step, when every objective has been pursued."""
@@ -970,6 +989,7 @@ class LossAwareModel(compat.Model):
         step = running.current(log)
         if step is not None and not step.is_within_own:
             log.not_updated[training] = before.untouched()
+            log.require_loss_updated(training)
             logs = {name: logs[name] for name in logs if name not in log.unlogged}
         if self.distribute_strategy.num_replicas_in_sync == 1:
             return logs
@@ -1067,9 +1087,17 @@ class LossAwareModel(compat.Model):
         self.train_function = self.test_function = self.predict_function = None
         if self.compiled:
             training = self._training
-            before, training.log = training.log, Log(training.parts, training.conditional)
+            before, training.log = (
+                training.log,
+                Log(training.parts, training.conditional, of_terms=self._has_objectives),
+            )
             self._training.log.trains_own_loss = before.trains_own_loss
             compat.set_loss_tracker(self, self._training.log.loss)
+
+
+def _of_part(once: Callable[..., tuple[Any, list[Pairs]]], place: int) -> Pairs:
+    """The gradients of one part, from another pass with the weights as they are by now."""
+    return once(track=False)[1][place]
 
 
 def _trained_by_part(model: Any) -> dict[str, list[keras.Variable]]:

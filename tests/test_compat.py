@@ -507,3 +507,13 @@ def test_keras_gives_functions_of_compile_as_names_alone():
     model.compile("sgd", loss=loss)
     assert model.get_compile_config()["loss"]["config"] == "loss"
     assert compat.compile_options(model)["loss"] is loss
+
+
+def test_keras_keeps_losses_of_calls_until_a_layer_is_called_again():
+    layer = keras.layers.Dense(1, activity_regularizer="l2")
+    model = keras.Sequential([keras.Input((2,)), layer, keras.layers.Identity()])
+    model(np.ones((4, 2)))
+    model.layers[1](np.ones((4, 1)))
+    assert len(layer.losses) == 1  # Keras has mended it: `forget_losses_of_calls` may go
+    compat.forget_losses_of_calls(model)
+    assert layer.losses == []

@@ -1,5 +1,6 @@
 """Parts of Keras that a subclass overrides."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -83,6 +84,49 @@ def test_an_overridden_loss_of_two_views_logs_the_mean_of_both():
     assert logs["mse_loss"] == close(np.mean(both**2))
     assert logs["mae_loss"] == close(np.mean(np.abs(both)))
     assert logs["loss"] == close(2 * (np.mean(both**2) + np.mean(np.abs(both))))
+
+
+class Tracked(LossAwareModel):
+    """Logs its loss by a metric of its own, as the page of `compute_loss` in Keras does."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.loss_tracker = keras.metrics.Mean(name="loss")
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        loss = ops.mean(ops.square(y - y_pred))
+        self.loss_tracker.update_state(loss)
+        return loss
+
+
+class TrackedAlone(Tracked):
+    def reset_metrics(self):
+        self.loss_tracker.reset_state()
+
+    @property
+    def metrics(self):
+        return [self.loss_tracker]
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+@pytest.mark.parametrize("cls", [Tracked, TrackedAlone])
+def test_a_metric_that_an_overridden_loss_updates_logs_the_loss_by_rows(cls, run_eagerly):
+    model = still(network(cls), run_eagerly=run_eagerly)
+    history = fit(model, validation_data=(X, 3 * Y), epochs=2)
+    target = 3 * Y[:, 0].astype("float64")
+    assert history == {
+        "loss": [close(np.mean(SQUARES))] * 2,
+        "val_loss": [close(np.mean((SUMS - target) ** 2))] * 2,
+    }
+
+
+def test_a_metric_for_the_loss_that_nothing_updates_is_refused():
+    class Forgotten(TrackedAlone):
+        def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+            return ops.mean(ops.square(y - y_pred))
+
+    with pytest.raises(TypeError, match="`compute_loss` must update the metric"):
+        fit(still(network(Forgotten)))
 
 
 @pytest.mark.parametrize("call", [fit, evaluate])

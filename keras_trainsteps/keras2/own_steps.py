@@ -27,6 +27,8 @@ REPLACEMENT = """Delete `{step}` and return the loss from the hook, which is tra
 
     def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
         return {{"my_loss": ...}}
+
+With several optimizers, or several updates a batch, return an `Objective` for each from `objectives`.
 """  # noqa: E501
 
 OF_KERAS_2 = {
@@ -44,7 +46,8 @@ def guarded(model: Any, name: str, of_library: Any) -> Iterator[None]:
     """While Keras takes the step `name` of `model`: one that a subclass wrote is guarded."""
     step = getattr(model, name)
     if getattr(step, "__func__", None) is of_library:
-        checks.require_listed(model.metrics, model._plan.log.loss)
+        log = model._plan.log
+        checks.require_listed(model.metrics, None if log.loss_is_users else log.loss)
         checks.require_listed(model.metrics, compat.compile_metrics(model))
         yield
         return

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.step import names
-from keras_trainsteps.step.objective import Objective
+from keras_trainsteps.step.objective import Objective, Pairs
 from keras_trainsteps.step.terms import StepTerm
 from keras_trainsteps.step.trained import (
     attribute_of,
     followed_weights,
+    layers_of,
     require_layers,
     trained_weights,
 )
@@ -177,34 +179,61 @@ def require_unchanged(
         )
 
 
+def watched_alone(model: keras.Model, aim: Aim) -> list[tf.Variable] | None:
+    """What a tape of an objective need watch; `None` for all, where weights are not known yet.
+
+    Of networks that it calls and does not train, nothing is recorded.
+    """
+    if aim.objective.trains is None or not aim.is_of_network:
+        return None
+    networks = [one for part in aim.parts for one in layers_of(model, part.trains)]
+    if not all(one.built for net in networks for one in (net, *compat.sublayers(net))):
+        return None
+    return [w.value for part in aim.parts for w in trained_weights(model, part.trains)]
+
+
 def applied_pairs(
-    aim: Aim, part: Part, optimizer: Any, gradients: Sequence[Any], weights: Sequence[Any]
-) -> list[tuple[Any, Any]]:
-    """The pairs of gradient and weight that an optimizer applies."""
-    if aim.is_of_network and all(gradient is None for gradient in gradients):
+    aim: Aim, part: Part, optimizer: Any, pairs: Pairs, again: Callable[[], Pairs]
+) -> Pairs:
+    """The pairs of gradient and weight that an optimizer applies.
+
+    Args:
+        aim: The objective.
+        part: The part of it.
+        optimizer: Its optimizer.
+        pairs: The pairs of its pass.
+        again: Gives those of another pass with the weights as they are by then.
+    """
+    if aim.is_of_network and all(gradient is None for gradient, _ in pairs):
         raise ValueError(
             f"Objective {aim.name!r} must have a gradient for what it trains. Received: none "
             f"for any weight of {part.name!r}. Call its networks in the hook, without "
             "`stop_gradient`, or name what the losses depend on in `trains`."
         )
-    pairs = list(zip(gradients, weights, strict=True))
     if aim.objective.after:  # what another objective trains, this one may leave alone in part
         pairs = [(gradient, weight) for gradient, weight in pairs if gradient is not None]
     change = aim.objective.gradients
     if change is None:
         return pairs
     scale = optimizer.scale_loss(tf.constant(1.0))  # a power of two: exact
-    changed = list(change([(_times(each, 1.0 / scale), weight) for each, weight in pairs]))
-    unknown = [weight for _, weight in changed if all(weight is not w for w in weights)]
+    given: list[Any] = [_times(pairs, 1.0 / scale)]
+    if aim.objective.takes_again:
+        given.append(lambda: _times(again(), 1.0 / scale))
+    changed = list(change(*given))
+    unknown = [weight for _, weight in changed if all(weight is not w for _, w in pairs)]
     if unknown:
         raise ValueError(
             f"`gradients` of objective {aim.name!r} must return pairs of gradient and weight, "
             f"of the weights that it was given. Received: {unknown[0]!r}."
         )
-    return [(_times(gradient, scale), weight) for gradient, weight in changed]
+    return _times(changed, scale)
 
 
-def _times(gradient: Any, factor: tf.Tensor) -> Any:
+def _times(pairs: Pairs, factor: tf.Tensor) -> Pairs:
+    return [(_scaled(gradient, factor), weight) for gradient, weight in pairs]
+
+
+def _scaled(gradient: Any, factor: tf.Tensor) -> Any:
     if gradient is None:
         return None
     factor = tf.cast(factor, gradient.dtype)

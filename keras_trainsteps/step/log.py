@@ -26,6 +26,7 @@ class Log:
     Args:
         totals: What sums of terms are logged as: `loss`, or the names of objectives.
         conditional: Those of them that some epochs may have nothing of.
+        of_terms: Whether they are sums of their terms alone, and not means as Keras's.
 
     Attributes:
         taken: The names that no term may have.
@@ -42,20 +43,27 @@ class Log:
         cuts: The queries that batches cut.
         compilations: How often XLA compiles a step.
         trains_own_loss: Whether a `train_step` of a subclass trains on a loss of its own.
+        loss_is_users: Whether a subclass logs what its `compute_loss` gives by a metric of its
+            own, named `loss`.
     """
 
     def __init__(
-        self, totals: Sequence[str] = ("loss",), conditional: Set[str] = frozenset()
+        self,
+        totals: Sequence[str] = ("loss",),
+        conditional: Set[str] = frozenset(),
+        *,
+        of_terms: bool = False,
     ) -> None:
         self.taken: Set[str] = names.RESERVED | names.of_parts(totals)
         self.trackers: dict[str, TermTracker] = {}
         self.own: list[TermTracker] = []
-        self.totals = {name: TotalLoss(self, name) for name in totals}
+        self.totals = {name: TotalLoss(self, name, of_terms=of_terms) for name in totals}
         self.weights: dict[str, Any] = {}
         self.training = True
         self.epoch_runs = False
         self.fitting = False
         self.trains_own_loss = False
+        self.loss_is_users = False
         self.updated_by_hand: dict[str, set[str]] = {}
         self.not_updated: dict[bool, set[str]] = {}
         self.cuts = QueryCuts()
@@ -78,6 +86,8 @@ class Log:
         self._entered.add(training)
         for each in losses:
             track(each, self.totals[each.name], self.trackers)
+            if each.name in self._conditional:
+                self.totals[each.name].note(each.rows)
 
     def reset(self) -> None:
         """Forgets what is remembered of the epoch beside the trackers."""
@@ -122,10 +132,16 @@ class Log:
         if new:
             self.trackers |= new_trackers(new)
             self.own += [self.trackers[name] for name in new if self.trackers[name].is_own]
+        for name, term in terms.items():
+            self.trackers[name].weight = None if self.trackers[name].varies else term.weight
         for each in losses:
-            trackers = [self.trackers[t.name] for t in each.terms if t.name in self.trackers]
-            own_terms = self.totals[each.name].own_terms
-            own_terms += [t for t in trackers if t.is_own and t not in own_terms]
+            total = self.totals[each.name]
+            added = [t.name for t in each.terms]
+            added += [names.regularization_of(each.name)] if each.regularization else []
+            trackers = [self.trackers[name] for name in added if name in self.trackers]
+            total.own_terms += [
+                t for t in trackers if (t.is_own or total.of_terms) and t not in total.own_terms
+            ]
         parts = {names.weighted(name) for name in terms if self.trackers[name].varies}
         names.require_parts_free(parts, taken | set(logged))
         if losses[0].is_single:
@@ -149,6 +165,15 @@ class Log:
         of_kind = {own: each for (kind, own), each in self._names.items() if kind == training}
         return {name for own, each in of_kind.items() if own != beside for name in each}
 
+    def require_loss_updated(self, training: bool) -> None:
+        """Refuses a metric of the user that logs the loss, and that no step updates."""
+        if self.loss_is_users and self.loss.name in self.not_updated[training]:
+            raise TypeError(
+                "`compute_loss` must update the metric of the model that logs the loss. "
+                "Received: one named 'loss', not updated, which would be logged as 0. Call its "
+                "`update_state(loss)` there, or delete it: the loss is logged without it."
+            )
+
     def of_all_replicas(
         self, variables: Sequence[keras.Variable]
     ) -> contextlib.AbstractContextManager[None]:
@@ -160,8 +185,9 @@ class Log:
         if running.current(self) is None and tf.executing_eagerly():
             self.end_epoch()
         unlogged = self.unlogged
-        if self.training in self._entered:  # also where a metric of the user has its name
-            results = {**results, **{n: total.result() for n, total in self.totals.items()}}
+        # Also where a metric of the user has its name, unless it logs what `compute_loss` gives.
+        if self.training in self._entered and not (self.loss_is_users or self.loss.of_terms):
+            results = {**results, self.loss.name: self.loss.result()}
         parts = {
             names.weighted(name): tracker.weighted_result()
             for name, tracker in self.trackers.items()

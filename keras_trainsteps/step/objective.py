@@ -14,8 +14,11 @@ GIVEN = ("x", "y", "y_pred", "sample_weight", "training", "repeat")
 Networks: TypeAlias = Any
 """A layer, model, or name of an attribute that is one; several; a dict to names of terms."""
 
-Gradients: TypeAlias = Callable[[list[tuple[Any, Any]]], Sequence[tuple[Any, Any]]]
-"""From pairs of gradient and weight to such pairs."""
+Pairs: TypeAlias = list[tuple[Any, Any]]
+"""Pairs of gradient and weight."""
+
+Gradients: TypeAlias = Callable[..., Sequence[tuple[Any, Any]]]
+"""From pairs of gradient and weight to such pairs; may take what gives them again, too."""
 
 
 class Objective:
@@ -46,9 +49,10 @@ class Objective:
             that is true. Default: always.
         after: Names of objectives before it that train some of the same weights, which is
             refused otherwise.
-        gradients: A function from (gradient, weight) pairs to pairs, which are applied.
-            Gradients are not scaled for float16 there; that of an embedding is a
-            `tf.IndexedSlices`. On one replica alone.
+        gradients: A function from (gradient, weight) pairs to pairs, which are applied. If
+            it takes two arguments, the second is a function that computes the pairs again,
+            with the weights as they are then. Gradients are not scaled for float16 there;
+            that of an embedding is a `tf.IndexedSlices`. On one replica alone.
 
     Raises:
         TypeError: For arguments of another kind, or a hook that needs other arguments.
@@ -116,6 +120,14 @@ class Objective:
         self.after = (after,) if isinstance(after, str) else tuple(after)
         self.gradients = gradients
         self.by_place, self.takes = _takes(losses)
+
+    @property
+    def takes_again(self) -> bool:
+        """Whether `gradients` asks for a function that computes them again."""
+        if self.gradients is None:
+            return False
+        parameters = inspect.signature(self.gradients).parameters.values()
+        return sum(p.default is p.empty and p.kind is not p.VAR_KEYWORD for p in parameters) > 1
 
     @property
     def takes_output(self) -> bool:

@@ -29,6 +29,7 @@ class TermTracker(keras.metrics.Mean):
         super().__init__(name=name, dtype="float64")
         compat.set_direction(self, "down")
         self.is_own, self.varies = is_own, varies
+        self.weight: Any = None  # one that does not vary; `None` for 1
         self.weighted = self.query_sizes = None
         if is_own or varies:
             self.weighted = self.add_variable((), "zeros", "float64", name="weighted")
@@ -70,6 +71,9 @@ class TermTracker(keras.metrics.Mean):
 
     def weighted_result(self) -> tf.Tensor:
         """The term's part of the loss, with the weights that were in force."""
+        if self.weighted is None:
+            value = self.result()
+            return value if self.weight is None else value * self.weight
         return ratio(tf.convert_to_tensor(self.weighted), tf.convert_to_tensor(self.count))
 
     def reset_state(self) -> None:
@@ -81,27 +85,33 @@ class TotalLoss(keras.metrics.Mean):
     """The logged `loss`: the weighted sum of the logged terms and the regularization.
 
     What is averaged by rows is one running mean, as in `keras.Model`. Terms with a
-    denominator of their own add their weighted values.
+    denominator of their own add their weighted values. That of an objective, which Keras
+    does not log, is the sum of its terms alone, and needs no mean.
 
     Args:
         owner: The log that it belongs to.
         name: What it is logged as: `loss`, or the name of an objective.
+        of_terms: Whether it is the sum of its terms alone.
 
     Attributes:
-        own_terms: The trackers of these terms, as far as they are there.
+        own_terms: The trackers of the terms that it adds, as far as they are there.
     """
 
     own_terms: list[TermTracker]
 
-    def __init__(self, owner: Any, name: str = "loss") -> None:
+    def __init__(self, owner: Any, name: str = "loss", *, of_terms: bool = False) -> None:
         super().__init__(name=name, dtype=as_loss(0.0).dtype.name)
         compat.set_direction(self, "down")
         # Past `__setattr__`: the terms are not state of this metric.
-        self.__dict__.update(own_terms=[], owner=owner)
+        self.__dict__.update(own_terms=[], owner=owner, of_terms=of_terms)
 
     def track(self, loss: Any, rows: Any) -> None:
         """Adds a batch's loss, of what is averaged by rows."""
         super().update_state(loss, sample_weight=rows)
+
+    def note(self, rows: Any) -> None:
+        """Notes that an objective was pursued, with a batch of so many rows."""
+        self.count.assign_add(tf.cast(rows, self.count.dtype))
 
     def update_state(self, values: Any, sample_weight: Any = None) -> None:
         """Adds the loss of a batch in a step written by hand; it weighs as its rows."""
@@ -125,8 +135,10 @@ class TotalLoss(keras.metrics.Mean):
         super().update_state(values, sample_weight=_rows_for(values, weights, step))
 
     def result(self) -> tf.Tensor:
-        loss = super().result()
         own = [tracker.weighted_result() for tracker in self.own_terms]
+        if self.of_terms:
+            return tf.add_n(own) if own else tf.zeros((), tf.float64)
+        loss = super().result()
         return tf.add_n([tf.cast(loss, tf.float64), *own]) if own else loss
 
 
@@ -175,7 +187,8 @@ def track(losses: Losses, loss: TotalLoss, trackers: Mapping[str, TermTracker]) 
 
     What is averaged by rows is one running mean, updated as Keras updates its own.
     """
-    loss.track(losses.by_rows, losses.rows)
+    if not loss.of_terms:
+        loss.track(losses.by_rows, losses.rows)
     for term in losses.tracked:
         tracker = trackers[term.name]
         tracker.track(*term.of_epoch(losses.rows), term.weight)

@@ -91,7 +91,7 @@ def _layer(model: keras.Model, named: Any) -> keras.layers.Layer:
         return named
     layers = compat.sublayers(model, nested=False)
     found = getattr(model, named, None) if isinstance(named, str) else None
-    if found is None:
+    if not isinstance(found, keras.layers.Layer):
         found = next((layer for layer in layers if layer.name == named), None)
     if not isinstance(found, keras.layers.Layer):
         raise ValueError(

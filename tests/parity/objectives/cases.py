@@ -49,6 +49,7 @@ CASES = {
     "hinted": Case(others.HintedByHand, others.HintedStudent, (X, LABELS)),
     "mean_teacher": Case(others.MeanTeacherByHand, others.MeanTeacher, (X, LABELS)),
     "forward_forward": Case(others.ForwardForwardByHand, others.ForwardForward, (X, OTHER)),
+    "sharp": Case(others.SharpByHand, others.SharpClassifier, (X, LABELS)),
     "captioning": Case(others.CaptioningByHand, others.Captioning, (X, CAPTIONS)),
 }
 

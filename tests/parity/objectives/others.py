@@ -265,3 +265,52 @@ class Captioning(Captions, LossAwareModel):
 
     def describe(self, x, y, repeat):
         return {"words": self.said(self.features(x), y[:, repeat])}
+
+
+class Sharp:
+    """A classifier with the gradients of a near place of higher loss (Foret et al., 2021)."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.network = dense(WIDTH, 6, CLASSES)
+
+
+class SharpByHand(Sharp, ByHand):
+    logged = ("hard",)
+    optimized = ("sharp",)
+
+    def train_step(self, data):
+        x, y = data
+        weights = self.network.trainable_weights
+        with tf.GradientTape() as tape:
+            hard = classified(y, self.network(x))
+        gradients = tape.gradient(hard, weights)
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient in gradients))
+        moves = [0.05 * gradient / norm for gradient in gradients]
+        for weight, move in zip(weights, moves, strict=True):
+            weight.assign_add(move)
+        with tf.GradientTape() as tape:
+            scaled = self.by_name["sharp"].scale_loss(classified(y, self.network(x)))
+        gradients = tape.gradient(scaled, weights)
+        for weight, move in zip(weights, moves, strict=True):
+            weight.assign_sub(move)
+        self.by_name["sharp"].apply_gradients(zip(gradients, weights, strict=True))
+        return self.log(rows_of(x), hard=hard)
+
+
+class SharpClassifier(Sharp, LossAwareModel):
+    def objectives(self):
+        return {"sharp": Objective(self.classify, trains="network", gradients=self.nearby)}
+
+    def classify(self, x, y):
+        return {"hard": classified(y, self.network(x))}
+
+    def nearby(self, pairs, again):
+        norm = ops.sqrt(sum(ops.sum(ops.square(gradient)) for gradient, _ in pairs))
+        moves = [(0.05 * gradient / norm, weight) for gradient, weight in pairs]
+        for move, weight in moves:
+            weight.assign_add(move)
+        found = again()
+        for move, weight in moves:
+            weight.assign_sub(move)
+        return found
