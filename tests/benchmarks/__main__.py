@@ -18,7 +18,7 @@ PARTS = [
     ("pairs", "--quick"),
     ("memory", "--quick"),
     ("rolling",),
-    ("train",),
+    ("train", "--seconds", "12"),
 ]
 
 

@@ -2,6 +2,7 @@
 
     python -m tests.benchmarks.pairs            # some minutes; the peers that are installed
     python -m tests.benchmarks.pairs --quick    # no peer on 16,384 rows
+    python -m tests.benchmarks.pairs --small    # the smallest, to see that it runs
     PEERS_PYTHON=/path/to/python ...            # where jax, rax and torch are installed
 
 Every figure is loss and gradient of the logistic loss as a user calls it, ids and checks
@@ -83,7 +84,9 @@ def with_gradient(loss, jit_compile=False):
         with tf.GradientTape() as tape:
             tape.watch(y_pred)
             value = loss(y_pred, *others)
-        return value, tape.gradient(value, y_pred)
+        gradient = tape.gradient(value, y_pred)
+        with tf.control_dependencies([gradient]):  # a GPU would still be at it
+            return tf.identity(value), gradient
 
     return lambda *arguments: run(*arguments)[0].numpy()
 
@@ -204,7 +207,12 @@ LONG = [2**power for power in range(13, 21)]
 def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--quick", action="store_true")
-    quick = arguments.parse_args().quick
+    arguments.add_argument("--small", action="store_true")
+    options = arguments.parse_args()
+    small, quick = options.small, options.quick or options.small
+    names = ("64 x 16", "256 x 32", "1 x 1024", "1 x 4096", "log-normal", "1 x 16384")
+    names = names[:1] if small else names[:-1] if quick else names
+    tf.get_logger().setLevel("ERROR")  # every batch is traced anew: that is known
     print(machine())
     print(
         "\nPairwise logistic loss and gradient, milliseconds: median (fastest to slowest of nine "
@@ -213,9 +221,7 @@ def main() -> None:
     every = {}
 
     def rows():
-        for name in ("64 x 16", "256 x 32", "1 x 1024", "1 x 4096", "log-normal", "1 x 16384"):
-            if quick and name == "1 x 16384":
-                continue
+        for name in names:
             found = interleaved(contenders(name, quadratic=True), 2.0)
             every[name] = found | other_peers(name)
             yield [name, *(every[name].get(column) for column in COLUMNS)]
@@ -231,7 +237,7 @@ def main() -> None:
     long: dict[int, Any] = {}
 
     def longer():
-        for length in LONG:
+        for length in LONG[: 2 if small else None]:
             name = f"1 x {length}"
             found = interleaved(contenders(name, quadratic=False), 1.0)["here"]
             long[length] = found
@@ -239,6 +245,9 @@ def main() -> None:
             yield [f"{length:,}", found, before and f"{found.median / before.median:.2f}"]
 
     print_table(["rows", "here", "of half the rows"], longer())
+
+    if small:
+        return
 
     def peaks():
         for name in ("log-normal", "1 x 65536", "1 x 1048576"):

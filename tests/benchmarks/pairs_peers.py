@@ -49,7 +49,9 @@ def rax_contenders(batch):
 def torch_contenders(batch):
     import torch
 
-    labels, query = torch.tensor(batch["y_true"]), torch.tensor(batch["query"])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    labels = torch.tensor(batch["y_true"], device=device)
+    query = torch.tensor(batch["query"], device=device)
 
     def loss(scores):
         pair = (query[:, None] == query) & (labels[:, None] > labels)
@@ -58,8 +60,9 @@ def torch_contenders(batch):
 
     def runner(function):
         def run():
-            scores = torch.tensor(batch["y_pred"], requires_grad=True)
+            scores = torch.tensor(batch["y_pred"], device=device, requires_grad=True)
             function(scores).backward()
+            scores.grad[:1].cpu()  # waits
 
         return run
 

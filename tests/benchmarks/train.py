@@ -60,7 +60,7 @@ def here(loss):
         model.compile(keras.optimizers.Adam(RATE), loss=loss(), jit_compile=jit_compile)
         x = {"features": rows.features, "query_id": rows.query}
         data = query_batches(x, rows.labels, query_ids="query_id", batch_size=BATCH, seed=0)
-        return epochs(model, scorer, held_out, data)
+        return epochs(model, scorer, held_out, data, shuffle=False)
 
     return rounds
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--jit-compile", action="store_true")
     parser.add_argument("--policy", default="float32")
     parser.add_argument("--device", default="cpu", help="that of peers: cpu or cuda")
-    parser.add_argument("--no-trees", action="store_true")
+    parser.add_argument("--no-peers", action="store_true", help="of other frameworks")
     options = parser.parse_args()
     keras.config.set_dtype_policy(options.policy)
     rows, held_out = letor(options.queries, 0), letor(options.queries // 4, 1)
@@ -126,7 +126,7 @@ def main() -> None:
         begun = rounds_of(rounds, rows, held_out, options.jit_compile)
         found[name] = curve(begun, held_out, options.seconds)
     for name, module in OTHERS.items():
-        if not (options.no_trees and module != "torch"):
+        if not options.no_peers:
             found[name] = of_others(module, options)
     missing = [name for name, points in found.items() if not points]
     found = {name: points for name, points in found.items() if points}
