@@ -30,6 +30,7 @@ from keras_trainsteps.compat.layers import in_call as in_call
 from keras_trainsteps.compat.layers import is_keras_attribute as is_keras_attribute
 from keras_trainsteps.compat.layers import losses_of_calls as losses_of_calls
 from keras_trainsteps.compat.layers import mask_of as mask_of
+from keras_trainsteps.compat.layers import only_shapes as only_shapes
 from keras_trainsteps.compat.layers import own_losses as own_losses
 from keras_trainsteps.compat.layers import stock_attributes as stock_attributes
 from keras_trainsteps.compat.layers import sublayers as sublayers

@@ -66,6 +66,11 @@ def forget_losses_of_calls(model: keras.Model) -> None:
         layer._losses.clear()
 
 
+def only_shapes() -> bool:
+    """Whether Keras runs code to find out shapes, and builds by it (seen in 3.15.1)."""
+    return bool(in_symbolic_scope())
+
+
 def in_call() -> bool:
     """Whether the `call` of a layer or model is running, which Keras keeps to itself.
 

@@ -126,12 +126,16 @@ def keras_term(
     if running.is_padded():
         _require_values(loss, y_true, y_pred)
     count = _own_count(loss, y_true, y_pred, sample_weight)
+    # What fills a batch up is masked, and leaves a mean over rows one.
+    by_rows = count is None or (
+        running.is_padded() and loss.reduction != "mean_with_sample_weight"
+    )
     if num_replicas == 1:
         value = as_loss(loss(y_true, y_pred, sample_weight))
-        counted = tf.cast(rows, value.dtype) if count is None else count
-        return LossTerm(value * counted, counted), value, count is None
+        counted = tf.cast(rows, value.dtype) if by_rows else count
+        return LossTerm(value * counted, counted), value, by_rows
     term = _replica_term(loss, y_true, y_pred, sample_weight, rows, count, num_replicas)
-    return term, as_loss(term.value), count is None
+    return term, as_loss(term.value), by_rows
 
 
 def _plain(function: Any) -> Any:

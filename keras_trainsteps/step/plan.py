@@ -91,8 +91,17 @@ class Plan(NamedTuple):
         )
 
     def row_mask_of(self, batch: Batch) -> tf.Tensor | None:
-        """Which rows of a batch count; `None` where all do."""
+        """Which rows of a batch count; `None` where all do.
+
+        Raises:
+            ValueError: For batches that are filled up, on several replicas.
+        """
         mask = batch.x.get(self.row_mask) if isinstance(batch.x, Mapping) else None
+        if mask is not None and replicas.num_replicas() > 1:
+            raise ValueError(
+                "Batches must not be filled up for several replicas, which XLA cannot compile. "
+                "Received: batches of `pad=True`. Fit without it."
+            )
         return mask
 
     def losses(
@@ -101,7 +110,7 @@ class Plan(NamedTuple):
         """Every term of an objective for a batch, and the total of each of its parts."""
         step = running.current(self.log)
         row_mask = self.row_mask_of(batch)
-        if row_mask is not None and step is None:
+        if row_mask is not None and step is None and not compat.only_shapes():
             raise ValueError(
                 "Batches of `pad=True` must come to a step, which leaves out the rows that do "
                 "not count. Received: one in a call of `compute_loss`. Call `train_step`."

@@ -5,6 +5,7 @@ import tensorflow as tf
 from keras import ops
 
 from keras_trainsteps import LossAwareModel, LossTerm
+from keras_trainsteps.data import query_batches
 from tests.toy import X, Y, fit, hooked, network, still
 
 LARGE = 2**24 + 1  # no float32, and neither is the sum of two
@@ -70,10 +71,14 @@ def found(strategy):
     with strategy.scope():
         made_outside = refused(lambda: fit(outside))
     by_hand = model(ByHand, loss="mse")
+    filled = query_batches(
+        {"features": X, "id": list(range(len(X)))}, Y, query_ids="id", batch_size=4, pad=True
+    )
     return {
         **logs,
         "made outside": made_outside,
         "jit_compile": refused(lambda: evaluated(model(loss="mse", jit_compile=True))),
         "steps_per_execution": refused(lambda: evaluated(several)),
+        "filled": refused(lambda: model(loss="mse").evaluate(filled, verbose=0)),
         "by hand": refused(lambda: by_hand.fit(X, Y, batch_size=5, verbose=0)),
     }

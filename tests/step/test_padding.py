@@ -253,3 +253,25 @@ def test_a_loss_outside_of_a_step_is_refused():
     model = model_of(loss="mse")
     with pytest.raises(ValueError, match="must come to a step"):
         model.compute_loss(x, y, model(x))
+
+
+class Subclassed(LossAwareModel):
+    side_inputs = ("query_id",)
+
+    def __init__(self):
+        super().__init__()
+        self.dense = keras.layers.Dense(1)
+
+    def call(self, x):
+        return self.dense(x["features"])
+
+
+def test_a_model_that_defines_call_takes_them_too():
+    found = []
+    for filled in (False, True):
+        keras.utils.set_random_seed(2)
+        model = Subclassed()
+        model.compile("sgd", loss="mse", metrics=[metrics.NDCG("query_id")], run_eagerly=True)
+        history = model.fit(batches(filled, True), verbose=0, shuffle=False).history
+        found.append((history, model.get_weights()))
+    same(*found)
