@@ -8,6 +8,7 @@ from tests.parity.objectives.by_hand import LEARNING_RATE
 from tests.parity.objectives.cases import CASES
 
 BY_DEFAULT = ("wgan_gp", "moco")
+IN_EVERY_MODE = (*BY_DEFAULT, "byol", "captioning")
 EPOCHS, BATCH = 2, 8
 MODES = {
     "graph": {},
