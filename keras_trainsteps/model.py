@@ -11,7 +11,7 @@ import contextlib
 import functools
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -25,30 +25,25 @@ from keras_trainsteps.data.order import ROW_MASK, has_few_shapes, order_for_pred
 from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
 from keras_trainsteps.keras2.state import StateBefore
-from keras_trainsteps.step import after, checks, names, padding, running, side_inputs
+from keras_trainsteps.step import after, checks, names, padding, pursuit, running, side_inputs
 from keras_trainsteps.step.after import AfterStep
 from keras_trainsteps.step.aims import (
     WHOLE,
     Aim,
-    Part,
-    applied_pairs,
     conditional_parts,
     part_names,
     parts_of,
-    require_apart,
     require_objectives,
-    require_unchanged,
-    watched_alone,
 )
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.metric_weights import beside_masks
-from keras_trainsteps.step.objective import Objective, Pairs, called
+from keras_trainsteps.step.objective import Objective, called
 from keras_trainsteps.step.optimizers import Optimizers, optimizers_for
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
-from keras_trainsteps.step.trained import trained_weights, warn_of_hook_alone
+from keras_trainsteps.step.trained import trained_weights
 from keras_trainsteps.step.weights import LossWeights
 from keras_trainsteps.step.whole_queries import Arrays
 
@@ -405,7 +400,9 @@ class LossAwareModel(compat.Model):
         if auto:
             compat.save_as_auto(self)
         if isinstance(self.optimizer, Optimizers):
-            self.optimizer.belongs_to(functools.partial(_trained_by_part, weakref.ref(self)))
+            self.optimizer.belongs_to(
+                functools.partial(pursuit.trained_by_part, weakref.ref(self))
+            )
         training = self._training
         training.jit_compile_auto = auto
         training.parts, training.conditional = parts, conditional
@@ -418,7 +415,7 @@ class LossAwareModel(compat.Model):
         training.readers = fitting.QueryReaders(losses.objects, given)
         self._forget_plan()
         training.log.trains_own_loss = False
-        self._build_without_call()
+        pursuit.build_without_call(self)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """Compiles a loaded model as the saved one was."""
@@ -426,7 +423,7 @@ class LossAwareModel(compat.Model):
             super().compile_from_config(config)  # says that `compile()` must be called
             return
         self.compile(**keras.saving.deserialize_keras_object(config))
-        self._build_without_call()
+        pursuit.build_without_call(self)
         if self.optimizer is not None and self.built:
             self.optimizer.build(trained_weights(self, self.trains))
 
@@ -574,7 +571,7 @@ class LossAwareModel(compat.Model):
         for training in (True, False):
             with self._plan.running(unpacked, training=training) as step:
                 for aim in self._plan.aims:
-                    y_pred = self._output(aim, unpacked, step, training=training)
+                    y_pred = pursuit.output(self, aim, unpacked, step, training=training)
                     losses = self._plan.losses(aim, unpacked, y_pred, training=training)
                     self._plan.log.declare(losses, training)
                 self._plan.log.cuts.declare(step)
@@ -586,7 +583,7 @@ class LossAwareModel(compat.Model):
 
     def make_train_function(self, force: bool = False) -> Any:
         """Creates the function that `fit` runs; a `train_step` of a subclass is guarded."""
-        self._require_same_objectives()
+        pursuit.require_same(self)
         if self.train_function is None or force:
             fitting.require_supported_strategy(self)
             fitting.require_aims_for_replicas(self, self._plan.aims)
@@ -626,12 +623,12 @@ class LossAwareModel(compat.Model):
         of the model weighs as the rows of its batch.
         """
         plan, batch = self._plan, Batch.of(data)
-        self._rehearse(data)
+        pursuit.rehearse(self, data)
         with plan.running(batch, training=True) as step:
-            before, steps = self._state_before(), self._steps_done(plan)
+            before, steps = self._state_before(), pursuit.steps_done(self, plan)
             for aim in plan.aims:  # each sees the weights that the ones before it left
-                aim.pursue(functools.partial(self._update, aim, batch, step), steps)
-            self._end_step(plan, step, steps)
+                aim.pursue(functools.partial(pursuit.update, self, aim, batch, step), steps)
+            pursuit.end(self, plan, step, steps)
             return self._logs(batch, step.y_pred, before, training=True)
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
@@ -641,7 +638,7 @@ class LossAwareModel(compat.Model):
         with plan.running(batch, training=False) as step:
             before = self._state_before()
             for aim in plan.aims:
-                y_pred = self._output(aim, batch, step, training=False)
+                y_pred = pursuit.output(self, aim, batch, step, training=False)
                 for number in aim.evaluations:
                     losses = plan.losses(aim, batch, y_pred, training=False, repeat=number)
                     plan.log.track(losses, training=False)
@@ -875,104 +872,6 @@ class LossAwareModel(compat.Model):
         added = functools.partial(added_of, self, self._training.added, call_metrics)
         return Aim(name, objective, parts, hook if fills_hook else None, added)
 
-    def _output(self, aim: Aim, batch: Batch, step: running.Running, *, training: bool) -> Any:
-        """The output of the network for an objective, if it asks for it."""
-        if aim.is_of_network:
-            compat.forget_losses_of_calls(self)
-            if not aim.objective.takes_output:
-                return None
-            if not training and step.y_pred is not None:
-                return step.y_pred  # weights stay as they are
-        y_pred = self._forward(batch.x, step.row_mask, training=training)
-        if not (training and aim.objective.is_conditional):
-            step.y_pred = y_pred
-        return y_pred
-
-    def _update(self, aim: Aim, batch: Batch, step: running.Running, repeat: int) -> None:
-        """One update of what an objective trains."""
-        padding.require_rowwise_network(compat.sublayers(self), step.row_mask)
-        once = functools.partial(self._gradients, aim, batch, step, repeat)
-        scaled, gradients = once(track=True)  # all of them before the first update
-        alone = self.distribute_strategy.num_replicas_in_sync == 1
-        for place, (part, pairs) in enumerate(zip(aim.parts, gradients, strict=True)):
-            optimizer = self._optimizer_of(part)
-            exchange = compat.without_exchange(optimizer) if alone else contextlib.nullcontext()
-            with compat.after_loss(scaled), exchange:
-                again = functools.partial(_of_part, once, place)
-                if pairs := applied_pairs(aim, part, optimizer, pairs, again):
-                    optimizer.apply_gradients(pairs)
-
-    def _gradients(
-        self, aim: Aim, batch: Batch, step: running.Running, repeat: int, *, track: bool
-    ) -> tuple[list[tf.Tensor], list[Pairs]]:
-        """The scaled losses of the parts of an objective, and their gradients with weights."""
-        watched = watched_alone(self, aim)
-        several = len(aim.parts) > 1
-        with tf.GradientTape(several, watch_accessed_variables=watched is None) as tape:
-            tape.watch(watched or ())
-            y_pred = self._output(aim, batch, step, training=True)
-            reached = tape.watched_variables()
-            losses = self._plan.losses(aim, batch, y_pred, training=True, repeat=repeat)
-            if track:
-                self._plan.log.track(losses, training=True)
-            optimizers = [self._optimizer_of(part) for part in aim.parts]
-            scaled = [
-                optimizer.scale_loss(each.loss) if optimizer else each.loss
-                for optimizer, each in zip(optimizers, losses, strict=True)
-            ]
-        weights = [trained_weights(self, part.trains) for part in aim.parts]
-        if aim.hook is not None and aim.objective.trains is None:
-            warn_of_hook_alone(self, tape.watched_variables(), reached, self._training.warned)
-        if aim.is_of_network and not all(weights):
-            require_apart(self, [aim])  # says so
-        if not any(weights):
-            warnings.warn("The model does not have any trainable weights.", stacklevel=2)
-        gradients = [tape.gradient(*each) for each in zip(scaled, weights, strict=True)]
-        pairs = [list(zip(*each, strict=True)) for each in zip(gradients, weights, strict=True)]
-        return scaled, pairs
-
-    def _optimizer_of(self, part: Part) -> Any:
-        several = isinstance(self.optimizer, Optimizers)
-        return self.optimizer[part.name] if several else self.optimizer
-
-    def _steps_done(self, plan: Plan) -> Any:
-        """The number of steps so far, where anything asks for it."""
-        asked = self.after_step or not plan.is_whole
-        if not asked or self.optimizer is None:
-            return None
-        return tf.convert_to_tensor(self.optimizer.iterations)
-
-    def _end_step(self, plan: Plan, step: running.Running, steps: Any) -> None:
-        """What follows once in a step, when every objective has been pursued."""
-        if self.after_step:
-            after.follow(self, steps, step.passed)
-        if isinstance(self.optimizer, Optimizers):
-            self._build_without_call()
-            require_apart(self, plan.aims)
-            plan.compiled.weights.require_terms(plan.log.logged_weights)
-            self.optimizer.count_step()
-
-    def _rehearse(self, data: Tensors) -> None:
-        """Traces an eager step before the first, so that nothing is refused after an update."""
-        asked = self.after_step or not self._plan.is_whole
-        if not (asked and tf.executing_eagerly()):
-            return
-        self._require_same_objectives()
-        if self._training.rehearsed is not self._plan:
-            compat.trace_only(self.train_step, data)
-            self._training.rehearsed = self._plan
-
-    def _require_same_objectives(self) -> None:
-        if self._has_objectives:
-            require_unchanged(self, self._plan.aims, self._objectives())
-
-    def _build_without_call(self) -> None:
-        """Says that a model without a `call` of its own is built once its networks are."""
-        has_call = type(self).call is not keras.Model.call
-        networks = compat.sublayers(self)
-        if not has_call and networks and all(network.built for network in networks):
-            self.built: bool = True
-
     def _state_before(self) -> StateBefore:
         """The state of metrics that only a subclass, or a layer of it, can update."""
         compiled = compat.compile_metrics(self)
@@ -1093,21 +992,6 @@ class LossAwareModel(compat.Model):
             )
             self._training.log.trains_own_loss = before.trains_own_loss
             compat.set_loss_tracker(self, self._training.log.loss)
-
-
-def _of_part(once: Callable[..., tuple[Any, list[Pairs]]], place: int) -> Pairs:
-    """The gradients of one part, from another pass with the weights as they are by now."""
-    return once(track=False)[1][place]
-
-
-def _trained_by_part(model: Any) -> dict[str, list[keras.Variable]]:
-    """What each optimizer of a model trains, by name."""
-    model = model()
-    return {
-        part.name: trained_weights(model, part.trains)
-        for aim in model._plan.aims
-        for part in aim.parts
-    }
 
 
 @compat.named_in_legacy_files

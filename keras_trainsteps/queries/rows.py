@@ -28,7 +28,7 @@ class RankingRows(NamedTuple):
         y_pred: Scores, shape `(rows,)`, float32 or float64.
         query: Dense query index, int32, shape `(rows,)`; -1 for a masked row.
         num_queries: An int32 scalar above every index. It is the number of queries, or,
-            where shapes must be static (XLA), the number of rows.
+            where shapes must be static (XLA), the number of padded lists or of rows.
         weight: Weight of each row, float64, shape `(rows,)`, or `None`.
         owned: For each query index whether it belongs to this replica, bool, shape
             `(num_queries,)`, or `None` where there is one replica.

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.losses             # some minutes
     python -m tests.benchmarks.losses triplet     # what has this in its name
 
-Least and median milliseconds, interleaved in one process, and the ratios of both to the
+Median and fastest milliseconds, interleaved in one process, and the ratios of both to the
 fastest peer's: Keras-RS, where it is installed, or the dense formula in plain TensorFlow, of
 padded lists. `flat` are rows with ids, `padded` lists without; ids and checks are included.
 """
@@ -16,13 +16,12 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_trainsteps import losses
 from tests.benchmarks.pairs import batch, padded
-from tests.benchmarks.rounds import report, times
+from tests.benchmarks.timing import interleaved, machine, report
 
 PADDING = -1e9
 
@@ -158,18 +157,18 @@ def embedded(kind, rows):
 
 def main() -> None:
     wanted = sys.argv[1:]
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {os.cpu_count()} cores")
+    print(machine() + "\n")
     for kind in LISTWISE:
         if not wanted or any(part in kind for part in wanted):
             for name in ("64 x 16", "64 x 32", "256 x 32", "log-normal"):
-                found = times(listwise(kind, name), 1.2)
+                found = interleaved(listwise(kind, name), 1.2)
                 peers = [one for one in ("Keras-RS", "plain TensorFlow") if one in found]
                 fastest = min(peers, key=lambda one: found[one].median)
                 report(f"{kind}, {name}", found, fastest)
     for kind in EMBEDDINGS:
         if not wanted or any(part in kind for part in wanted):
             for rows in (256, 1024):
-                found = times(embedded(kind, rows), 1.0)
+                found = interleaved(embedded(kind, rows), 1.0)
                 report(f"{kind}, {rows} rows of 64", found, "a product of all pairs")
 
 

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.metrics             # two minutes
     python -m tests.benchmarks.metrics NDCG        # what has this in its name
 
-Least and median milliseconds of one `update_state` in a `tf.function`, ids and checks included,
+Median and fastest milliseconds of one `update_state` in a `tf.function`, ids and checks included,
 interleaved in one process, and the ratios of both to Keras-RS's, or to what is named. `flat` are
 rows with ids, `padded` lists without, `tied` are flat rows of one score, which honest ties make
 the same for every order.
@@ -28,7 +28,7 @@ from keras_trainsteps.rolling.gate.queries import group
 from keras_trainsteps.rolling.gate.rank_correlation import kendall_tau
 from keras_trainsteps.step.running import Running
 from tests.benchmarks.pairs import batch, padded
-from tests.benchmarks.rounds import report, times
+from tests.benchmarks.timing import interleaved, machine, report
 
 K = 10
 OWN = {
@@ -140,7 +140,7 @@ def pair_accuracy_and_tau():
         }
         if kendalltau is not None:
             found["scipy.stats.kendalltau"] = lambda a=graded, b=y_pred: kendalltau(a, b)
-        report(f"one query of {rows} rows", times(found, 3.0), "scipy.stats.kendalltau")
+        report(f"one query of {rows} rows", interleaved(found, 3.0), "scipy.stats.kendalltau")
 
 
 def epochs(name, steps=40):
@@ -169,22 +169,24 @@ def epochs(name, steps=40):
 
     report(
         f"an epoch of {steps} batches, {name}",
-        times({kind: epoch(builds) for kind, builds in kinds.items()}, 6.0),
+        interleaved({kind: epoch(builds) for kind, builds in kinds.items()}, 6.0),
         "without metrics",
     )
 
 
 def main() -> None:
     wanted = sys.argv[1:]
-    print(f"TensorFlow {tf.__version__}, Keras {keras.__version__}, {os.cpu_count()} cores")
-    print(f"k = {K}; least and median milliseconds, and ratios to Keras-RS")
+    print(machine())
+    print(f"\nk = {K}; milliseconds, and ratios to Keras-RS\n")
     for name in ("64 x 16", "64 x 32", "1 x 4096", "log-normal"):
         for one in OWN:
             if not wanted or any(part in one for part in wanted):
-                report(f"{one}, {name}", times(contenders(name, [one]), 0.6), "Keras-RS")
+                report(f"{one}, {name}", interleaved(contenders(name, [one]), 0.6), "Keras-RS")
         if not wanted:
             report(
-                f"{', '.join(SEVERAL)}, {name}", times(contenders(name, SEVERAL), 0.6), "Keras-RS"
+                f"{', '.join(SEVERAL)}, {name}",
+                interleaved(contenders(name, SEVERAL), 0.6),
+                "Keras-RS",
             )
     if not wanted or "Pair" in wanted:
         pair_accuracy_and_tau()

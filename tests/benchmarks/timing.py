@@ -91,3 +91,18 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
             flush=True,
         )
     print(flush=True)
+
+
+def report(title: str, found: Mapping[str, Times], beside: str | None = None) -> None:
+    """A table of times, and the ratios to those of `beside`: of medians, and of the fastest."""
+    base = found.get(beside)
+
+    def rows() -> Iterable[list[Any]]:
+        for name, times in found.items():
+            ratios: list[Any] = []
+            if base is not None:
+                medians, fastest = times.median / base.median, times.fastest / base.fastest
+                ratios = [f"{shown(medians)} ({shown(fastest)})"]
+            yield [name, times, *ratios]
+
+    print_table([title, "ms"] + ([f"of {beside}"] if base is not None else []), rows())
