@@ -15,7 +15,7 @@ import tensorflow as tf
 from .levels import LEVELS, Levels, LevelSums, counts_of, leading_scale
 from .reduce import count_by_group, sum_by_group
 from .rules import PairRows
-from .static_tiles import first_of, last_of
+from .static_tiles import first_of, last_of, size_of
 
 
 class LongQueries(NamedTuple):
@@ -69,15 +69,15 @@ def sum_long_queries(
         ties: Whether each pair counts twice and pairs of one label once in each order.
         smallest: Groups of fewer rows than this are left.
     """
-    number = rows.score.shape[0]
-    groups = number // smallest
     rank, distinct = ranks.rank, ranks.distinct
     weight = rows.weights()
-    zeros = tf.zeros((groups + 1, LEVELS), tf.float64)
 
     def add_digit(
         scale: tf.Tensor, group: tf.Tensor, done: LongQueries
     ) -> tuple[tf.Tensor, tf.Tensor, LongQueries]:
+        number = size_of(group)  # within the loop, where XLA knows it as well
+        groups = number // smallest
+        zeros = tf.zeros((groups + 1, LEVELS), tf.float64)
         long = count_by_group(group, number) >= smallest
         compact = tf.where(long, tf.cumsum(tf.cast(long, tf.int32)) - 1, groups)
         there = group >= 0
@@ -85,7 +85,8 @@ def sum_long_queries(
         level = (rank // scale) % LEVELS
         inside = tf.where(index < groups, weight, 0.0)
         levels = Levels(rows.score, inside, rows.label, index, level, zeros, None)
-        levels = levels._replace(weights=levels.by_level(inside))
+        weights = tf.ensure_shape(levels.by_level(inside), zeros.shape)
+        levels = levels._replace(weights=weights)
         if ties:
             several = count_by_group(levels.key, (groups + 1) * LEVELS) > 1
             tied = tf.reshape(several & tf.equal(scale, 1), (groups + 1, LEVELS))
@@ -106,7 +107,7 @@ def sum_long_queries(
         return scale // LEVELS, finer, done
 
     of_queries = tf.zeros((num_queries,), tf.float64)
-    left = tf.fill((number,), -1)
+    left = tf.fill(tf.shape(query), -1)
     group = first_of(query, num_queries)
     if ties:  # soft targets of labels closer than 1 are no matter of levels
         fractional = tf.where(tf.equal(rows.label, tf.floor(rows.label)), -1, query)
@@ -141,8 +142,8 @@ def rank_labels(label: tf.Tensor, query: tf.Tensor, num_queries: tf.Tensor) -> R
         order = tf.argsort(label, stable=True)
         order = tf.gather(order, tf.argsort(tf.gather(query, order), stable=True))
         at_query, at_label = tf.gather(query, order), tf.gather(label, order)
-        new_query = tf.concat([[True], at_query[1:] != at_query[:-1]], 0)
-        new = new_query | tf.concat([[True], at_label[1:] != at_label[:-1]], 0)
+        new = (at_query[1:] != at_query[:-1]) | (at_label[1:] != at_label[:-1])
+        new = tf.concat([tf.ones_like(at_query[:1], tf.bool), new], 0)
         rank = tf.cumsum(tf.cast(new, tf.int32))
         lowest = tf.math.unsorted_segment_min(rank, at_query, num_queries)
         rank -= tf.gather(lowest, tf.maximum(at_query, 0))
@@ -155,9 +156,9 @@ def rank_labels(label: tf.Tensor, query: tf.Tensor, num_queries: tf.Tensor) -> R
 
 def query_order(query: tf.Tensor, num_queries: tf.Tensor) -> tf.Tensor:
     """An order in which the rows of each query lie together, or nearly so."""
-    number = query.shape[0]
+    number = size_of(query)
     first = first_of(query, num_queries)
     begins = tf.equal(first, tf.range(number))
     length = tf.where(begins, last_of(first, number) - first + 1, 0)
-    together = tf.reduce_sum(tf.cast(length, tf.float32)) <= number
+    together = tf.reduce_sum(tf.cast(length, tf.float32)) <= tf.cast(number, tf.float32)
     return tf.cond(together, lambda: tf.range(number), lambda: tf.argsort(query, stable=True))

@@ -18,6 +18,7 @@ from .boxes import BOXES, PARTS, SEGMENT, in_parts, nodes_by_terms
 from .levels import Levels
 from .logistic import KERNELS, TIED_KERNELS
 from .node_kernels import constant_matrices
+from .static_tiles import size_of
 
 _GROUPS = 8
 _WIDTHS = (8, 16, BOXES)
@@ -41,7 +42,7 @@ class StaticLogisticSums:
 
     def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The total of each group, the slope of each row, and which groups failed."""
-        groups, number = levels.weights.shape
+        groups, number = size_of(levels.weights), levels.weights.shape[1]
         low = tf.math.unsorted_segment_min(levels.score, levels.group, groups)
         high = tf.math.unsorted_segment_max(levels.score, levels.group, groups)
         failed = ~(high - low < SEGMENT)

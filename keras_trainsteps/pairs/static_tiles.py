@@ -36,9 +36,13 @@ def in_tiles(
         group: The group of each row, int32 `(rows,)`; -1 for none.
         num_groups: A number above every group.
     """
-    number = rows.score.shape[0]
-    blocks = max(-(-number // _SIDE), 1)
-    tiles = min(_TILES, blocks)
+    number = size_of(rows.score)
+    blocks, tiles = -(-number // _SIDE), _TILES
+    if isinstance(blocks, int):
+        blocks = max(blocks, 1)
+        tiles = min(tiles, blocks)
+    else:
+        blocks = tf.maximum(blocks, 1)
     steps = -(-blocks // tiles)
     size = steps * tiles * _SIDE
     shape = (steps, tiles, _SIDE)
@@ -140,6 +144,11 @@ def _either(i_first: tf.Tensor, i: PairRows, j: PairRows, swapped: bool = False)
     """The fields of the first, or of the second, row of each pair."""
     a, b = (_row, _column) if swapped else (_column, _row)
     return {name: tf.where(i_first, a(i.fields[name]), b(j.fields[name])) for name in i.fields}
+
+
+def size_of(values: tf.Tensor) -> int | tf.Tensor:
+    """How many rows there are: a number, or where tracing does not know it, what XLA will."""
+    return tf.shape(values)[0] if values.shape[0] is None else int(values.shape[0])
 
 
 def first_of(group: tf.Tensor, number: tf.Tensor | int) -> tf.Tensor:

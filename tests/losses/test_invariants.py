@@ -160,7 +160,9 @@ def test_eager_graph_of_unknown_size_and_xla_agree(case):
     }
     tensors = {name: tf.constant(value) for name, value in batch.items()}
     assert_same(tf.function(case.traced, input_signature=[unknown])(tensors), expected)
-    assert_same(tf.function(case.traced, jit_compile=True)(tensors), expected)
+    for signature in (None, [unknown]):
+        compiled = tf.function(case.traced, jit_compile=True, input_signature=signature)
+        assert_same(compiled(tensors), expected)
 
 
 @every(default=one_of_each)

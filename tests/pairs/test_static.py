@@ -89,6 +89,38 @@ def test_a_long_batch_compiled_holds_1e_6():
     check(LOGISTIC, "preference", tf.float32, "auto", arrays, mode="xla")
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "pairwise_logistic",
+        pytest.param("pairwise_hinge", marks=pytest.mark.slow),
+        pytest.param("pairwise_squared_hinge", marks=pytest.mark.slow),
+        pytest.param("pairwise_mean_squared_error", marks=pytest.mark.slow),
+        pytest.param("pairwise_soft_zero_one", marks=pytest.mark.slow),
+    ],
+)
+def test_a_number_of_rows_that_tracing_does_not_know(name):
+    """Batches of `fit` have any number of rows, also compiled: that of each is known to XLA."""
+
+    def value_and_slope(y_true, y_pred, query_ids):
+        with tf.GradientTape() as tape:
+            tape.watch(y_pred)
+            value = getattr(losses, name)(y_true, y_pred, query_ids=query_ids).value
+        return value, tape.gradient(value, y_pred)
+
+    floats = tf.TensorSpec((None,))
+    signature = [floats, floats, tf.TensorSpec((None,), tf.int64)]
+    compiled = tf.function(value_and_slope, input_signature=signature, jit_compile=True)
+    rng = np.random.default_rng(0)
+    for rows, queries in ((0, 1), (7, 2), (300, 3), (1500, 4)):
+        y_true = tf.constant(rng.integers(0, 4, rows), tf.float32)
+        y_pred = tf.constant(2 * rng.normal(size=rows), tf.float32)
+        query_ids = tf.constant(rng.integers(0, queries, rows))
+        expected = value_and_slope(y_true, y_pred, query_ids)
+        for found, wanted in zip(compiled(y_true, y_pred, query_ids), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-8)
+
+
 @pytest.mark.parametrize("labels", ["graded", "many", "real"])
 @pytest.mark.parametrize("kernel", [LOGISTIC, HINGE], ids=lambda kernel: kernel.name)
 def test_work_is_linear_in_the_rows(monkeypatch, kernel, labels):

@@ -172,7 +172,7 @@ def _in_blocks(kernel: Kernel, query: tf.Tensor, columns: tuple[tf.Tensor, ...])
 
 
 def _static_blocks(kernel: Kernel, query: tf.Tensor, columns: tuple[tf.Tensor, ...]) -> tf.Tensor:
-    rows = int(query.shape[0])
+    rows = tf.shape(query)[0]  # which XLA knows, though tracing need not
     blocks = -(-rows // BLOCK)
     padding = [[0, blocks * BLOCK - rows]]
 
