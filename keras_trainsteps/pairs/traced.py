@@ -52,7 +52,7 @@ def sums_of_rows(
         rule._replace(factor=None), factor, method, bool(weight), tuple(rows.fields)
     )
     columns = rows.label, rows.score, *weight, *rows.fields.values()
-    size = tf.constant(0 if list_size is None else list_size)
+    size = tf.convert_to_tensor(0 if list_size is None else list_size)
     totals, counts, slope = function(query, num_queries, size, *columns)
     return totals, counts, slope
 
@@ -129,8 +129,8 @@ def _valid_sums(
     list_size: int | tf.Tensor | None,
 ) -> Sums:
     if compat.in_xla():
-        assert not tf.is_tensor(list_size)
-        return static_sums(rule, method, rows, query, num_queries, list_size)
+        known = None if tf.is_tensor(list_size) else list_size
+        return static_sums(rule, method, rows, query, num_queries, known)
     sizes = count_by_group(query, num_queries)
     if method == "exact" or not has_linear_method(rule):
         return where_lists(

@@ -165,6 +165,24 @@ def test_eager_graph_of_unknown_size_and_xla_agree(case):
         assert_same(compiled(tensors), expected)
 
 
+@every(by_query, default=one_of_each)
+@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("spec", [(None, None), (None, 5)], ids=["any", "rows"])
+def test_padded_lists_of_sizes_that_tracing_does_not_know(case, jit_compile, spec):
+    rng = np.random.default_rng(0)
+    y_true = rng.integers(0, 3, (8, 5)).astype("float32")
+    y_pred = rng.normal(size=(8, 5)).astype("float32")
+    mask = np.arange(5) < rng.integers(2, 6, 8)[:, None]
+
+    def value(y_true, y_pred, mask):
+        return case.function(y_true, y_pred, mask=mask, **case.options).value
+
+    signature = [tf.TensorSpec(spec, dtype) for dtype in ("float32", "float32", "bool")]
+    traced = tf.function(value, input_signature=signature, jit_compile=jit_compile)
+    expected = float(value(y_true, y_pred, mask))
+    assert float(traced(y_true, y_pred, mask)) == pytest.approx(expected, rel=1e-5)
+
+
 @every(default=one_of_each)
 def test_narrow_floats_are_computed_in_float32(case):
     batch = example(case)
