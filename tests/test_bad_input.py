@@ -299,7 +299,7 @@ def test_labels_and_weights_that_a_loss_cannot_take(loss, bad, match):
         x["w"] = np.full(24, -1.0)
     y[3] = bad
     model = linear()
-    model.compile("sgd", loss=loss)
+    model.compile("sgd", loss=loss, run_eagerly=True)
     raises_unchanged(model, match, x, y, batch_size=24)
 
 

@@ -194,9 +194,13 @@ def pickled(model):
     return pickle.loads(pickle.dumps(model))
 
 
-@pytest.mark.parametrize("copied", [copy.deepcopy, pickled], ids=lambda f: f.__name__)
 @pytest.mark.parametrize(
-    "build", [dense_graph, dense_called, dense_sequence], ids=lambda f: f.__name__
+    ("build", "copied"),
+    [
+        pytest.param(build, copied, marks=() if place == other else pytest.mark.slow)
+        for place, build in enumerate([dense_graph, dense_called, dense_sequence])
+        for other, copied in enumerate([copy.deepcopy, pickled])
+    ],
 )
 def test_a_copy_predicts_and_trains_as_the_model(build, copied):
     model = build()

@@ -243,7 +243,6 @@ def few_or_many(where=lambda case: True):
 def some_to_compile(name):
     """Losses of unlike code, for what takes seconds a loss."""
     return name in {
-        "pairwise_mean_squared_error",
         "list_mle",
         "masked_crossentropy",
         "multi_similarity",

@@ -107,7 +107,7 @@ by_labels = pytest.mark.parametrize(
 )
 
 
-@by_rule
+@by_rule_of([LOGISTIC, HINGE])
 @by_labels
 def test_float32_holds_1e_6(kernel, pairs, labels):
     for scores in SCORES:
@@ -116,7 +116,11 @@ def test_float32_holds_1e_6(kernel, pairs, labels):
 
 @pytest.mark.parametrize(
     ("kernel", "pairs"),
-    [rule for rule in RULES if rule[0] in (LOGISTIC, SQUARED_ERROR)],
+    [
+        pytest.param(*rule, marks=() if rule[1] == "all" else pytest.mark.slow)
+        for rule in RULES
+        if rule[0] in (LOGISTIC, SQUARED_ERROR)
+    ],
 )
 @by_labels
 def test_float64_holds_1e_12(kernel, pairs, labels):

@@ -156,7 +156,7 @@ def batches(draw):
     ("pair_weight", "mode"),
     [
         ("product", "graph"),
-        ("preferred", "graph"),
+        pytest.param("preferred", "graph", marks=pytest.mark.slow),
         # The tests below run it for some kernels by default.
         pytest.param("product", "xla", marks=pytest.mark.slow),
     ],

@@ -115,7 +115,13 @@ LOSSES = {
 
 # An output without a loss trains nothing of its own, of which Keras warns.
 @pytest.mark.filterwarnings("ignore:Gradients do not exist for variables:UserWarning")
-@pytest.mark.parametrize(("loss", "loss_weights"), LOSSES.values(), ids=LOSSES)
+@pytest.mark.parametrize(
+    ("loss", "loss_weights"),
+    [
+        pytest.param(*given, id=name, marks=() if name in ("list", "dict") else pytest.mark.slow)
+        for name, given in LOSSES.items()
+    ],
+)
 def test_several_outputs_train_as_stock_to_the_bit(loss, loss_weights):
     def build(cls):
         keras.utils.set_random_seed(1)

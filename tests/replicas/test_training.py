@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -74,9 +75,23 @@ def assert_same_numbers(found, expected):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """All that the default run asks of two replicas."""
-    path = tmp_path_factory.mktemp("replicas") / "found.json"
-    return finished(path, start(path, "mirrored", [*CASES, "edges"]))
+    """All that the default run asks of two replicas, once for all processes of the tests."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    path, mine = base / "replicas.json", base / "replicas.pid"
+    try:
+        os.close(os.open(mine, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:  # another process has begun it
+        until = time.monotonic() + 500
+        while not path.exists() and time.monotonic() < until:
+            time.sleep(0.5)
+        return json.loads(path.read_text())
+    written = path.with_suffix(".part")
+    try:
+        return finished(written, start(written, "mirrored", [*CASES, "edges"]))
+    finally:
+        if written.exists():
+            written.replace(path)
 
 
 @pytest.mark.parametrize("case", CASES)

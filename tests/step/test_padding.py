@@ -122,6 +122,7 @@ def same(one, other):
         np.testing.assert_allclose(b, a, rtol=2e-5, atol=1e-6)
 
 
+MORE = ("a sum", "a weighted mean", "values of the hook", "a term by hand")
 MODES = {
     "eager": {"run_eagerly": True},
     "graph": {"jit_compile": False},
@@ -138,7 +139,13 @@ MODES = {
         *(pytest.param(mode, True, marks=pytest.mark.slow) for mode in ("graph", "xla", "steps")),
     ],
 )
-@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(options, id=name, marks=pytest.mark.slow if name in MORE else ())
+        for name, options in OPTIONS.items()
+    ],
+)
 def test_a_filled_batch_gives_the_numbers_of_the_batch(options, mode, weighted):
     as_it_is = seen(
         False, weighted, options, **(MODES["eager"] if mode == "xla" else MODES[mode])
@@ -148,7 +155,7 @@ def test_a_filled_batch_gives_the_numbers_of_the_batch(options, mode, weighted):
 
 def test_xla_compiles_once():
     """The warning of several compilations is an error here."""
-    seen(True, False, OPTIONS["a loss by query"], jit_compile=True)
+    seen(True, False, OPTIONS["metrics of Keras"], jit_compile=True)
 
 
 @every(default=one_of_each)

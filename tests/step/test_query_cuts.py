@@ -234,7 +234,11 @@ def ranked(**options):
 
 @pytest.mark.parametrize(
     ("options", "steps"),
-    [({"steps_per_execution": 3}, 4), ({"run_eagerly": True}, 5), ({"run_eagerly": True}, 2)],
+    [
+        pytest.param({"steps_per_execution": 3}, 4, marks=pytest.mark.slow),
+        ({"run_eagerly": True}, 5),
+        ({"run_eagerly": True}, 2),
+    ],
     ids=["4 steps by 3", "more than a pass", "less than a pass"],
 )
 @pytest.mark.parametrize("kind", ["repeat", "generator"])

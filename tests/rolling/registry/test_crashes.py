@@ -13,8 +13,8 @@ ROOT = Path(__file__).parents[3]
 MEMORY = Path("/dev/shm")  # kills and errors need no real disk, which would be slow
 SCENARIOS = (
     "kills",
-    "kills_of_the_first_day",
-    "kills_of_a_rollback",
+    pytest.param("kills_of_the_first_day", marks=pytest.mark.slow),
+    pytest.param("kills_of_a_rollback", marks=pytest.mark.slow),
     pytest.param("twice_in_a_row", marks=pytest.mark.slow),
     "broken_disk",
     pytest.param("other_disk_errors", marks=pytest.mark.slow),
