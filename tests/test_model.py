@@ -463,6 +463,7 @@ def test_mixed_float16_learns_as_stock():
     assert final[1][1] < final[1][0] / 10
 
 
+@pytest.mark.slow
 def test_nothing_is_warned_of_in_a_normal_run():
     x, y = ranking_batch()
     with warnings.catch_warnings():

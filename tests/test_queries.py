@@ -85,6 +85,7 @@ def test_gains_are_powers_of_2_less_1_and_finite_up_to_a_factor():
     np.testing.assert_allclose(found[2:], [7.0, 3.0, 0.0], rtol=1e-15)
 
 
+@pytest.mark.slow
 def test_padded_lists_are_not_grouped_again():
     @tf.function(input_signature=[tf.TensorSpec((None, None))] * 2)
     def rows(y, s):

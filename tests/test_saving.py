@@ -126,6 +126,7 @@ def test_the_file_holds_no_trackers_and_no_side_inputs(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_a_clone_is_of_the_same_class():
     model = hooked()
     clone = keras.models.clone_model(model)
@@ -227,13 +228,14 @@ def inside_another():
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extension", ["h5", "keras"])
 @pytest.mark.parametrize(
     "make",
     [
         compiled_ranker,
-        pytest.param(in_a_sequence, marks=pytest.mark.slow),
-        pytest.param(inside_another, marks=pytest.mark.slow),
+        in_a_sequence,
+        inside_another,
     ],
 )
 def test_no_class_of_the_library_need_be_named_to_load_a_file(make, extension, tmp_path):

@@ -213,6 +213,7 @@ def test_the_summary_lists_coefficients():
     assert model.count_params() == 3 * 4 + 4 + 4 + 1 + 1
 
 
+@pytest.mark.slow
 def test_the_anchor_of_l2_sp_is_in_no_file(tmp_path):
     model = functional()
     plain = model.count_params()

@@ -104,6 +104,7 @@ def test_predict_has_the_order_of_the_arrays(pad):
         np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_an_epoch_under_xla_compiles_at_most_twice():
     """That more are warned of, which is an error in tests, is a test of its own."""
     plain, filled = ranker(), ranker(jit_compile=True)
@@ -117,6 +118,7 @@ def test_an_epoch_under_xla_compiles_at_most_twice():
         np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_stream_of_filled_batches_is_compiled_by_itself(monkeypatch):
     monkeypatch.setattr(
         tf.config, "list_physical_devices", lambda *_: [tf.config.LogicalDevice("gpu", "GPU")]

@@ -1,8 +1,11 @@
 """The examples run on their real data and learn."""
 
+import pytest
+
 from keras_trainsteps.examples import travel_modes
 
 
+@pytest.mark.slow
 def test_travel_modes_rank_travellers_not_seen(capsys):
     result = travel_modes.main(epochs=20)
     # A linear ranker reaches a pair accuracy of 0.79 and a first place of 0.63 here.

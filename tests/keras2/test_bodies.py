@@ -100,6 +100,7 @@ def of_each_kind():
     return models
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     values=st.lists(st.floats(-9, 9, width=16), min_size=1, max_size=12),

@@ -149,6 +149,7 @@ def test_a_row_that_is_shown_elsewhere_has_its_test(test):
     assert re.search(rf"^def {name}\(", source, re.MULTILINE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row", HERE)
 def test_both_sides_of_a_row(row):
     HERE[row]()

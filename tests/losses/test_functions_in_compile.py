@@ -100,6 +100,7 @@ def test_functions_made_of_these(made):
         model.fit(FEATURES, LABELS[:, :1], verbose=0)
 
 
+@pytest.mark.slow
 def test_an_object_for_padded_lists_is_refused_on_single_scores():
     model = model_of(1)
     model.compile("sgd", loss=losses.PairwiseLogistic(None), run_eagerly=True)

@@ -150,6 +150,7 @@ def test_what_is_not_finite_is_not_hidden(case):
             assert not np.isfinite(case.term(batch).value)
 
 
+@pytest.mark.slow
 @every(default=some_to_compile)
 def test_eager_graph_of_unknown_size_and_xla_agree(case):
     batch = example(case)
@@ -165,8 +166,9 @@ def test_eager_graph_of_unknown_size_and_xla_agree(case):
         assert_same(compiled(tensors), expected)
 
 
+@pytest.mark.slow
 @every(by_query, default=one_of_each)
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("jit_compile", [False, True])
 @pytest.mark.parametrize("spec", [(None, None), (None, 5)], ids=["any", "rows"])
 def test_padded_lists_of_sizes_that_tracing_does_not_know(case, jit_compile, spec):
     rng = np.random.default_rng(0)
@@ -249,6 +251,7 @@ def test_bad_queries_and_lists_are_refused(case):
         case.function(**batch, **case.options | {"normalize": "mean"})
 
 
+@pytest.mark.slow
 @every(by_query)
 def test_strings_are_ids_but_not_under_xla(case):
     batch = example(case)
@@ -258,6 +261,7 @@ def test_strings_are_ids_but_not_under_xla(case):
         tf.function(lambda: case.term(named).total, jit_compile=True)()
 
 
+@pytest.mark.slow
 @every(default=some_to_compile)
 def test_bad_values_are_refused_in_a_graph_and_not_hidden_under_xla(case):
     broken = [("sample_weight", -1.0), *[("y_true", bad) for bad in bad_labels(case)]]
@@ -292,6 +296,7 @@ def bad_labels(case):
     return [] if case.of == "outputs" else [np.nan]
 
 
+@pytest.mark.slow
 @every(by_query)
 def test_which_terms_compare_rows(case):
     batch = example(case)

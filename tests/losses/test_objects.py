@@ -59,6 +59,7 @@ def hooked(case):
     return Hooked
 
 
+@pytest.mark.slow
 @every(default=some_to_compile)
 def test_trains_by_compile_as_its_function_by_the_hook(case, tmp_path):
     found = []

@@ -98,11 +98,12 @@ def test_bad_labels_in_fit(bad):
         model.evaluate(x, np.array([[0.0], [1.0], [bad], [0.0]]), verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "builds",
     [
         [functools.partial(PrecisionAtK, k=1, no_relevant="skip")],
-        pytest.param([NDCG, MRR, QueryAUC], marks=pytest.mark.slow),
+        [NDCG, MRR, QueryAUC],
     ],
 )
 def test_bad_labels_under_xla_make_the_metric_nan_whatever_the_others_are(builds):

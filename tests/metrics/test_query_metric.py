@@ -149,7 +149,7 @@ FEW = ("ndcg@3", "dcg skip", "map@3 reachable", "pair_accuracy")
     ("names", "jit_compile"),
     [
         (FEW, False),
-        (("query_auc",), True),
+        pytest.param(("query_auc",), True, marks=pytest.mark.slow),
         pytest.param(tuple(CASES), False, marks=pytest.mark.slow),
         pytest.param(XLA, True, marks=pytest.mark.slow),
     ],

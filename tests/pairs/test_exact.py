@@ -22,6 +22,7 @@ def rows_of_sizes(sizes, seed=0):
     return y_true, y_pred, query
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairs", ["preference", "all"])
 @pytest.mark.parametrize("tile_pairs", [64, 1000, 5000])
 @pytest.mark.parametrize("small_pairs", [0, 100])
@@ -42,8 +43,9 @@ def test_tiles_of_any_size_give_the_same_sums(monkeypatch, pairs, tile_pairs, sm
     assert_equal_sums([x.numpy().astype(np.float64) for x in got], expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kernel", [LOGISTIC, SOFT_ZERO_ONE], ids=lambda kernel: kernel.name)
-@pytest.mark.parametrize("mode", ["graph", pytest.param("xla", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("mode", ["graph", "xla"])
 @pytest.mark.parametrize(
     ("dtype", "limit", "span"), [(tf.float32, 1e-6, 80.0), (tf.float64, 1e-12, 600.0)]
 )

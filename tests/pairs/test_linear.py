@@ -179,7 +179,8 @@ def rows_of(sizes):
     [([5, 300, 280, 1, 300, 290], True), ([5, 300, 1, 0, 9, 280], False)],
     ids=["few", "many"],
 )
-@pytest.mark.parametrize("far", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("far", [False, True])
 def test_small_queries_beside_long_ones(monkeypatch, kernel, pairs, sizes, taken_along, far):
     seen = []
     exact_sums = linear.exact_sums

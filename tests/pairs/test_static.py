@@ -84,19 +84,21 @@ def test_compiled_float64_holds_1e_12(kernel, pairs, labels):
         check(kernel, pairs, tf.float64, "linear", arrays, mode="xla")
 
 
+@pytest.mark.slow
 def test_a_long_batch_compiled_holds_1e_6():
     arrays = batch("graded", "spread-to-50", 1200, tf.float32)
     check(LOGISTIC, "preference", tf.float32, "auto", arrays, mode="xla")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
         "pairwise_logistic",
-        pytest.param("pairwise_hinge", marks=pytest.mark.slow),
-        pytest.param("pairwise_squared_hinge", marks=pytest.mark.slow),
-        pytest.param("pairwise_mean_squared_error", marks=pytest.mark.slow),
-        pytest.param("pairwise_soft_zero_one", marks=pytest.mark.slow),
+        "pairwise_hinge",
+        "pairwise_squared_hinge",
+        "pairwise_mean_squared_error",
+        "pairwise_soft_zero_one",
     ],
 )
 def test_a_number_of_rows_that_tracing_does_not_know(name):

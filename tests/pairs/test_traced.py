@@ -41,6 +41,7 @@ def in_graph(y_pred, *options):
     return tf.function(lambda y_pred: slopes(y_pred, *options))(y_pred)
 
 
+@pytest.mark.slow
 def test_graphs_share_one_function_a_rule(traces):
     y_pred = tf.constant(Y_PRED)
     expected = slopes(y_pred)
@@ -53,6 +54,7 @@ def test_graphs_share_one_function_a_rule(traces):
     assert traces() == 3
 
 
+@pytest.mark.slow
 def test_a_factor_is_known_by_its_code_unless_it_is_a_closure(traces):
     y_pred, fields = tf.constant(Y_PRED), {"y": Y_TRUE}
     for _ in range(2):
@@ -68,6 +70,7 @@ def test_a_factor_is_known_by_its_code_unless_it_is_a_closure(traces):
     assert traces() == 2
 
 
+@pytest.mark.slow
 def test_a_function_traced_on_one_device_belongs_to_none(traces):
     @tf.function
     def on_a_device(y_pred):

@@ -200,6 +200,7 @@ def test_validation_split_and_early_stopping():
     assert history["val_loss"][-1] == after  # the last 20 % of the rows
 
 
+@pytest.mark.slow
 def test_custom_losses():
     rng = np.random.default_rng(4)
     x = rng.normal(size=(90, 6)).astype("float32")
@@ -227,6 +228,7 @@ def test_custom_losses():
     assert weighted == pytest.approx(values.mean(), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_custom_metric_starts_anew_in_every_epoch():
     x_train, y_train, x_val, y_val, *_ = guide.digits(train=100, val=60, test=1)
 
@@ -267,6 +269,7 @@ def with_activity_statistics(cls):
     return cls(inputs=inputs, outputs=outputs)
 
 
+@pytest.mark.slow
 def test_losses_and_metrics_within_layers_and_a_loop_that_adds_them():
     x_train, y_train, x_val, y_val, *_ = guide.digits(train=150, val=70, test=1)
     loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

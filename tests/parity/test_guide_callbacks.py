@@ -47,6 +47,7 @@ def rows_of(file):
         return list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_every_callback_sees_the_stock_numbers(tmp_path):
     x_train, y_train, x_val, y_val, *_ = guide.digits(train=150, val=60, test=1)
 
@@ -100,6 +101,7 @@ class Named(LossAwareModel):
         return {"squared": keras.ops.square(error), "absolute": keras.ops.abs(error)}
 
 
+@pytest.mark.slow
 def test_every_named_term_is_a_curve(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(2, 20, 1))
     inputs = keras.Input((1,))

@@ -105,6 +105,7 @@ PREDICTS_ONLY = "ignore:Gradients do not exist for variables:UserWarning"
 SHUFFLE = "ignore:`shuffle=True` was passed:UserWarning"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings(PREDICTS_ONLY, SHUFFLE)
 @pytest.mark.parametrize(("compiled", "data"), SOME)
 def test_trains_as_stock(compiled, data):

@@ -111,6 +111,7 @@ def assert_same(one, other):
         np.testing.assert_array_equal(weight, same)
 
 
+@pytest.mark.slow
 def test_a_loss_as_output_needs_no_dummy_targets():
     dummy, with_dummy, _ = trained(as_output, True)
     none, without, _ = trained(as_output, False)
@@ -129,6 +130,7 @@ def test_the_loss_layer_agrees_to_the_bit_with_the_hook():
     np.testing.assert_allclose(layer, hook, rtol=2e-7)  # a mean of float32, a sum of float64
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [as_layer, as_hook])
 def test_a_loss_by_hand_agrees_with_the_library_within_float32(build):
     # The cosines of the library survive vectors whose squares are no float32: other roundings.
@@ -152,6 +154,7 @@ def test_the_loss_is_that_of_the_formula():
     np.testing.assert_allclose(logs["triplet"], np.mean(each), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("build", [as_layer, as_hook])
 def test_inference_models_share_the_trained_weights(build):
     _, _, (model, inputs, encoded) = trained(build)

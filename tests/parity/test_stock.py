@@ -66,7 +66,7 @@ def train(build, cls, loss, **options):
     "options",
     [
         {},
-        {"steps_per_execution": 4},
+        pytest.param({"steps_per_execution": 4}, marks=pytest.mark.slow),
         pytest.param({"run_eagerly": True}, marks=pytest.mark.slow),
         pytest.param({"jit_compile": True}, marks=pytest.mark.slow),
     ],
@@ -80,6 +80,7 @@ def test_hook_and_compiled_loss_equal_stock_to_the_bit(options):
         assert history == {key: own_history[key] for key in history}
 
 
+@pytest.mark.slow
 def test_weighted_metrics_equal_stock_to_the_bit():
     # Not under XLA: what else a program computes decides which sums XLA fuses, and so
     # the last bit of the logged loss.
@@ -89,6 +90,7 @@ def test_weighted_metrics_equal_stock_to_the_bit():
     assert history == {key: own[0][key] for key in history}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("build", "stock", "cls"),
     [

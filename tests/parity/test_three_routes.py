@@ -6,6 +6,7 @@ layers that the one before has trained.
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_trainsteps import LossAwareModel
@@ -52,6 +53,7 @@ def test_all_three_routes_agree_on_fresh_layers():
     assert compiled == custom == own
 
 
+@pytest.mark.slow
 def test_shared_layers_are_what_makes_the_routes_differ():
     first, second, third = losses_of_all_routes(fresh=False)
     # Each route goes on with the layers as the one before has left them.

@@ -39,6 +39,7 @@ def test_an_unbounded_coefficient_diverges():
     assert coefficient_of(model) < -1
 
 
+@pytest.mark.slow
 def test_a_bounded_coefficient_settles_at_its_bound():
     model = penalized(TrainableCoefficient(1.0, bounds=(0.01, 2.0)))
     history = model.fit(X, Y, epochs=60, verbose=0).history

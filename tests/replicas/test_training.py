@@ -17,8 +17,8 @@ from tests.toy import MAE, MSE, SQUARES, close
 
 # Batches of 4 rows, the last of 3; of 11 rows as 6 and 5; of 5 rows and a last one of 1,
 # which leaves one replica without a row. Queries are cut wherever a batch is halved.
-CASES = ["added/5"]
-MORE_CASES = [
+CASES = [
+    "added/5",
     "objectives/5",
     "objectives/11",
     "masked/5",
@@ -75,7 +75,7 @@ def assert_same_numbers(found, expected):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """All that the default run asks of two replicas, once for all processes of the tests."""
+    """What replicas log and refuse, asked once for all processes of the tests."""
     base = tmp_path_factory.getbasetemp()
     base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     path, mine = base / "replicas.json", base / "replicas.pid"
@@ -88,23 +88,18 @@ def found(tmp_path_factory):
         return json.loads(path.read_text())
     written = path.with_suffix(".part")
     try:
-        return finished(written, start(written, "mirrored", [*CASES, "edges"]))
+        return finished(written, start(written, "mirrored", ["edges"]))
     finally:
         if written.exists():
             written.replace(path)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_two_replicas_equal_one_device(found, case):
-    assert_same_numbers(found["replicas"][case], found["one device"][case])
-
-
 @pytest.mark.slow
-def test_two_replicas_equal_one_device_in_more_cases(tmp_path):
-    path = tmp_path / "more.json"
-    more = finished(path, start(path, "mirrored", MORE_CASES))
-    for case in MORE_CASES:
-        assert_same_numbers(more["replicas"][case], more["one device"][case])
+def test_two_replicas_equal_one_device(tmp_path):
+    path = tmp_path / "found.json"
+    both = finished(path, start(path, "mirrored", CASES))
+    for case in CASES:
+        assert_same_numbers(both["replicas"][case], both["one device"][case])
 
 
 def workers(paths, command):

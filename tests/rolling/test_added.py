@@ -95,6 +95,7 @@ def anchored():
     return model
 
 
+@pytest.mark.slow
 def test_an_anchor_is_exactly_nothing_after_a_warm_start(tmp_path, trained):
     x, y = ranking_data()
     model, free = anchored(), ranker()

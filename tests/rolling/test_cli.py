@@ -32,6 +32,7 @@ def cli(registry, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_a_week_on_the_command_line(cli, registry, monkeypatch):
     assert cli("update", JOB, "--dry-run")[0] == 0
     assert registry.versions() == []

@@ -75,6 +75,7 @@ def test_auto_compiles_only_what_keeps_its_shape(source, one_shape, method):
     assert (True in model.compiled_by_xla) == one_shape
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("accelerator")
 def test_each_run_decides_anew():
     model = watched()

@@ -178,6 +178,7 @@ def multiples(cls, structure):
     return cls(inputs, keras.tree.map_structure(output, structure))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("structure", "loss", "weights"), GROUPS.values(), ids=GROUPS)
 def test_losses_of_groups_of_outputs_are_those_of_keras(structure, loss, weights):
     y = keras.tree.map_structure(lambda _: Y, structure)

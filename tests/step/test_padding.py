@@ -153,6 +153,7 @@ def test_a_filled_batch_gives_the_numbers_of_the_batch(options, mode, weighted):
     same(as_it_is, seen(True, weighted, options, **MODES[mode]))
 
 
+@pytest.mark.slow
 def test_xla_compiles_once():
     """The warning of several compilations is an error here."""
     seen(True, False, OPTIONS["metrics of Keras"], jit_compile=True)

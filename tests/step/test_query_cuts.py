@@ -232,10 +232,11 @@ def ranked(**options):
     return still(network(), **names, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
-        pytest.param({"steps_per_execution": 3}, 4, marks=pytest.mark.slow),
+        ({"steps_per_execution": 3}, 4),
         ({"run_eagerly": True}, 5),
         ({"run_eagerly": True}, 2),
     ],

@@ -140,6 +140,7 @@ TRAPS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # it did not know the end
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS)
 def test_keras_still_has_the_trap(trap):

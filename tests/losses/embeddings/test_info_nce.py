@@ -88,7 +88,8 @@ def test_nt_xent_is_that_of_plain_loops(batch, temperature):
     assert_same(result, (*plain(x), gradient(lambda x: plain(x)[0], x)))
 
 
-@pytest.mark.parametrize("loss", [info_nce, pytest.param(nt_xent, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("loss", [info_nce, nt_xent])
 def test_eager_graph_of_unknown_size_and_xla_agree(loss):
     x = np.random.default_rng(0).normal(size=(2, 4, 3))
 
@@ -128,6 +129,7 @@ def test_a_temperature_can_be_trained(loss):
     assert slope == pytest.approx((ends[1] - ends[0]) / 2e-5, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [info_nce, nt_xent])
 def test_no_tensor_is_cubic_in_the_rows(loss):
     rows = 20

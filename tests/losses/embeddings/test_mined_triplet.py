@@ -51,6 +51,7 @@ def test_mined_triplet_is_that_of_plain_loops(mining, batch, distance, margin, n
     assert_same(result, (*plain(x), gradient(lambda x: plain(x)[0], x)))
 
 
+@pytest.mark.slow
 def test_no_tensor_is_cubic_in_the_rows():
     rows = 20
 

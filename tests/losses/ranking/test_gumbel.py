@@ -51,7 +51,8 @@ def test_with_gumbel_is_the_mean_of_the_loss_over_the_samples():
     assert float(term.count) == 5.0
 
 
-@pytest.mark.parametrize("jit_compile", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jit_compile", [False, True])
 def test_eager_graph_and_xla_draw_the_same(jit_compile):
     loss = with_gumbel(softmax, samples=2, seed=9)
 

@@ -119,14 +119,8 @@ def test_no_pair_gives_0_with_a_gradient_of_0(batch, options):
     assert (tape.gradient(value, scores).numpy() == 0).all()
 
 
-@pytest.mark.parametrize(
-    "options",
-    # The first ones are compiled with all other losses.
-    [
-        pytest.param(options, id=str(options), marks=() if number == 2 else pytest.mark.slow)
-        for number, options in enumerate(OPTIONS)
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_eager_graph_and_xla_agree(options):
     batch = {name: tf.constant(values) for name, values in batch_of().items()}
     found = []

@@ -52,13 +52,8 @@ def test_every_kind_equals_plain_loops(kind, normalize):
     check()
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, id=name, marks=() if name == "hinge" else pytest.mark.slow)
-        for name, kind in KINDS.items()
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
 def test_xla_agrees(kind):
     batch = {name: tf.constant(values) for name, values in batch_of().items()}
     run = functools.partial(kind[0], **batch, lambda_weight=lambda_weights.NDCG(3))

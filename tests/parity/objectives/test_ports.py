@@ -7,8 +7,7 @@ import pytest
 from tests.parity.objectives.by_hand import LEARNING_RATE
 from tests.parity.objectives.cases import CASES
 
-BY_DEFAULT = ("wgan_gp", "moco")
-IN_EVERY_MODE = (*BY_DEFAULT, "byol", "captioning")
+IN_EVERY_MODE = ("wgan_gp", "moco", "byol", "captioning")
 EPOCHS, BATCH = 2, 8
 MODES = {
     "graph": {},
@@ -56,9 +55,8 @@ def require_same(case, half=False, exact=True, **options):
     return hand, own, logs
 
 
-@pytest.mark.parametrize("name", BY_DEFAULT)
-def test_a_port_ends_with_the_weights_and_logs_of_the_step_by_hand(name):
-    require_same(CASES[name])
+def test_a_port_ends_with_the_weights_and_logs_of_the_step_by_hand():
+    require_same(CASES["moco"])
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ X, Y = ranking_data()
 SERVED = X["features"]
 
 
+@pytest.mark.slow
 def test_a_process_without_the_library_serves_both_files(model, saved, tmp_path):
     paths = export_serving(model, tmp_path / "served")
     np.save(tmp_path / "x.npy", SERVED)

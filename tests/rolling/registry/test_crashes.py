@@ -25,6 +25,7 @@ SCENARIOS = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_registry_survives(scenario):
     found = run("crashes", scenario)

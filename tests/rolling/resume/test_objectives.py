@@ -128,6 +128,7 @@ def test_another_optimizer_of_one_objective_is_another_job(whole, tmp_path):
         run(built(rate=0.02), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["carry", "reset"])
 def test_a_warm_start_takes_the_state_of_each_optimizer_by_name(tmp_path, policy):
     source = built()

@@ -373,6 +373,7 @@ def received():
     signal.signal(signal.SIGTERM, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("at", "newest"),
     [
@@ -439,6 +440,7 @@ def test_a_job_within_the_job_is_refused(tmp_path):
     fit(tmp_path)  # and the directory is free again
 
 
+@pytest.mark.slow
 def test_only_the_newest_checkpoints_stay(tmp_path):
     fit(tmp_path, epochs=2, job={"save_freq": 1, "keep": 2})
     found = sorted(os.listdir(tmp_path))

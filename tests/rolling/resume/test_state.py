@@ -161,6 +161,7 @@ def generator():
     return keras.random.SeedGenerator(5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "loss",
     [
@@ -200,6 +201,7 @@ def test_a_variable_that_a_callback_changes_and_a_step_reads_is_kept(tmp_path):
 # What callbacks remember
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("append", "at"),
     [
