@@ -26,6 +26,7 @@ from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
 from keras_trainsteps.keras2.state import StateBefore
 from keras_trainsteps.step import after, checks, names, padding, pursuit, running, side_inputs
+from keras_trainsteps.step.accumulation import Accumulation
 from keras_trainsteps.step.after import AfterStep
 from keras_trainsteps.step.aims import (
     WHOLE,
@@ -342,6 +343,8 @@ class LossAwareModel(compat.Model):
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
+        *,
+        accumulate_steps: int = 1,
     ) -> None:
         """As `keras.Model.compile`; losses and metrics may name side inputs.
 
@@ -362,6 +365,27 @@ class LossAwareModel(compat.Model):
                 its batches have one shape: those of arrays, or of a `tf.data.Dataset` whose
                 `element_spec` says so. XLA compiles a step anew for each other shape.
             auto_scale_loss: As in Keras.
+            accumulate_steps: The number of steps whose gradients make one update: for batches
+                that cannot be larger. Default: 1. The gradient is that of the loss that the
+                batches have together, `sum_k weight[k] * sum(totals[k]) / sum(counts[k])`, so
+                that short and masked ones weigh what they hold; a weight that is a variable is
+                that of the update. A short last group of an epoch updates, too, before its
+                validation. `optimizer.iterations`, schedules, clipping, `Ema` and functions of
+                the model in `after_step` go by updates; logs, `Queue` and functions of what
+                hooks pass on by steps. A larger batch differs: it has pairs across these, and
+                `BatchNormalization` and metrics see it whole.
+
+                It costs a sum of gradients as large as the weights, and a backward pass, for
+                each count: one for all that is averaged by rows, one for each other count, and
+                one for each term whose weight is a variable. Gradients of embeddings are
+                summed up dense. A file of a model holds no open group.
+
+        Raises:
+            ValueError: For losses, metrics, weights or optimizers that do not fit each other or
+                the model; an `accumulate_steps` below 1, or above 1 with
+                `gradient_accumulation_steps`, several `objectives`, or one that is not updated
+                once in each step. `fit` refuses it on several replicas, and with a `train_step`
+                that updates by itself.
         """
         weights = LossWeights(loss_weights)
         losses = CompiledLosses(loss, weights)
@@ -372,6 +396,7 @@ class LossAwareModel(compat.Model):
         several = self._has_objectives
         parts: tuple[str, ...] = (WHOLE,)
         conditional: frozenset[str] = frozenset()
+        objectives: Mapping[str, Objective] = {}
         if several:
             objectives = self._objectives()
             fitting.require_only_objectives(self, LossAwareModel, objectives, loss, given)
@@ -384,6 +409,7 @@ class LossAwareModel(compat.Model):
             auto_scale_loss = False  # each is, and not what holds them
         else:
             fitting.require_one_optimizer(optimizer)
+        fitting.require_accumulates(accumulate_steps, optimizer, objectives)
         auto = jit_compile == "auto"
         fitting.warn_of_unmasked(losses.objects, given)
         super().compile(
@@ -398,7 +424,9 @@ class LossAwareModel(compat.Model):
             auto_scale_loss=auto_scale_loss,
         )
         if auto:
-            compat.save_as_auto(self)
+            compat.save_as_compiled(self, jit_compile="auto")
+        if accumulate_steps > 1:
+            compat.save_as_compiled(self, accumulate_steps=accumulate_steps)
         if isinstance(self.optimizer, Optimizers):
             self.optimizer.belongs_to(
                 functools.partial(pursuit.trained_by_part, weakref.ref(self))
@@ -413,7 +441,7 @@ class LossAwareModel(compat.Model):
         }
         training.side_inputs = training.metric_side_inputs | losses.side_inputs
         training.readers = fitting.QueryReaders(losses.objects, given)
-        self._forget_plan()
+        self._forget_plan(accumulate_steps)
         training.log.trains_own_loss = False
         pursuit.build_without_call(self)
 
@@ -460,6 +488,7 @@ class LossAwareModel(compat.Model):
                 round, or a call while another thread trains or evaluates the model.
         """
         fitting.require_supported_strategy(self)
+        fitting.require_one_replica(self, self._training.accumulation)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
         fitting.require_callbacks(self, callbacks, self._training.parts)
@@ -474,6 +503,7 @@ class LossAwareModel(compat.Model):
                 layer.bind()
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # Keras warns of its own default
+        self._begin_group("`fit`")
         with self._run(arrays, "fit", steps_per_epoch), fitting.fit_running(self._training.log):
             # fmt: off
             return super().fit(
@@ -548,7 +578,11 @@ class LossAwareModel(compat.Model):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Logs:
-        """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
+        """As `keras.Model.train_on_batch`; arrays are read as in `fit`.
+
+        With `accumulate_steps` the weights change in the last step of each group, and by
+        `update_by_accumulated`.
+        """
         self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with fitting.of_one_thread(self._training, "train_on_batch"), self._epoch_kept():
@@ -562,6 +596,30 @@ class LossAwareModel(compat.Model):
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with fitting.of_one_thread(self._training, "test_on_batch"), self._epoch_kept():
             return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def update_by_accumulated(self) -> None:
+        """Updates by the gradients of a group of steps that is not full, if one is open.
+
+        For loops over `train_on_batch` of a model that was compiled with `accumulate_steps`.
+        `fit` does so itself at the end of an epoch.
+
+        Example:
+
+        >>> inputs = keras.Input((3,))
+        >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
+        >>> model.compile("sgd", loss="mse", accumulate_steps=2)
+        >>> for rows in (4, 4, 1):
+        ...     loss = model.train_on_batch(np.ones((rows, 3)), np.ones((rows, 1)))
+        >>> int(model.optimizer.iterations)
+        1
+        >>> model.update_by_accumulated()
+        >>> int(model.optimizer.iterations)
+        2
+        """
+        accumulation = self._training.accumulation
+        if accumulation is not None and accumulation.steps_done:
+            self.distribute_strategy.run(pursuit.update_by_group, args=(self,))
+            accumulation.begin()
 
     # What Keras calls for them, in this order
 
@@ -586,6 +644,7 @@ class LossAwareModel(compat.Model):
         pursuit.require_same(self)
         if self.train_function is None or force:
             fitting.require_supported_strategy(self)
+            fitting.require_one_replica(self, self._training.accumulation)
             fitting.require_aims_for_replicas(self, self._plan.aims)
             after.require(self)
             fitting.build_optimizer(self, self._plan)
@@ -616,6 +675,8 @@ class LossAwareModel(compat.Model):
     def train_step(self, data: Tensors) -> dict[str, Any]:
         """One optimizer step on a batch, for each of the objectives.
 
+        With `accumulate_steps` the last step of each group updates, by the gradients of all.
+
         A subclass may override it, and `test_step`, to do more around `super().train_step`
         or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch: a
         value of one batch where that can be seen, or a loss that was not logged; results of
@@ -630,6 +691,11 @@ class LossAwareModel(compat.Model):
                 aim.pursue(functools.partial(pursuit.update, self, aim, batch, step), steps)
             pursuit.end(self, plan, step, steps)
             return self._logs(batch, step.y_pred, before, training=True)
+
+    def end_batches(self) -> None:
+        """Updates by what is left of a group of steps, at the end of an epoch."""
+        if self._training.log.training:
+            self.update_by_accumulated()
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
@@ -767,6 +833,18 @@ class LossAwareModel(compat.Model):
         super().__setattr__(name, value)
 
     # What users may ask
+
+    @property
+    def accumulate_steps(self) -> int:
+        """The number of steps whose gradients make one update."""
+        accumulation = self._training.accumulation
+        return 1 if accumulation is None else accumulation.steps
+
+    @property
+    def accumulated_variables(self) -> dict[str, keras.Variable]:
+        """The sums of gradients of an open group of steps, by name: state of a training."""
+        accumulation = self._training.accumulation
+        return {} if accumulation is None else accumulation.variables
 
     @property
     def loss_weight_variables(self) -> dict[str, keras.Variable]:
@@ -980,8 +1058,17 @@ class LossAwareModel(compat.Model):
         setattr(self, name, None)
         self._training.log.forget(training=name == "train_function")
 
-    def _forget_plan(self) -> None:
+    def _begin_group(self, by: str) -> None:
+        """Begins a group of steps."""
+        fitting.warn_of_dropped(self._training.accumulation, by)
+        if self._training.accumulation is not None:
+            self._training.accumulation.begin()
+
+    def _forget_plan(self, accumulate_steps: int | None = None) -> None:
         """Decides anew before the next step; what was logged before may be logged no more."""
+        steps = self.accumulate_steps if accumulate_steps is None else accumulate_steps
+        fitting.warn_of_dropped(self._training.accumulation, "What changes the loss")
+        self._training.accumulation = Accumulation(steps) if steps > 1 else None
         self._training.plan = None
         self.train_function = self.test_function = self.predict_function = None
         if self.compiled:

@@ -66,7 +66,7 @@ from keras_trainsteps.compat.training import loss_tracker as loss_tracker
 from keras_trainsteps.compat.training import may_begin_again as may_begin_again
 from keras_trainsteps.compat.training import readable as readable
 from keras_trainsteps.compat.training import reducible_logs as reducible_logs
-from keras_trainsteps.compat.training import save_as_auto as save_as_auto
+from keras_trainsteps.compat.training import save_as_compiled as save_as_compiled
 from keras_trainsteps.compat.training import set_loss_tracker as set_loss_tracker
 from keras_trainsteps.compat.training import shapes_are_static as shapes_are_static
 from keras_trainsteps.compat.training import sources_of as sources_of

@@ -57,6 +57,8 @@ class Ema:
         [Tarvainen and Valpola, 2017](https://arxiv.org/abs/1703.01780)
     """
 
+    reads_batch = False
+
     def __init__(
         self,
         network: str | Sequence[str],
