@@ -488,7 +488,7 @@ class LossAwareModel(compat.Model):
                 round, or a call while another thread trains or evaluates the model.
         """
         fitting.require_supported_strategy(self)
-        fitting.require_one_replica(self, self._training.accumulation)
+        fitting.require_no_replicas(self, self._training.accumulation)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
         fitting.require_callbacks(self, callbacks, self._training.parts)
@@ -503,8 +503,8 @@ class LossAwareModel(compat.Model):
                 layer.bind()
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # Keras warns of its own default
-        self._begin_group("`fit`")
         with self._run(arrays, "fit", steps_per_epoch), fitting.fit_running(self._training.log):
+            self._begin_group("`fit`")
             # fmt: off
             return super().fit(
                 compat.readable(x), y, batch_size, epochs, verbose, callbacks, validation_split,
@@ -581,7 +581,7 @@ class LossAwareModel(compat.Model):
         """As `keras.Model.train_on_batch`; arrays are read as in `fit`.
 
         With `accumulate_steps` the weights change in the last step of each group, and by
-        `update_by_accumulated`.
+        `apply_accumulated_gradients`.
         """
         self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
@@ -597,7 +597,7 @@ class LossAwareModel(compat.Model):
         with fitting.of_one_thread(self._training, "test_on_batch"), self._epoch_kept():
             return super().test_on_batch(x, y, sample_weight, return_dict)
 
-    def update_by_accumulated(self) -> None:
+    def apply_accumulated_gradients(self) -> None:
         """Updates by the gradients of a group of steps that is not full, if one is open.
 
         For loops over `train_on_batch` of a model that was compiled with `accumulate_steps`.
@@ -612,7 +612,7 @@ class LossAwareModel(compat.Model):
         ...     loss = model.train_on_batch(np.ones((rows, 3)), np.ones((rows, 1)))
         >>> int(model.optimizer.iterations)
         1
-        >>> model.update_by_accumulated()
+        >>> model.apply_accumulated_gradients()
         >>> int(model.optimizer.iterations)
         2
         """
@@ -644,7 +644,7 @@ class LossAwareModel(compat.Model):
         pursuit.require_same(self)
         if self.train_function is None or force:
             fitting.require_supported_strategy(self)
-            fitting.require_one_replica(self, self._training.accumulation)
+            fitting.require_no_replicas(self, self._training.accumulation)
             fitting.require_aims_for_replicas(self, self._plan.aims)
             after.require(self)
             fitting.build_optimizer(self, self._plan)
@@ -695,7 +695,7 @@ class LossAwareModel(compat.Model):
     def end_batches(self) -> None:
         """Updates by what is left of a group of steps, at the end of an epoch."""
         if self._training.log.training:
-            self.update_by_accumulated()
+            self.apply_accumulated_gradients()
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
@@ -1067,7 +1067,8 @@ class LossAwareModel(compat.Model):
     def _forget_plan(self, accumulate_steps: int | None = None) -> None:
         """Decides anew before the next step; what was logged before may be logged no more."""
         steps = self.accumulate_steps if accumulate_steps is None else accumulate_steps
-        fitting.warn_of_dropped(self._training.accumulation, "What changes the loss")
+        by = "A change of the losses" if accumulate_steps is None else "`compile`"
+        fitting.warn_of_dropped(self._training.accumulation, by)
         self._training.accumulation = Accumulation(steps) if steps > 1 else None
         self._training.plan = None
         self.train_function = self.test_function = self.predict_function = None

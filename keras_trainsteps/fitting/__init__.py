@@ -1,7 +1,7 @@
 """What is checked and prepared before Keras takes over, and what surrounds a run of steps."""
 
 from keras_trainsteps.fitting.accumulation import require_accumulates as require_accumulates
-from keras_trainsteps.fitting.accumulation import require_one_replica as require_one_replica
+from keras_trainsteps.fitting.accumulation import require_no_replicas as require_no_replicas
 from keras_trainsteps.fitting.accumulation import warn_of_dropped as warn_of_dropped
 from keras_trainsteps.fitting.arguments import as_metric_objects as as_metric_objects
 from keras_trainsteps.fitting.arguments import build_optimizer as build_optimizer

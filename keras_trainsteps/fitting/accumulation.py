@@ -7,7 +7,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
+from keras_trainsteps import compat
 from keras_trainsteps.step.accumulation import Accumulation
 from keras_trainsteps.step.objective import Objective
 from keras_trainsteps.step.optimizers import Optimizers
@@ -57,14 +59,16 @@ def require_accumulates(steps: Any, optimizer: Any, objectives: Mapping[str, Obj
             )
 
 
-def require_one_replica(model: keras.Model, accumulation: Accumulation | None) -> None:
-    """Refuses to accumulate on several replicas."""
-    replicas = model.distribute_strategy.num_replicas_in_sync
-    if accumulation is not None and replicas > 1:
+def require_no_replicas(model: keras.Model, accumulation: Accumulation | None) -> None:
+    """Refuses to accumulate under a strategy of replicas, of which there may be but one."""
+    strategy = compat.strategy_of(model)
+    alone = strategy is None or isinstance(strategy, tf.distribute.OneDeviceStrategy)
+    if accumulation is not None and not alone:
         raise ValueError(
-            "`accumulate_steps` must be 1 with several replicas, which cannot exchange gradients "
-            f"within a branch. Received: {accumulation.steps} on {replicas} replicas. Compile "
-            "with `accumulate_steps=1` and larger batches."
+            "`accumulate_steps` must be 1 on replicas, which cannot exchange gradients within a "
+            f"branch. Received: {accumulation.steps} under a {type(strategy).__name__} of "
+            f"{model.distribute_strategy.num_replicas_in_sync}. Compile with "
+            "`accumulate_steps=1` and larger batches."
         )
 
 
@@ -75,7 +79,7 @@ def warn_of_dropped(accumulation: Accumulation | None, by: str) -> None:
         warnings.warn(
             f"{by} begins a new group of steps, and drops the gradients of an open one. "
             f"Received: {done} of {accumulation.steps} steps, of `train_on_batch` or of a `fit` "
-            "that did not end. Call `model.update_by_accumulated()` before it to keep them.",
+            "that did not end. Call `model.apply_accumulated_gradients()` before it to keep them.",
             stacklevel=3,
         )
 

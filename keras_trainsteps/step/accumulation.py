@@ -60,7 +60,7 @@ def quotients_of(losses: Losses) -> list[Quotient]:
             Quotient(
                 tuple(term.name for term in terms),
                 added_up(values, regularization),
-                losses.rows if count is None else terms[0].term.count,
+                losses.rows if count is None else tf.convert_to_tensor(terms[0].term.count),
                 None if weight is None else terms[0].weight,
                 is_by_rows=count is None,
             )
@@ -133,7 +133,9 @@ class Accumulation:
             ValueError: For another structure than that of earlier steps.
         """
         first = part not in self._parts
-        sums = self._parts.setdefault(part, _Sums(quotients, weights))
+        if first:
+            self._parts[part] = _Sums(quotients, weights)
+        sums = self._parts[part]
         sums.prepare(quotients, gradients, weights, may_grow=first or tf.executing_eagerly())
         sums.add(quotients, gradients, weights)
 
@@ -210,6 +212,8 @@ class _Sums:
                 f"with {weight.path!r}, which had none before. Add `0.0 * "
                 "keras.ops.sum(weight)` to the loss, or compile with `run_eagerly=True`."
             )
+        if not missing:
+            return
         known = {id(weight) for weight in self.weights}
         self.weights += [weight for weight in weights if id(weight) not in known]
         made = compat.created_outside(lambda: [_sum_for(weight) for _, weight in missing])
