@@ -79,7 +79,7 @@ def warn_of_dropped(accumulation: Accumulation | None, by: str) -> None:
         warnings.warn(
             f"{by} begins a new group of steps, and drops the gradients of an open one. "
             f"Received: {done} of {accumulation.steps} steps, of `train_on_batch` or of a `fit` "
-            "that did not end. Call `model.apply_accumulated_gradients()` before it to keep them.",
+            "that did not end. To keep them, call `model.apply_accumulated_gradients()` before.",
             stacklevel=3,
         )
 
