@@ -197,6 +197,7 @@ def test_logged_sums_are_exact_beyond_float32(found):
         ("steps_per_execution", "`steps_per_execution` must be 1 with several replicas"),
         ("jit_compile", "`jit_compile` must be `False` with several replicas"),
         ("made outside", "Received: a model made outside of any, within the scope of a Mirrored"),
+        ("accumulate_steps", "`accumulate_steps` must be 1 on replicas"),
         ("filled", "must not be filled up for several replicas"),
         ("by hand", "`train_step` must call `super().train_step(data)` on several replicas"),
     ],
