@@ -214,6 +214,13 @@ class _Sums:
             )
         if not missing:
             return
+        overwritten = [w.path for _, w in missing if w.overwrite_with_gradient]
+        if overwritten:
+            raise ValueError(
+                "Weights must be trained by sums of gradients where gradients are accumulated. "
+                f"Received: {overwritten} of float8 layers, which Keras overwrites by what it "
+                "calls their gradient. Compile with `accumulate_steps=1`."
+            )
         known = {id(weight) for weight in self.weights}
         self.weights += [weight for weight in weights if id(weight) not in known]
         made = compat.created_outside(lambda: [_sum_for(weight) for _, weight in missing])

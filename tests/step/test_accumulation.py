@@ -15,8 +15,10 @@ from keras_trainsteps import (
     LossTerm,
     Objective,
     Queue,
+    losses,
     penalties,
 )
+from keras_trainsteps.data import query_batches
 from tests.toy import UNKNOWN_LENGTH, close, hooked
 
 RNG = np.random.default_rng(0)
@@ -29,8 +31,9 @@ X = {
 Y = RNG.normal(size=(ROWS, 1)).astype("float32")
 WEIGHTS = RNG.uniform(1, 3, size=ROWS).astype("float32")
 WITHIN = {"rtol": 1e-6, "atol": 1e-6}
+SLOW = pytest.mark.slow
 MODES = pytest.mark.parametrize(
-    "run_eagerly", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["eager", "graph"]
+    "run_eagerly", [True, pytest.param(False, marks=SLOW)], ids=["eager", "graph"]
 )
 pytestmark = UNKNOWN_LENGTH
 
@@ -104,7 +107,7 @@ STRUCTURES = {
 def compiled(make, accumulate_steps=1, optimizer=None, **options):
     keras.utils.set_random_seed(3)
     model = make()
-    optimizer = optimizer or (lambda: keras.optimizers.Adam(0.05))
+    optimizer = optimizer or (lambda: keras.optimizers.SGD(0.1, momentum=0.9))
     model.compile(optimizer(), accumulate_steps=accumulate_steps, **options)
     return model
 
@@ -142,9 +145,8 @@ def of_mode(structure, mode):
     slow = (structure, mode) not in {
         ("functional", "graph"),
         ("subclassed", "eager"),
-        ("sequential", "eager"),
     }
-    marks = [pytest.mark.slow] if slow else []
+    marks = [SLOW] if slow else []
     if mode == "xla":
         marks += [
             pytest.mark.filterwarnings("ignore:`jit_compile=True` compiles a step for each")
@@ -171,7 +173,8 @@ def test_generators_train_as_their_union(run_eagerly):
     like_unions(functional, batches, epochs=1, loss="mse", run_eagerly=run_eagerly)
 
 
-@MODES
+@SLOW
+@pytest.mark.parametrize("run_eagerly", [True, False], ids=["eager", "graph"])
 def test_arrays_train_as_their_union(run_eagerly):
     def trained(accumulate_steps, batch_size):
         model = compiled(functional, accumulate_steps, loss="mse", run_eagerly=run_eagerly)
@@ -221,6 +224,7 @@ def test_updates_are_those_of_sums_of_totals_over_sums_of_counts():
     np.testing.assert_allclose(model.get_weights()[0][:, 0], weight, **WITHIN)
 
 
+@SLOW
 def test_keras_is_off_where_batches_are_uneven_or_masked():
     """Keras averages the means of batches; printed is how far off that ends."""
 
@@ -267,16 +271,41 @@ def test_a_term_without_a_count_in_a_group_trains_nothing():
     np.testing.assert_equal(model.get_weights(), before)
 
 
+@SLOW
 @pytest.mark.parametrize(
     "loss",
-    [
-        keras.losses.MeanAbsoluteError(reduction="mean_with_sample_weight"),
-        pytest.param(["mse", "mae"], marks=pytest.mark.slow),
-    ],
+    [keras.losses.MeanAbsoluteError(reduction="mean_with_sample_weight"), ["mse", "mae"]],
     ids=["by weights", "two on an output"],
 )
 def test_losses_of_keras_train_as_those_of_the_union(loss):
     like_unions(functional, batches, epochs=1, loss=loss, run_eagerly=True)
+
+
+@SLOW
+@pytest.mark.parametrize(
+    "loss",
+    [losses.Softmax("query_id"), losses.PairwiseLogistic("query_id")],
+    ids=["softmax", "pairs"],
+)
+@pytest.mark.parametrize("pad", [False, True], ids=["as they are", "filled up"])
+def test_batches_of_whole_queries_train_as_all_of_them(loss, pad):
+    x = {"features": X["features"], "query_id": np.repeat(np.arange(10), 3)}
+    labels = RNG.integers(0, 3, size=(ROWS, 1)).astype("float32")
+
+    def make():
+        inputs = keras.Input((3,), name="features")
+        return LossAwareModel(inputs, dense(1)(inputs))
+
+    def trained(accumulate_steps, batch_size):
+        model = compiled(make, accumulate_steps, loss=loss, run_eagerly=not pad)
+        data = query_batches(
+            x, labels, query_ids="query_id", batch_size=batch_size, shuffle=False, pad=pad
+        )
+        return model.fit(data, verbose=0).history["loss"], model.get_weights()
+
+    for found, expected in zip(trained(5, 3), trained(1, 15), strict=True):
+        for value, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(value, other, **WITHIN)
 
 
 @MODES
@@ -315,7 +344,7 @@ def test_gradients_of_embeddings_are_those_of_their_dense_form():
         model.set_weights(
             [np.linspace(-1, 1, w.size).reshape(w.shape) for w in model.get_weights()]
         )
-        model.fit(ids, Y[:12], batch_size, 2, shuffle=False, verbose=0)
+        model.fit(ids, Y[:12], batch_size, shuffle=False, verbose=0)
         return model.get_weights()
 
     for weight, other in zip(weights(False, 3, 2), weights(True, 1, 6), strict=True):
@@ -346,9 +375,10 @@ def test_a_weight_that_varies_is_that_of_the_update():
     assert float(model.get_weights()[0][0, 0]) == close(-(3 + 0.5) - (5 + 0.5))
 
 
+@SLOW
 @pytest.mark.parametrize(
     "terms",
-    [["squares", "kept"], pytest.param(["size", "mse_loss"], marks=pytest.mark.slow)],
+    [["squares", "kept"], ["size", "mse_loss"]],
     ids=["of each kind", "by rows"],
 )
 def test_trained_weights_of_terms_train_as_on_the_union(terms):
@@ -360,11 +390,12 @@ def test_trained_weights_of_terms_train_as_on_the_union(terms):
     like_unions(make, batches, epochs=1, loss="mse", run_eagerly=True)
 
 
+@SLOW
 @pytest.mark.parametrize(
     "options",
     [
         {"clipnorm": 0.01, "weight_decay": 0.1},
-        pytest.param({"global_clipnorm": 0.01, "use_ema": True}, marks=pytest.mark.slow),
+        {"global_clipnorm": 0.01, "use_ema": True},
     ],
     ids=["each", "together"],
 )
@@ -373,14 +404,14 @@ def test_the_gradient_of_a_group_is_clipped(options):
     like_unions(functional, batches, epochs=1, optimizer=adam, run_eagerly=True)
 
 
-def float16(scale):
-    """A model in float16, and an optimizer with this scale."""
+def float16(scale, structure=functional):
+    """Makers of a model in float16, and of an optimizer with this scale."""
 
     def make():
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy("mixed_float16")
         try:
-            return functional()
+            return structure()
         finally:
             keras.config.set_dtype_policy(policy)
 
@@ -389,10 +420,11 @@ def float16(scale):
     )
 
 
-@pytest.mark.slow
+@SLOW
 @pytest.mark.parametrize("run_eagerly", [True, False], ids=["eager", "graph"])
-def test_float16_trains_as_on_the_union(run_eagerly):
-    make, optimizer = float16(256.0)
+@pytest.mark.parametrize("structure", STRUCTURES)
+def test_float16_trains_as_on_the_union(structure, run_eagerly):
+    make, optimizer = float16(256.0, STRUCTURES[structure])
     within = {"rtol": 5e-3, "atol": 5e-3}
     like_unions(
         make, batches, within, epochs=1, optimizer=optimizer, run_eagerly=run_eagerly, loss="mse"
@@ -401,7 +433,7 @@ def test_float16_trains_as_on_the_union(run_eagerly):
 
 def test_a_group_with_a_gradient_that_is_not_finite_is_left_out():
     make, optimizer = float16(256.0)
-    model = compiled(make, 3, optimizer, loss="mse")
+    model = compiled(make, 3, optimizer, loss="mse", run_eagerly=True)
     before, (x, y, _) = model.get_weights(), next(batches((12,)))
     x = {**x, "features": np.where(np.arange(12)[:, None] == 4, np.inf, x["features"])}
     model.fit(x, y, 2, shuffle=False, verbose=0)  # two groups, one of them finite
@@ -427,7 +459,7 @@ class Seen(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         self.note("step")
         if batch == 1:  # ends no group
-            self.model.evaluate(X, Y, verbose=0)
+            self.model.evaluate(X, Y, 30, verbose=0, callbacks=[self])
             self.model.get_metrics_result()
 
     def on_test_begin(self, logs=None):
@@ -440,11 +472,11 @@ class Seen(keras.callbacks.Callback):
 @MODES
 def test_a_short_group_is_applied_before_validation(run_eagerly):
     seen, model = Seen(), compiled(functional, 3, loss="mse", run_eagerly=run_eagerly)
-    model.fit(
-        X, Y, 6, 2, verbose=0, callbacks=[seen], validation_data=(X, Y)
-    )  # five steps an epoch
+    options = {"callbacks": [seen], "validation_data": (X, Y), "validation_batch_size": 30}
+    model.fit(X, Y, 6, 2, verbose=0, **options)  # five steps an epoch
     assert seen.updates["step"] == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
-    assert seen.updates["test"] == [2, 4]
+    # Also within the epochs, where `evaluate` applies nothing.
+    assert seen.updates["test"] == [0, 2, 2, 4]
     assert seen.updates["epoch"] == [2, 4]
 
 
@@ -466,8 +498,8 @@ def test_batches_by_hand_are_applied_when_they_are_asked_to_be():
     ("act", "by"),
     [
         (lambda model: model.fit(X, Y, 30, verbose=0), "`fit`"),
-        (lambda model: model.compile("sgd"), "`compile`"),
-        (lambda model: model.add_loss(1.0), "A change of the losses"),
+        pytest.param(lambda model: model.compile("sgd"), "`compile`", marks=SLOW),
+        pytest.param(lambda model: model.add_loss(1.0), "A change of the losses", marks=SLOW),
     ],
     ids=["fit", "compile", "add_loss"],
 )
@@ -542,7 +574,8 @@ class Pair(LossAwareModel):
         return [(2 * gradient, weight) for gradient, weight in pairs]
 
 
-@MODES
+@SLOW
+@pytest.mark.parametrize("run_eagerly", [True, False], ids=["eager", "graph"])
 def test_one_objective_of_several_networks_trains_as_on_the_union(run_eagerly):
     model = like_unions(
         Pair,
@@ -559,6 +592,15 @@ def test_one_objective_of_several_networks_trains_as_on_the_union(run_eagerly):
 
 
 # What it is made of
+
+
+def test_sums_are_not_narrower_than_float32():
+    inputs = keras.Input((3,))
+    model = LossAwareModel(inputs, dense(1, dtype="bfloat16")(inputs))
+    model.compile("sgd", loss="mse", accumulate_steps=2, run_eagerly=True)
+    model.fit(X["features"], Y, 16, verbose=0)
+    kernel = model.accumulated_variables["loss/0/0"]
+    assert (model.weights[0].dtype, kernel.dtype) == ("bfloat16", "float32")
 
 
 def test_one_step_sums_nothing_up():
@@ -591,7 +633,7 @@ def test_a_term_has_sums_of_its_own_only_where_its_count_is():
 def test_a_saved_model_accumulates_when_it_is_loaded(tmp_path):
     inputs = keras.Input((3,))
     model = LossAwareModel(inputs, dense(1)(inputs))
-    model.compile("sgd", loss="mse", accumulate_steps=3)
+    model.compile("sgd", loss="mse", accumulate_steps=3, run_eagerly=True)
     model.fit(X["features"], Y, 10, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
@@ -700,6 +742,14 @@ def test_a_count_that_is_trained_is_refused():
     with pytest.raises(ValueError, match=r"`count` .* must not depend .*\['trained'\]"):
         fit(model, batches((4,)), 1, steps_per_epoch=1)
     np.testing.assert_equal(model.get_weights(), before)
+
+
+def test_weights_that_keras_overwrites_are_refused():
+    inputs = keras.Input((16,))
+    model = LossAwareModel(inputs, dense(16, dtype="float8_from_float32")(inputs))
+    model.compile("sgd", loss="mse", accumulate_steps=2)
+    with pytest.raises(ValueError, match="of float8 layers, which Keras overwrites"):
+        model.train_on_batch(np.ones((4, 16)), np.ones((4, 16)))
 
 
 class Late(LossAwareModel):
