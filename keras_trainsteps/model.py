@@ -11,7 +11,7 @@ import contextlib
 import functools
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -40,6 +40,7 @@ from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.metric_weights import beside_masks
+from keras_trainsteps.step.micro_batches import Passes
 from keras_trainsteps.step.objective import Objective, called
 from keras_trainsteps.step.optimizers import Optimizers, optimizers_for
 from keras_trainsteps.step.plan import Plan
@@ -344,6 +345,8 @@ class LossAwareModel(compat.Model):
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
         *,
+        micro_batch_size: int | None = None,
+        per_micro_batch: str | Sequence[str] = (),
         accumulate_steps: int = 1,
     ) -> None:
         """As `keras.Model.compile`; losses and metrics may name side inputs.
@@ -365,6 +368,18 @@ class LossAwareModel(compat.Model):
                 its batches have one shape: those of arrays, or of a `tf.data.Dataset` whose
                 `element_spec` says so. XLA compiles a step anew for each other shape.
             auto_scale_loss: As in Keras.
+            micro_batch_size: The number of rows that the network sees at a time, for batches
+                whose activations do not fit into memory. Default: all. Losses, metrics and
+                gradients are those of the whole batch: the network runs forward first, and
+                once more, some rows at a time, for its gradients. That takes the time of one
+                more forward pass, and the memory of one micro-batch and of all outputs.
+                `evaluate` runs it once. Layers draw random numbers for each micro-batch, and
+                the same both times. What `call` gives to `add_loss` is taken for a mean over
+                rows, and gradients of embeddings are summed up dense. A network that the hook
+                calls itself keeps its activations, and the gradient of `y_pred` with the
+                inputs is not to be had.
+            per_micro_batch: Names of layers that may see a micro-batch alone, and so compute
+                something else: a `BatchNormalization` that is trained. Default: none may.
             accumulate_steps: The number of steps whose gradients make one update: for batches
                 that cannot be larger. Default: 1. The gradient is that of the loss that the
                 batches have together, `sum_k weight[k] * sum(totals[k]) / sum(counts[k])`, so
@@ -382,7 +397,8 @@ class LossAwareModel(compat.Model):
 
         Raises:
             ValueError: For losses, metrics, weights or optimizers that do not fit each other or
-                the model; an `accumulate_steps` below 1, or above 1 with
+                the model; a `micro_batch_size` below 1, or where no objective takes `y_pred`;
+                an `accumulate_steps` below 1, or above 1 with
                 `gradient_accumulation_steps`, several `objectives`, or one that is not updated
                 once in each step. `fit` refuses it on several replicas, and with a `train_step`
                 that updates by itself.
@@ -410,6 +426,7 @@ class LossAwareModel(compat.Model):
         else:
             fitting.require_one_optimizer(optimizer)
         fitting.require_accumulates(accumulate_steps, optimizer, objectives)
+        micro_batches = fitting.as_micro_batches(micro_batch_size, per_micro_batch, objectives)
         auto = jit_compile == "auto"
         fitting.warn_of_unmasked(losses.objects, given)
         super().compile(
@@ -427,12 +444,16 @@ class LossAwareModel(compat.Model):
             compat.save_as_compiled(self, jit_compile="auto")
         if accumulate_steps > 1:
             compat.save_as_compiled(self, accumulate_steps=accumulate_steps)
+        if micro_batches is not None:
+            compat.save_as_compiled(
+                self, micro_batch_size=micro_batch_size, per_micro_batch=list(micro_batches.alone)
+            )
         if isinstance(self.optimizer, Optimizers):
             self.optimizer.belongs_to(
                 functools.partial(pursuit.trained_by_part, weakref.ref(self))
             )
         training = self._training
-        training.jit_compile_auto = auto
+        training.jit_compile_auto, training.micro_batches = auto, micro_batches
         training.parts, training.conditional = parts, conditional
         training.losses = losses
         training.metric_names = metric_names
@@ -835,6 +856,12 @@ class LossAwareModel(compat.Model):
     # What users may ask
 
     @property
+    def micro_batch_size(self) -> int | None:
+        """The number of rows that the network sees at a time; `None` for all of a batch."""
+        micro_batches = self._training.micro_batches
+        return None if micro_batches is None else micro_batches.size
+
+    @property
     def accumulate_steps(self) -> int:
         """The number of steps whose gradients make one update."""
         accumulation = self._training.accumulation
@@ -923,12 +950,31 @@ class LossAwareModel(compat.Model):
             log=training.log,
         )
 
-    def _forward(self, x: Any, row_mask: tf.Tensor | None, *, training: bool) -> Any:
+    def _forward(self, x: Any, step: running.Running, *, training: bool) -> Any:
         if isinstance(self, compat.functional_class()) and not self._may_read_x():
             names = {*self.side_inputs, *self._training.side_inputs, ROW_MASK}
             side_inputs.warn_of_unread(x, names, self.input)
         # Layers are told by it even where `call` of the model does not name it.
-        return padding.masked_outputs(self(x, training=training), row_mask)
+        whole = functools.partial(self, x, training=training)
+        return padding.masked_outputs(
+            self._in_micro_batches(x, step, whole, training=training), step.row_mask
+        )
+
+    def _in_micro_batches(
+        self, x: Any, step: running.Running, whole: Callable[[], Any], *, training: bool
+    ) -> Any:
+        """The output of the network, which sees some rows at a time where `compile` says so."""
+        micro_batches = self._training.micro_batches
+        if micro_batches is None or (training and step.tape is None):
+            return whole()
+        fitting.require_layers_of(micro_batches.alone, compat.sublayers(self))
+        network = self._network_inputs(x) if isinstance(x, Mapping) else x
+        added = [layer.metrics_of_call for layer in self._training.added]
+        passes = Passes(self, micro_batches, network, [*self._call_metrics(), *added])
+        if passes.is_whole:
+            return whole()
+        step.passes = passes
+        return passes.forward(training=training, tape=step.tape)
 
     @property
     def _has_objectives(self) -> bool:

@@ -14,6 +14,8 @@ from keras_trainsteps.fitting.arguments import (
     require_targets_of_weights as require_targets_of_weights,
 )
 from keras_trainsteps.fitting.masks import warn_of_unmasked as warn_of_unmasked
+from keras_trainsteps.fitting.micro_batches import as_micro_batches as as_micro_batches
+from keras_trainsteps.fitting.micro_batches import require_layers_of as require_layers_of
 from keras_trainsteps.fitting.objectives import (
     require_aims_for_replicas as require_aims_for_replicas,
 )

@@ -85,6 +85,7 @@ def _guarded_step(model: Any, name: str, step: Callable[[Any], Any]) -> Callable
             _require_scaled(model.optimizer, own.called)
             if "step" not in own.called:
                 _require_each_step_updates(model)
+                _require_whole_batches(model)
             plan.log.trains_own_loss = not own.called & {"step", "loss"}
         if "step" in own.called:
             checks.require_listed(model.metrics, plan.log.loss)
@@ -191,6 +192,16 @@ def _require_each_step_updates(model: Any) -> None:
             f"are accumulated, and leave the update to it. Received: `accumulate_steps="
             f"{model.accumulate_steps}` with a step that updates by itself. Compile with "
             f"`accumulate_steps=1`, or: {REPLACEMENT.format(step='train_step')}"
+        )
+
+
+def _require_whole_batches(model: Any) -> None:
+    if model.micro_batch_size is not None:
+        raise ValueError(
+            "`train_step` must call `super().train_step(data)` where the network sees "
+            f"micro-batches. Received: `micro_batch_size={model.micro_batch_size}` with a step "
+            "that calls the network by itself. Compile without it, or: "
+            f"{REPLACEMENT.format(step='train_step')}"
         )
 
 

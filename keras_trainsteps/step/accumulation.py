@@ -69,13 +69,13 @@ def quotients_of(losses: Losses) -> list[Quotient]:
 
 
 def require_constant_counts(
-    tape: tf.GradientTape, quotients: Iterable[Quotient], weights: Sequence[keras.Variable]
+    gradient: Callable[..., Any], quotients: Iterable[Quotient], weights: Sequence[keras.Variable]
 ) -> None:
     """Refuses counts that training changes: their gradients would have to be kept, too."""
     for quotient in quotients:
         if quotient.is_by_rows or not quotient.count.dtype.is_floating:
             continue
-        found = tape.gradient(quotient.count, weights)
+        found = gradient(quotient.count, weights)
         if any(gradient is not None for gradient in found):
             raise ValueError(
                 "The `count` of a `LossTerm` must not depend on what is trained where gradients "

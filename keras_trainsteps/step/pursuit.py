@@ -41,7 +41,7 @@ def output(model: Any, aim: Aim, batch: Batch, step: running.Running, *, trainin
             return None
         if not training and step.y_pred is not None:
             return step.y_pred  # weights stay as they are
-    y_pred = model._forward(batch.x, step.row_mask, training=training)
+    y_pred = model._forward(batch.x, step, training=training)
     if not (training and aim.objective.is_conditional):
         step.y_pred = y_pred
     return y_pred
@@ -92,7 +92,7 @@ def end(model: Any, plan: Plan, step: running.Running, steps: Any) -> None:
 
 def rehearse(model: Any, data: Any) -> None:
     """Traces an eager step before the first, so that nothing is refused after an update."""
-    asked = model.after_step or not model._plan.is_whole
+    asked = model.after_step or not model._plan.is_whole or model._training.micro_batches
     if not (asked and tf.executing_eagerly()):
         return
     require_same(model)
@@ -157,8 +157,9 @@ def _gradients(
     several = len(aim.parts) > 1 or in_groups
     with tf.GradientTape(several, watch_accessed_variables=watched is None) as tape:
         tape.watch(watched or ())
+        step.tape, step.passes = tape, None
         y_pred = output(model, aim, batch, step, training=True)
-        reached = tape.watched_variables()
+        reached = step.passes.reached if step.passes else tape.watched_variables()
         losses = model._plan.losses(aim, batch, y_pred, training=True, repeat=repeat)
         if track:
             model._plan.log.track(losses, training=True)
@@ -176,11 +177,13 @@ def _gradients(
         require_apart(model, [aim])  # says so
     if not any(weights):
         warnings.warn("The model does not have any trainable weights.", stacklevel=2)
+    passes = step.passes
+    gradient = functools.partial(passes.gradients, tape) if passes else tape.gradient
     if in_groups:
         for of_part, trained in zip(quotients, weights, strict=True):
-            require_constant_counts(tape, of_part, trained)
+            require_constant_counts(gradient, of_part, trained)
     gradients = [
-        [tape.gradient(value, trained) for value in values]
+        [gradient(value, trained) for value in values]
         for values, trained in zip(scaled, weights, strict=True)
     ]
     return list(map(_Computed, aim.parts, weights, quotients, scaled, gradients))
