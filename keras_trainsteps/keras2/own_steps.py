@@ -243,6 +243,7 @@ def _noted(
     step = running.current()
     if what == "apply" and step is not None and step.by_hand:
         _require_each_step_updates(model)
+        _require_whole_batches(model)
     return method(*args, **kwargs)
 
 

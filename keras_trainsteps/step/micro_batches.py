@@ -111,6 +111,7 @@ class Passes:
         x: Any,
         metrics: Sequence[dict[str, Any]],
     ) -> None:
+        _require_stateless(compat.sublayers(model))
         self._model, self._size = model, micro_batches.size
         self._x, self._metrics = x, metrics
         self._leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
@@ -180,8 +181,9 @@ class Passes:
             return _times_rows(self._call(rows, training=training).flat, rows[0])
 
         if tf.executing_eagerly():
-            starts = range(0, int(self._rows), self._size)
-            return self._joined([call(*self._cut(tf.constant(start))) for start in starts])
+            return self._joined(
+                [self._noted(call, start) for start in range(0, int(self._rows), self._size)]
+            )
         traced = tf.function(call, autograph=False)
         specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in self._cut(tf.constant(0))]
         function = traced.get_concrete_function(*specs)
@@ -205,6 +207,13 @@ class Passes:
             parts.append(traced(*self._cut_rest()))
         self._called = called
         return self._joined(parts)
+
+    def _noted(self, call: Callable[..., Tensors], start: int) -> Tensors:
+        """Calls the network on some rows eagerly, and notes which variables it reads."""
+        with tf.GradientTape() as tape:
+            found = call(*self._cut(tf.constant(start)))
+            self.reached = tape.watched_variables()
+        return found
 
     def _backward(
         self, upstream: Sequence[tf.Tensor | None], weights: Sequence[keras.Variable]
@@ -324,6 +333,16 @@ def _require_rows(leaves: Sequence[Any]) -> int | None:
             f"{sorted(map(str, found))}. Compile without `micro_batch_size`."
         )
     return next(iter(known), None)
+
+
+def _require_stateless(layers: Iterable[keras.layers.Layer]) -> None:
+    stateful = [layer.name for layer in layers if getattr(layer, "stateful", False)]
+    if stateful:
+        raise ValueError(
+            "Layers must not go on from the batch before where the network runs in "
+            f"micro-batches. Received: {stateful}, which are `stateful`. Compile without "
+            "`micro_batch_size`."
+        )
 
 
 def _require_by_rows(called: _Called, rows: tf.Tensor) -> None:
