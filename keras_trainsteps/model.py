@@ -835,12 +835,6 @@ class LossAwareModel(compat.Model):
     # What users may ask
 
     @property
-    def accumulate_steps(self) -> int:
-        """The number of steps whose gradients make one update."""
-        accumulation = self._training.accumulation
-        return 1 if accumulation is None else accumulation.steps
-
-    @property
     def accumulated_variables(self) -> dict[str, keras.Variable]:
         """The sums of gradients of an open group of steps, by name: state of a training."""
         accumulation = self._training.accumulation
@@ -1066,9 +1060,10 @@ class LossAwareModel(compat.Model):
 
     def _forget_plan(self, accumulate_steps: int | None = None) -> None:
         """Decides anew before the next step; what was logged before may be logged no more."""
-        steps = self.accumulate_steps if accumulate_steps is None else accumulate_steps
+        before = self._training.accumulation
+        steps = accumulate_steps or (1 if before is None else before.steps)
         by = "A change of the losses" if accumulate_steps is None else "`compile`"
-        fitting.warn_of_dropped(self._training.accumulation, by)
+        fitting.warn_of_dropped(before, by)
         self._training.accumulation = Accumulation(steps) if steps > 1 else None
         self._training.plan = None
         self.train_function = self.test_function = self.predict_function = None

@@ -185,11 +185,12 @@ def _require_scaled(optimizer: Any, called: set[str]) -> None:
 
 
 def _require_each_step_updates(model: Any) -> None:
-    if model.accumulate_steps > 1:
+    accumulation = model._training.accumulation
+    if accumulation is not None:
         raise ValueError(
             "`train_step` must call `super().train_step(data)` where gradients of several steps "
             f"are accumulated, and leave the update to it. Received: `accumulate_steps="
-            f"{model.accumulate_steps}` with a step that updates by itself. Compile with "
+            f"{accumulation.steps}` with a step that updates by itself. Compile with "
             f"`accumulate_steps=1`, or: {REPLACEMENT.format(step='train_step')}"
         )
 
