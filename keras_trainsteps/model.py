@@ -370,7 +370,8 @@ class LossAwareModel(compat.Model):
                 batches have together, `sum_k weight[k] * sum(totals[k]) / sum(counts[k])`, so
                 that short and masked ones weigh what they hold; a weight that is a variable is
                 that of the update. A short last group of an epoch updates, too, before its
-                validation. `optimizer.iterations`, schedules, clipping, `Ema` and functions of
+                validation; after `train_on_batch`, `apply_accumulated_gradients` does.
+                `optimizer.iterations`, schedules, clipping, `Ema` and functions of
                 the model in `after_step` go by updates; logs, `Queue` and functions of what
                 hooks pass on by steps. A larger batch differs: it has pairs across these, and
                 `BatchNormalization` and metrics see it whole.
