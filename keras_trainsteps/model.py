@@ -385,7 +385,8 @@ class LossAwareModel(compat.Model):
                 batches have together, `sum_k weight[k] * sum(totals[k]) / sum(counts[k])`, so
                 that short and masked ones weigh what they hold; a weight that is a variable is
                 that of the update. A short last group of an epoch updates, too, before its
-                validation. `optimizer.iterations`, schedules, clipping, `Ema` and functions of
+                validation; after `train_on_batch`, `apply_accumulated_gradients` does.
+                `optimizer.iterations`, schedules, clipping, `Ema` and functions of
                 the model in `after_step` go by updates; logs, `Queue` and functions of what
                 hooks pass on by steps. A larger batch differs: it has pairs across these, and
                 `BatchNormalization` and metrics see it whole.
@@ -856,18 +857,6 @@ class LossAwareModel(compat.Model):
     # What users may ask
 
     @property
-    def micro_batch_size(self) -> int | None:
-        """The number of rows that the network sees at a time; `None` for all of a batch."""
-        micro_batches = self._training.micro_batches
-        return None if micro_batches is None else micro_batches.size
-
-    @property
-    def accumulate_steps(self) -> int:
-        """The number of steps whose gradients make one update."""
-        accumulation = self._training.accumulation
-        return 1 if accumulation is None else accumulation.steps
-
-    @property
     def accumulated_variables(self) -> dict[str, keras.Variable]:
         """The sums of gradients of an open group of steps, by name: state of a training."""
         accumulation = self._training.accumulation
@@ -1112,9 +1101,10 @@ class LossAwareModel(compat.Model):
 
     def _forget_plan(self, accumulate_steps: int | None = None) -> None:
         """Decides anew before the next step; what was logged before may be logged no more."""
-        steps = self.accumulate_steps if accumulate_steps is None else accumulate_steps
+        before = self._training.accumulation
+        steps = accumulate_steps or (1 if before is None else before.steps)
         by = "A change of the losses" if accumulate_steps is None else "`compile`"
-        fitting.warn_of_dropped(self._training.accumulation, by)
+        fitting.warn_of_dropped(before, by)
         self._training.accumulation = Accumulation(steps) if steps > 1 else None
         self._training.plan = None
         self.train_function = self.test_function = self.predict_function = None

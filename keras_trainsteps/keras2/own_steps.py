@@ -186,20 +186,22 @@ def _require_scaled(optimizer: Any, called: set[str]) -> None:
 
 
 def _require_each_step_updates(model: Any) -> None:
-    if model.accumulate_steps > 1:
+    accumulation = model._training.accumulation
+    if accumulation is not None:
         raise ValueError(
             "`train_step` must call `super().train_step(data)` where gradients of several steps "
             f"are accumulated, and leave the update to it. Received: `accumulate_steps="
-            f"{model.accumulate_steps}` with a step that updates by itself. Compile with "
+            f"{accumulation.steps}` with a step that updates by itself. Compile with "
             f"`accumulate_steps=1`, or: {REPLACEMENT.format(step='train_step')}"
         )
 
 
 def _require_whole_batches(model: Any) -> None:
-    if model.micro_batch_size is not None:
+    micro_batches = model._training.micro_batches
+    if micro_batches is not None:
         raise ValueError(
             "`train_step` must call `super().train_step(data)` where the network sees "
-            f"micro-batches. Received: `micro_batch_size={model.micro_batch_size}` with a step "
+            f"micro-batches. Received: `micro_batch_size={micro_batches.size}` with a step "
             "that calls the network by itself. Compile without it, or: "
             f"{REPLACEMENT.format(step='train_step')}"
         )

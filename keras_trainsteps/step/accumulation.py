@@ -132,11 +132,10 @@ class Accumulation:
         Raises:
             ValueError: For another structure than that of earlier steps.
         """
-        first = part not in self._parts
-        if first:
+        if part not in self._parts:
             self._parts[part] = _Sums(quotients, weights)
         sums = self._parts[part]
-        sums.prepare(quotients, gradients, weights, may_grow=first or tf.executing_eagerly())
+        sums.prepare(quotients, gradients, weights)
         sums.add(quotients, gradients, weights)
 
     def pairs(self, part: str) -> Pairs:
@@ -185,8 +184,6 @@ class _Sums:
         quotients: Sequence[Quotient],
         gradients: Sequence[Sequence[Any]],
         weights: Sequence[keras.Variable],
-        *,
-        may_grow: bool,
     ) -> None:
         """Makes the sums that are missing: of what has a gradient for the first time."""
         terms = [quotient.terms for quotient in quotients]
@@ -204,16 +201,17 @@ class _Sums:
             for weight, gradient in zip(weights, of_quotient, strict=True)
             if gradient is not None and id(weight) not in found
         ]
-        if missing and not may_grow:  # updates that are traced already would leave it out
+        if not missing:
+            return
+        if any(self.gradients) and not tf.executing_eagerly():
+            # Updates that are traced already would leave it out.
             number, weight = missing[0]
             raise ValueError(
                 "Weights must have a gradient of the same terms in all steps, from the first "
                 f"one on, where gradients are accumulated. Received: one of {terms[number]} "
                 f"with {weight.path!r}, which had none before. Add `0.0 * "
-                "keras.ops.sum(weight)` to the loss, or compile with `run_eagerly=True`."
+                "keras.ops.sum(weight)` to such a term, or compile with `run_eagerly=True`."
             )
-        if not missing:
-            return
         overwritten = [w.path for _, w in missing if w.overwrite_with_gradient]
         if overwritten:
             raise ValueError(

@@ -605,7 +605,7 @@ def test_sums_are_not_narrower_than_float32():
 
 def test_one_step_sums_nothing_up():
     model = compiled(functional, 1, loss="mse")
-    assert (model.accumulate_steps, model.accumulated_variables) == (1, {})
+    assert model.accumulated_variables == {}
     assert "accumulate_steps" not in model.get_compile_config()
 
 
@@ -637,7 +637,7 @@ def test_a_saved_model_accumulates_when_it_is_loaded(tmp_path):
     model.fit(X["features"], Y, 10, verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.models.load_model(tmp_path / "model.keras")
-    assert loaded.accumulate_steps == 3
+    assert loaded.get_compile_config()["accumulate_steps"] == 3
     loaded.fit(X["features"], Y, 10, verbose=0)
     assert int(loaded.optimizer.iterations) == 2
 
@@ -788,3 +788,21 @@ def test_weights_that_some_batches_alone_train_are_trained_eagerly_and_refused_i
     model.train_on_batch(*first)
     with pytest.raises(ValueError, match="must have a gradient of the same terms in all steps"):
         model.train_on_batch(*second)
+
+
+@SLOW
+@pytest.mark.filterwarnings("ignore:Gradients do not exist for variables")
+def test_weights_with_a_gradient_of_0_are_trained_in_a_graph():
+    class Touched(Late):
+        def call(self, x):
+            zero = ops.sum(self.late.kernel) + ops.sum(self.late.bias)
+            return super().call(x) + 0.0 * zero
+
+    def weights(run_eagerly):
+        model = compiled(Touched, 2, loss="mse", run_eagerly=run_eagerly)
+        model.train_on_batch(X["features"][:4], Y[:4])
+        model.train_on_batch(X["features"][4:6], Y[4:6])
+        return model.get_weights()
+
+    for weight, other in zip(weights(False), weights(True), strict=True):
+        np.testing.assert_allclose(weight, other, **WITHIN)
