@@ -12,6 +12,7 @@ each. Time is of a step at the same batch, medians, interleaved in one process. 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import pathlib
 import subprocess
@@ -114,7 +115,7 @@ def main():
     rows = []
     for batch in batches[:2]:
         data, models = batch_of("ranker", batch), {n: ranker(n) for n in (None, SIZE)}
-        runs = {n: (lambda model=model: model.train_on_batch(*data)) for n, model in models.items()}
+        runs = {n: functools.partial(m.train_on_batch, *data) for n, m in models.items()}
         times = interleaved(runs, 20.0 if not options.quick else 8.0)
         ratio = times[SIZE].median / times[None].median
         rows.append([f"{batch:,} rows", str(times[None]), str(times[SIZE]), f"{ratio:.2f}"])

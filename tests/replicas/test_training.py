@@ -19,6 +19,8 @@ from tests.toy import MAE, MSE, SQUARES, close
 # which leaves one replica without a row. Queries are cut wherever a batch is halved.
 CASES = ["added/5"]
 MORE_CASES = [
+    "activity/5",
+    "micro-batches/11",
     "objectives/5",
     "objectives/11",
     "masked/5",
