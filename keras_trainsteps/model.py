@@ -11,7 +11,7 @@ import contextlib
 import functools
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import keras
@@ -26,6 +26,7 @@ from keras_trainsteps.keras2 import own_steps
 from keras_trainsteps.keras2.names import CompiledLoss, CompiledMetrics, Removed, reset_states
 from keras_trainsteps.keras2.state import StateBefore
 from keras_trainsteps.step import after, checks, names, padding, pursuit, running, side_inputs
+from keras_trainsteps.step.accumulation import Accumulation
 from keras_trainsteps.step.after import AfterStep
 from keras_trainsteps.step.aims import (
     WHOLE,
@@ -39,6 +40,7 @@ from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.metric_weights import beside_masks
+from keras_trainsteps.step.micro_batches import Passes
 from keras_trainsteps.step.objective import Objective, called
 from keras_trainsteps.step.optimizers import Optimizers, optimizers_for
 from keras_trainsteps.step.plan import Plan
@@ -342,6 +344,10 @@ class LossAwareModel(compat.Model):
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
+        *,
+        micro_batch_size: int | None = None,
+        per_micro_batch: str | Sequence[str] = (),
+        accumulate_steps: int = 1,
     ) -> None:
         """As `keras.Model.compile`; losses and metrics may name side inputs.
 
@@ -362,6 +368,41 @@ class LossAwareModel(compat.Model):
                 its batches have one shape: those of arrays, or of a `tf.data.Dataset` whose
                 `element_spec` says so. XLA compiles a step anew for each other shape.
             auto_scale_loss: As in Keras.
+            micro_batch_size: The number of rows that the network sees at a time, for batches
+                whose activations do not fit into memory. Default: all. Losses, metrics and
+                gradients are those of the whole batch: the network runs forward first, and
+                once more, some rows at a time, for its gradients. That takes the time of one
+                more forward pass, and the memory of one micro-batch and of all outputs.
+                `evaluate` runs it once. Layers draw random numbers for each micro-batch, and
+                the same both times. What `call` gives to `add_loss` is taken for a mean over
+                rows, and gradients of embeddings are summed up dense. A network that the hook
+                calls itself keeps its activations, and the gradient of `y_pred` with the
+                inputs is not to be had.
+            per_micro_batch: Names of layers that may see a micro-batch alone, and so compute
+                something else: a `BatchNormalization` that is trained. Default: none may.
+            accumulate_steps: The number of steps whose gradients make one update: for batches
+                that cannot be larger. Default: 1. The gradient is that of the loss that the
+                batches have together, `sum_k weight[k] * sum(totals[k]) / sum(counts[k])`, so
+                that short and masked ones weigh what they hold; a weight that is a variable is
+                that of the update. A short last group of an epoch updates, too, before its
+                validation; after `train_on_batch`, `apply_accumulated_gradients` does.
+                `optimizer.iterations`, schedules, clipping, `Ema` and functions of
+                the model in `after_step` go by updates; logs, `Queue` and functions of what
+                hooks pass on by steps. A larger batch differs: it has pairs across these, and
+                `BatchNormalization` and metrics see it whole.
+
+                It costs a sum of gradients as large as the weights, and a backward pass, for
+                each count: one for all that is averaged by rows, one for each other count, and
+                one for each term whose weight is a variable. Gradients of embeddings are
+                summed up dense. A file of a model holds no open group.
+
+        Raises:
+            ValueError: For losses, metrics, weights or optimizers that do not fit each other or
+                the model; a `micro_batch_size` below 1, or where no objective takes `y_pred`;
+                an `accumulate_steps` below 1, or above 1 with
+                `gradient_accumulation_steps`, several `objectives`, or one that is not updated
+                once in each step. `fit` refuses it on several replicas, and with a `train_step`
+                that updates by itself.
         """
         weights = LossWeights(loss_weights)
         losses = CompiledLosses(loss, weights)
@@ -372,6 +413,7 @@ class LossAwareModel(compat.Model):
         several = self._has_objectives
         parts: tuple[str, ...] = (WHOLE,)
         conditional: frozenset[str] = frozenset()
+        objectives: Mapping[str, Objective] = {}
         if several:
             objectives = self._objectives()
             fitting.require_only_objectives(self, LossAwareModel, objectives, loss, given)
@@ -384,6 +426,8 @@ class LossAwareModel(compat.Model):
             auto_scale_loss = False  # each is, and not what holds them
         else:
             fitting.require_one_optimizer(optimizer)
+        fitting.require_accumulates(accumulate_steps, optimizer, objectives)
+        micro_batches = fitting.as_micro_batches(micro_batch_size, per_micro_batch, objectives)
         auto = jit_compile == "auto"
         fitting.warn_of_unmasked(losses.objects, given)
         super().compile(
@@ -398,13 +442,19 @@ class LossAwareModel(compat.Model):
             auto_scale_loss=auto_scale_loss,
         )
         if auto:
-            compat.save_as_auto(self)
+            compat.save_as_compiled(self, jit_compile="auto")
+        if accumulate_steps > 1:
+            compat.save_as_compiled(self, accumulate_steps=accumulate_steps)
+        if micro_batches is not None:
+            compat.save_as_compiled(
+                self, micro_batch_size=micro_batch_size, per_micro_batch=list(micro_batches.alone)
+            )
         if isinstance(self.optimizer, Optimizers):
             self.optimizer.belongs_to(
                 functools.partial(pursuit.trained_by_part, weakref.ref(self))
             )
         training = self._training
-        training.jit_compile_auto = auto
+        training.jit_compile_auto, training.micro_batches = auto, micro_batches
         training.parts, training.conditional = parts, conditional
         training.losses = losses
         training.metric_names = metric_names
@@ -413,7 +463,7 @@ class LossAwareModel(compat.Model):
         }
         training.side_inputs = training.metric_side_inputs | losses.side_inputs
         training.readers = fitting.QueryReaders(losses.objects, given)
-        self._forget_plan()
+        self._forget_plan(accumulate_steps)
         training.log.trains_own_loss = False
         pursuit.build_without_call(self)
 
@@ -460,6 +510,7 @@ class LossAwareModel(compat.Model):
                 round, or a call while another thread trains or evaluates the model.
         """
         fitting.require_supported_strategy(self)
+        fitting.require_no_replicas(self, self._training.accumulation)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
         fitting.require_callbacks(self, callbacks, self._training.parts)
@@ -475,6 +526,7 @@ class LossAwareModel(compat.Model):
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # Keras warns of its own default
         with self._run(arrays, "fit", steps_per_epoch), fitting.fit_running(self._training.log):
+            self._begin_group("`fit`")
             # fmt: off
             return super().fit(
                 compat.readable(x), y, batch_size, epochs, verbose, callbacks, validation_split,
@@ -548,7 +600,11 @@ class LossAwareModel(compat.Model):
         class_weight: Mapping[int, float] | None = None,
         return_dict: bool = False,
     ) -> Logs:
-        """As `keras.Model.train_on_batch`; arrays are read as in `fit`."""
+        """As `keras.Model.train_on_batch`; arrays are read as in `fit`.
+
+        With `accumulate_steps` the weights change in the last step of each group, and by
+        `apply_accumulated_gradients`.
+        """
         self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with fitting.of_one_thread(self._training, "train_on_batch"), self._epoch_kept():
@@ -562,6 +618,30 @@ class LossAwareModel(compat.Model):
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with fitting.of_one_thread(self._training, "test_on_batch"), self._epoch_kept():
             return super().test_on_batch(x, y, sample_weight, return_dict)
+
+    def apply_accumulated_gradients(self) -> None:
+        """Updates by the gradients of a group of steps that is not full, if one is open.
+
+        For loops over `train_on_batch` of a model that was compiled with `accumulate_steps`.
+        `fit` does so itself at the end of an epoch.
+
+        Example:
+
+        >>> inputs = keras.Input((3,))
+        >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
+        >>> model.compile("sgd", loss="mse", accumulate_steps=2)
+        >>> for rows in (4, 4, 1):
+        ...     loss = model.train_on_batch(np.ones((rows, 3)), np.ones((rows, 1)))
+        >>> int(model.optimizer.iterations)
+        1
+        >>> model.apply_accumulated_gradients()
+        >>> int(model.optimizer.iterations)
+        2
+        """
+        accumulation = self._training.accumulation
+        if accumulation is not None and accumulation.steps_done:
+            self.distribute_strategy.run(pursuit.update_by_group, args=(self,))
+            accumulation.begin()
 
     # What Keras calls for them, in this order
 
@@ -586,6 +666,7 @@ class LossAwareModel(compat.Model):
         pursuit.require_same(self)
         if self.train_function is None or force:
             fitting.require_supported_strategy(self)
+            fitting.require_no_replicas(self, self._training.accumulation)
             fitting.require_aims_for_replicas(self, self._plan.aims)
             after.require(self)
             fitting.build_optimizer(self, self._plan)
@@ -616,6 +697,8 @@ class LossAwareModel(compat.Model):
     def train_step(self, data: Tensors) -> dict[str, Any]:
         """One optimizer step on a batch, for each of the objectives.
 
+        With `accumulate_steps` the last step of each group updates, by the gradients of all.
+
         A subclass may override it, and `test_step`, to do more around `super().train_step`
         or all by hand. `fit` then refuses what Keras would log as 0 or as the last batch: a
         value of one batch where that can be seen, or a loss that was not logged; results of
@@ -630,6 +713,11 @@ class LossAwareModel(compat.Model):
                 aim.pursue(functools.partial(pursuit.update, self, aim, batch, step), steps)
             pursuit.end(self, plan, step, steps)
             return self._logs(batch, step.y_pred, before, training=True)
+
+    def end_batches(self) -> None:
+        """Updates by what is left of a group of steps, at the end of an epoch."""
+        if self._training.log.training:
+            self.apply_accumulated_gradients()
 
     def test_step(self, data: Tensors) -> dict[str, Any]:
         """The losses and metrics of a batch, without a step."""
@@ -769,6 +857,12 @@ class LossAwareModel(compat.Model):
     # What users may ask
 
     @property
+    def accumulated_variables(self) -> dict[str, keras.Variable]:
+        """The sums of gradients of an open group of steps, by name: state of a training."""
+        accumulation = self._training.accumulation
+        return {} if accumulation is None else accumulation.variables
+
+    @property
     def loss_weight_variables(self) -> dict[str, keras.Variable]:
         """The variables among `loss_weights`, by name: state of a training beside the weights."""
         return self._training.losses.weights.variables
@@ -845,12 +939,31 @@ class LossAwareModel(compat.Model):
             log=training.log,
         )
 
-    def _forward(self, x: Any, row_mask: tf.Tensor | None, *, training: bool) -> Any:
+    def _forward(self, x: Any, step: running.Running, *, training: bool) -> Any:
         if isinstance(self, compat.functional_class()) and not self._may_read_x():
             names = {*self.side_inputs, *self._training.side_inputs, ROW_MASK}
             side_inputs.warn_of_unread(x, names, self.input)
         # Layers are told by it even where `call` of the model does not name it.
-        return padding.masked_outputs(self(x, training=training), row_mask)
+        whole = functools.partial(self, x, training=training)
+        return padding.masked_outputs(
+            self._in_micro_batches(x, step, whole, training=training), step.row_mask
+        )
+
+    def _in_micro_batches(
+        self, x: Any, step: running.Running, whole: Callable[[], Any], *, training: bool
+    ) -> Any:
+        """The output of the network, which sees some rows at a time where `compile` says so."""
+        micro_batches = self._training.micro_batches
+        if micro_batches is None or (training and step.tape is None):
+            return whole()
+        fitting.require_layers_of(micro_batches.alone, compat.sublayers(self))
+        network = self._network_inputs(x) if isinstance(x, Mapping) else x
+        added = [layer.metrics_of_call for layer in self._training.added]
+        passes = Passes(self, micro_batches, network, [*self._call_metrics(), *added])
+        if passes.is_whole:
+            return whole()
+        step.passes = passes
+        return passes.forward(training=training, tape=step.tape)
 
     @property
     def _has_objectives(self) -> bool:
@@ -980,8 +1093,19 @@ class LossAwareModel(compat.Model):
         setattr(self, name, None)
         self._training.log.forget(training=name == "train_function")
 
-    def _forget_plan(self) -> None:
+    def _begin_group(self, by: str) -> None:
+        """Begins a group of steps."""
+        fitting.warn_of_dropped(self._training.accumulation, by)
+        if self._training.accumulation is not None:
+            self._training.accumulation.begin()
+
+    def _forget_plan(self, accumulate_steps: int | None = None) -> None:
         """Decides anew before the next step; what was logged before may be logged no more."""
+        before = self._training.accumulation
+        steps = accumulate_steps or (1 if before is None else before.steps)
+        by = "A change of the losses" if accumulate_steps is None else "`compile`"
+        fitting.warn_of_dropped(before, by)
+        self._training.accumulation = Accumulation(steps) if steps > 1 else None
         self._training.plan = None
         self.train_function = self.test_function = self.predict_function = None
         if self.compiled:

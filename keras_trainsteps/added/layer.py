@@ -43,7 +43,7 @@ class AddedTerms(compat.LossLayer):
         self.supports_masking = True
         # Past `__setattr__`: Keras would track what is in here once more.
         self.__dict__["terms"] = []
-        self.__dict__["_metric_values"] = {}
+        self.__dict__["metrics_of_call"] = {}
         self.__dict__["_model"] = lambda: None
         for config in terms:
             self.add(AddedTerm.from_config(config))
@@ -101,7 +101,7 @@ class AddedTerms(compat.LossLayer):
             value = value if value.shape.rank == 0 else over_size(value).value
             is_named = self.named(name).is_named
             self.add_loss(named_loss(value, name) if is_named else value)
-        self._metric_values.update(metrics or {})
+        self.metrics_of_call.update(metrics or {})
         return outputs
 
     def compute_output_spec(self, outputs: Any, losses: Any = None, metrics: Any = None) -> Any:
@@ -121,7 +121,7 @@ class AddedTerms(compat.LossLayer):
         losses = [term for term in symbolic if term.kind == "loss"]
         seen = len(losses) <= len(compat.own_losses(self))
         if not seen or any(
-            term.name not in self._metric_values for term in symbolic if term.kind == "metric"
+            term.name not in self.metrics_of_call for term in symbolic if term.kind == "metric"
         ):
             raise ValueError(
                 "Tensors of the graph were added to the model, and its `call` does not run "
@@ -132,7 +132,7 @@ class AddedTerms(compat.LossLayer):
     def metric_values(self) -> dict[str, Any]:
         """The values of the added metrics, of any shape, after a forward pass."""
         return {
-            term.name: self._metric_values[term.name]
+            term.name: self.metrics_of_call[term.name]
             if term.is_symbolic
             else self._value_of(term)
             for term in self.terms

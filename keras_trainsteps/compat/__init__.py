@@ -52,6 +52,10 @@ from keras_trainsteps.compat.operations import draws_by_itself as draws_by_itsel
 from keras_trainsteps.compat.operations import handles_of as handles_of
 from keras_trainsteps.compat.operations import handles_of_variable as handles_of_variable
 from keras_trainsteps.compat.operations import operations_seen as operations_seen
+from keras_trainsteps.compat.replays import changed_by as changed_by
+from keras_trainsteps.compat.replays import losses_by_layer as losses_by_layer
+from keras_trainsteps.compat.replays import random_states as random_states
+from keras_trainsteps.compat.replays import set_losses_of_call as set_losses_of_call
 from keras_trainsteps.compat.training import Model as Model
 from keras_trainsteps.compat.training import as_in_fit as as_in_fit
 from keras_trainsteps.compat.training import callbacks_in as callbacks_in
@@ -66,7 +70,7 @@ from keras_trainsteps.compat.training import loss_tracker as loss_tracker
 from keras_trainsteps.compat.training import may_begin_again as may_begin_again
 from keras_trainsteps.compat.training import readable as readable
 from keras_trainsteps.compat.training import reducible_logs as reducible_logs
-from keras_trainsteps.compat.training import save_as_auto as save_as_auto
+from keras_trainsteps.compat.training import save_as_compiled as save_as_compiled
 from keras_trainsteps.compat.training import set_loss_tracker as set_loss_tracker
 from keras_trainsteps.compat.training import shapes_are_static as shapes_are_static
 from keras_trainsteps.compat.training import sources_of as sources_of

@@ -72,6 +72,15 @@ class Model(keras.Model):
     def declare_on_replicas(self, batch: Any) -> None:
         """Creates, for a batch, what no replica can create while its step is traced."""
 
+    def end_batches(self) -> None:
+        """What follows the last batch of an epoch or of an evaluation, before its logs."""
+
+    def _get_metrics_result_or_logs(self, logs: Any) -> Any:
+        # Called by `fit` between the last step and validation, which has no other hook for it,
+        # and by `evaluate` (seen in 3.15.1).
+        self.end_batches()
+        return super()._get_metrics_result_or_logs(logs)
+
     def compare_workers(self, batch: Any, num_batches: int | None) -> None:
         """Refuses workers that differ, before their first step."""
 
@@ -113,13 +122,13 @@ def compiles_by_itself(model: keras.Model) -> bool:
     return bool(model._resolve_auto_jit_compile())
 
 
-def save_as_auto(model: keras.Model) -> None:
-    """Keeps `jit_compile="auto"` in the config of `compile`.
+def save_as_compiled(model: keras.Model, **options: Any) -> None:
+    """Keeps options in the config of `compile` as they were given.
 
-    Keras puts there what it means on this machine, of which the next one may lack the
-    accelerator (seen in 3.15.1).
+    Keras puts there what `jit_compile="auto"` means on this machine, of which the next one may
+    lack the accelerator, and no options but its own (seen in 3.15.1).
     """
-    model._compile_config.config["jit_compile"] = "auto"
+    model._compile_config.config.update(options)
 
 
 def updated_by_two_weights(

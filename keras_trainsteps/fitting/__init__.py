@@ -1,5 +1,8 @@
 """What is checked and prepared before Keras takes over, and what surrounds a run of steps."""
 
+from keras_trainsteps.fitting.accumulation import require_accumulates as require_accumulates
+from keras_trainsteps.fitting.accumulation import require_no_replicas as require_no_replicas
+from keras_trainsteps.fitting.accumulation import warn_of_dropped as warn_of_dropped
 from keras_trainsteps.fitting.arguments import as_metric_objects as as_metric_objects
 from keras_trainsteps.fitting.arguments import build_optimizer as build_optimizer
 from keras_trainsteps.fitting.arguments import require_batch_size as require_batch_size
@@ -11,6 +14,8 @@ from keras_trainsteps.fitting.arguments import (
     require_targets_of_weights as require_targets_of_weights,
 )
 from keras_trainsteps.fitting.masks import warn_of_unmasked as warn_of_unmasked
+from keras_trainsteps.fitting.micro_batches import as_micro_batches as as_micro_batches
+from keras_trainsteps.fitting.micro_batches import require_layers_of as require_layers_of
 from keras_trainsteps.fitting.objectives import (
     require_aims_for_replicas as require_aims_for_replicas,
 )

@@ -12,8 +12,10 @@ import tensorflow as tf
 
 from keras_trainsteps.fitting.readers import QueryReaders
 from keras_trainsteps.step import checks
+from keras_trainsteps.step.accumulation import Accumulation
 from keras_trainsteps.step.compiled import CompiledLosses
 from keras_trainsteps.step.log import Log
+from keras_trainsteps.step.micro_batches import MicroBatches
 from keras_trainsteps.step.plan import Plan
 
 
@@ -34,6 +36,8 @@ class Training:
         compiled: Whether the function of that name was made for XLA.
         waits: The kinds of step, training or not, held back until their batch is there.
         begin_again: The kinds of step whose data may begin again within an epoch.
+        micro_batches: How the network sees a batch; `None`: whole.
+        accumulation: The gradients of a group of steps; `None` where each step updates.
         thread: The thread that trains or evaluates now; `None` if none does.
         config_was_read: Whether the config was read since the build config was.
         parts: The names of the objectives, and of the networks of one.
@@ -56,6 +60,8 @@ class Training:
         self.compiled: dict[str, bool] = {}
         self.waits: set[bool] = set()
         self.begin_again: set[bool] = set()
+        self.micro_batches: MicroBatches | None = None
+        self.accumulation: Accumulation | None = None
         self.thread: int | None = None
         self.config_was_read = False
         self.parts: tuple[str, ...] = ("loss",)

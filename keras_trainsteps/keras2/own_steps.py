@@ -83,6 +83,9 @@ def _guarded_step(model: Any, name: str, step: Callable[[Any], Any]) -> Callable
             )
         if training:
             _require_scaled(model.optimizer, own.called)
+            if "step" not in own.called:
+                _require_each_step_updates(model)
+                _require_whole_batches(model)
             plan.log.trains_own_loss = not own.called & {"step", "loss"}
         if "step" in own.called:
             checks.require_listed(model.metrics, plan.log.loss)
@@ -182,6 +185,28 @@ def _require_scaled(optimizer: Any, called: set[str]) -> None:
         )
 
 
+def _require_each_step_updates(model: Any) -> None:
+    accumulation = model._training.accumulation
+    if accumulation is not None:
+        raise ValueError(
+            "`train_step` must call `super().train_step(data)` where gradients of several steps "
+            f"are accumulated, and leave the update to it. Received: `accumulate_steps="
+            f"{accumulation.steps}` with a step that updates by itself. Compile with "
+            f"`accumulate_steps=1`, or: {REPLACEMENT.format(step='train_step')}"
+        )
+
+
+def _require_whole_batches(model: Any) -> None:
+    micro_batches = model._training.micro_batches
+    if micro_batches is not None:
+        raise ValueError(
+            "`train_step` must call `super().train_step(data)` where the network sees "
+            f"micro-batches. Received: `micro_batch_size={micro_batches.size}` with a step "
+            "that calls the network by itself. Compile without it, or: "
+            f"{REPLACEMENT.format(step='train_step')}"
+        )
+
+
 def _require_one_replica(step: str, own: Running) -> None:
     if own.num_replicas > 1 and "step" not in own.called:
         raise ValueError(
@@ -203,15 +228,24 @@ def _calls_noted(model: Any, called: set[str]) -> Iterator[None]:
         for owner, name, what in noted:
             method = getattr(owner, name, None)
             if method is not None:
-                follow = functools.partial(_noted, method, what, called)
+                follow = functools.partial(_noted, model, method, what, called)
                 stack.enter_context(_replaced(owner, name, follow))
         yield
 
 
 def _noted(
-    method: Callable[..., Any], what: str, called: set[str], *args: Any, **kwargs: Any
+    model: Any,
+    method: Callable[..., Any],
+    what: str,
+    called: set[str],
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     called.add(what)
+    step = running.current()
+    if what == "apply" and step is not None and step.by_hand:
+        _require_each_step_updates(model)
+        _require_whole_batches(model)
     return method(*args, **kwargs)
 
 

@@ -17,7 +17,13 @@ Passed: TypeAlias = Mapping[str, Any]
 
 @runtime_checkable
 class Rule(Protocol):
-    """What an entry of `after_step` must have, unless it is a function."""
+    """What an entry of `after_step` must have, unless it is a function.
+
+    Attributes:
+        reads_batch: Whether it reads what hooks pass on, and not the model alone.
+    """
+
+    reads_batch: bool
 
     def prepare(self, model: keras.Model) -> None:
         """Makes the weights that it needs, in a new model."""
@@ -58,14 +64,25 @@ def require(model: Any) -> None:
             )
 
 
-def follow(model: keras.Model, steps: Steps, passed: Passed) -> None:
-    """Does what follows a step, in order."""
+def follow(model: Any, steps: Steps, passed: Passed, *, reads_batch: bool | None = None) -> None:
+    """Does what follows a step, in order.
+
+    Args:
+        model: The model.
+        steps: The number of steps, or of updates, before this one.
+        passed: What hooks have passed on, by name.
+        reads_batch: Which of the rules: those that read what was passed on, or those that
+            read the model alone. Default: all.
+    """
     require(model)
     for rule in model.after_step:
+        names = [] if isinstance(rule, Rule) else list(inspect.signature(rule).parameters)[1:]
+        reads = rule.reads_batch if isinstance(rule, Rule) else bool(names)
+        if reads_batch is not None and reads != reads_batch:
+            continue
         if isinstance(rule, Rule):
             rule.follow(model, steps, passed)
         else:
-            names = list(inspect.signature(rule).parameters)[1:]
             rule(model, *(taken(passed, name, rule.__name__) for name in names))
 
 

@@ -23,7 +23,8 @@ class Ema:
 
     An entry of the class attribute `after_step`. Nothing trains the network that follows,
     though the hook may call it. It begins as it was made: give it the weights of the other
-    one by `set_weights` if it shall begin there.
+    one by `set_weights` if it shall begin there. Where the gradients of several steps make
+    one update (`accumulate_steps`), it follows updates.
 
     Args:
         network: The network that is followed: the name of an attribute, or several.
@@ -56,6 +57,8 @@ class Ema:
     Reference:
         [Tarvainen and Valpola, 2017](https://arxiv.org/abs/1703.01780)
     """
+
+    reads_batch = False
 
     def __init__(
         self,

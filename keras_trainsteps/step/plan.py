@@ -123,9 +123,9 @@ class Plan(NamedTuple):
             own = self.own_loss(batch.x, batch.y, y_pred, batch.sample_weight, **told)
             padding.require_reads_mask("`compute_loss`", own, step)
             return [total.of_own(own, step.computed if step else [], **shape)]
-        terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
-        # First: a hook may wait for other replicas, whose layers pass on losses meanwhile.
+        # First: a loss may wait for other replicas, whose layers pass on losses meanwhile.
         added = aim.added(rows)
+        terms = self.compiled.terms(batch, y_pred, **shape, output_names=self.output_names)
         _require_counted(added, step)
         regularization = list(added.regularization)
         if aim.hook is not None:

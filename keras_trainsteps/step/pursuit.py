@@ -5,14 +5,19 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.step import after, padding, running
+from keras_trainsteps.step.accumulation import (
+    Quotient,
+    quotients_of,
+    require_constant_counts,
+)
 from keras_trainsteps.step.aims import (
     Aim,
     Part,
@@ -36,25 +41,33 @@ def output(model: Any, aim: Aim, batch: Batch, step: running.Running, *, trainin
             return None
         if not training and step.y_pred is not None:
             return step.y_pred  # weights stay as they are
-    y_pred = model._forward(batch.x, step.row_mask, training=training)
+    y_pred = model._forward(batch.x, step, training=training)
     if not (training and aim.objective.is_conditional):
         step.y_pred = y_pred
     return y_pred
 
 
 def update(model: Any, aim: Aim, batch: Batch, step: running.Running, repeat: int) -> None:
-    """One update of what an objective trains."""
+    """One update of what an objective trains; or its gradients, summed up for a later one."""
     padding.require_rowwise_network(compat.sublayers(model), step.row_mask)
     once = functools.partial(_gradients, model, aim, batch, step, repeat)
-    scaled, gradients = once(track=True)  # all of them before the first update
-    alone = model.distribute_strategy.num_replicas_in_sync == 1
-    for place, (part, pairs) in enumerate(zip(aim.parts, gradients, strict=True)):
-        optimizer = _optimizer_of(model, part)
-        exchange = compat.without_exchange(optimizer) if alone else contextlib.nullcontext()
-        with compat.after_loss(scaled), exchange:
-            again = functools.partial(_of_part, once, place)
-            if pairs := applied_pairs(aim, part, optimizer, pairs, again):
-                optimizer.apply_gradients(pairs)
+    computed = once(track=True)  # all of them before the first update
+    with compat.after_loss([part.scaled for part in computed]):
+        if model._training.accumulation is not None:
+            _accumulate(model, aim, computed)
+            return
+        for place, part in enumerate(computed):
+            _apply(model, aim, part.part, part.pairs, functools.partial(_of_part, once, place))
+
+
+def update_by_group(model: Any) -> None:
+    """One update by the gradients of a group of steps, and what follows it."""
+    plan, accumulation = model._plan, model._training.accumulation
+    steps = steps_done(model, plan)
+    for aim in plan.aims:  # one: see `fitting.require_accumulates`
+        for part in aim.parts:
+            _apply(model, aim, part, accumulation.pairs(part.name), list)
+    _follow_update(model, steps, {}, reads_batch=False)
 
 
 def steps_done(model: Any, plan: Plan) -> Any:
@@ -67,18 +80,19 @@ def steps_done(model: Any, plan: Plan) -> Any:
 
 def end(model: Any, plan: Plan, step: running.Running, steps: Any) -> None:
     """What follows once in a step, when every objective has been pursued."""
-    if model.after_step:
-        after.follow(model, steps, step.passed)
     if isinstance(model.optimizer, Optimizers):
         build_without_call(model)
         require_apart(model, plan.aims)
         plan.compiled.weights.require_terms(plan.log.logged_weights)
-        model.optimizer.count_step()
+    if model._training.accumulation is None:
+        _follow_update(model, steps, step.passed)
+    elif model.after_step:
+        after.follow(model, steps, step.passed, reads_batch=True)
 
 
 def rehearse(model: Any, data: Any) -> None:
     """Traces an eager step before the first, so that nothing is refused after an update."""
-    asked = model.after_step or not model._plan.is_whole
+    asked = model.after_step or not model._plan.is_whole or model._training.micro_batches
     if not (asked and tf.executing_eagerly()):
         return
     require_same(model)
@@ -111,23 +125,50 @@ def trained_by_part(reference: Callable[[], Any]) -> dict[str, list[keras.Variab
     }
 
 
+class _Computed(NamedTuple):
+    """What one pass has computed for a part of an objective.
+
+    Attributes:
+        part: The part.
+        weights: What it trains.
+        quotients: Its loss: whole, or in parts of one count each.
+        scaled: Their values, scaled for float16.
+        gradients: Those of each of these, by each weight.
+    """
+
+    part: Part
+    weights: list[keras.Variable]
+    quotients: list[Quotient]
+    scaled: list[tf.Tensor]
+    gradients: list[list[Any]]
+
+    @property
+    def pairs(self) -> Pairs:
+        """The gradients of the whole loss, with the weights."""
+        return list(zip(self.gradients[0], self.weights, strict=True))
+
+
 def _gradients(
     model: Any, aim: Aim, batch: Batch, step: running.Running, repeat: int, *, track: bool
-) -> tuple[list[tf.Tensor], list[Pairs]]:
-    """The scaled losses of the parts of an objective, and their gradients with weights."""
+) -> list[_Computed]:
+    """The scaled losses of the parts of an objective, and their gradients."""
     watched = watched_alone(model, aim)
-    several = len(aim.parts) > 1
+    in_groups = model._training.accumulation is not None
+    several = len(aim.parts) > 1 or in_groups
     with tf.GradientTape(several, watch_accessed_variables=watched is None) as tape:
         tape.watch(watched or ())
+        step.tape, step.passes = tape, None
         y_pred = output(model, aim, batch, step, training=True)
-        reached = tape.watched_variables()
+        reached = step.passes.reached if step.passes else tape.watched_variables()
         losses = model._plan.losses(aim, batch, y_pred, training=True, repeat=repeat)
         if track:
             model._plan.log.track(losses, training=True)
-        optimizers = [_optimizer_of(model, part) for part in aim.parts]
+        quotients = [
+            quotients_of(each) if in_groups else [Quotient((), each.loss)] for each in losses
+        ]
         scaled = [
-            optimizer.scale_loss(each.loss) if optimizer else each.loss
-            for optimizer, each in zip(optimizers, losses, strict=True)
+            [_scaled(_optimizer_of(model, part), each.value) for each in of_part]
+            for part, of_part in zip(aim.parts, quotients, strict=True)
         ]
     weights = [trained_weights(model, part.trains) for part in aim.parts]
     if aim.hook is not None and aim.objective.trains is None:
@@ -136,9 +177,51 @@ def _gradients(
         require_apart(model, [aim])  # says so
     if not any(weights):
         warnings.warn("The model does not have any trainable weights.", stacklevel=2)
-    gradients = [tape.gradient(*each) for each in zip(scaled, weights, strict=True)]
-    pairs = [list(zip(*each, strict=True)) for each in zip(gradients, weights, strict=True)]
-    return scaled, pairs
+    passes = step.passes
+    gradient = functools.partial(passes.gradients, tape) if passes else tape.gradient
+    if in_groups:
+        for of_part, trained in zip(quotients, weights, strict=True):
+            require_constant_counts(gradient, of_part, trained)
+    gradients = [
+        [gradient(value, trained) for value in values]
+        for values, trained in zip(scaled, weights, strict=True)
+    ]
+    return list(map(_Computed, aim.parts, weights, quotients, scaled, gradients))
+
+
+def _scaled(optimizer: Any, loss: tf.Tensor) -> tf.Tensor:
+    return optimizer.scale_loss(loss) if optimizer else loss
+
+
+def _accumulate(model: Any, aim: Aim, computed: Iterable[_Computed]) -> None:
+    """Adds gradients to those of the group, and updates by them at its end."""
+    accumulation = model._training.accumulation
+    if not model.optimizer.built:  # not within a branch
+        weights = [weight for each in computed for weight in each.weights]
+        compat.created_outside(functools.partial(model.optimizer.build, weights))
+    for part, weights, quotients, _, gradients in computed:
+        accumulation.add(part.name, quotients, gradients, weights)
+    accumulation.end_step(functools.partial(update_by_group, model))
+
+
+def _apply(model: Any, aim: Aim, part: Part, pairs: Pairs, again: Callable[[], Pairs]) -> None:
+    """Updates what a part of an objective trains."""
+    optimizer = _optimizer_of(model, part)
+    alone = model.distribute_strategy.num_replicas_in_sync == 1
+    exchange = compat.without_exchange(optimizer) if alone else contextlib.nullcontext()
+    with exchange:
+        if pairs := applied_pairs(aim, part, optimizer, pairs, again):
+            optimizer.apply_gradients(pairs)
+
+
+def _follow_update(
+    model: Any, steps: Any, passed: after.Passed, *, reads_batch: bool | None = None
+) -> None:
+    """What follows an update of all objectives."""
+    if model.after_step:
+        after.follow(model, steps, passed, reads_batch=reads_batch)
+    if isinstance(model.optimizer, Optimizers):
+        model.optimizer.count_step()
 
 
 def _optimizer_of(model: Any, part: Part) -> Any:
@@ -146,6 +229,6 @@ def _optimizer_of(model: Any, part: Part) -> Any:
     return model.optimizer[part.name] if several else model.optimizer
 
 
-def _of_part(once: Callable[..., tuple[Any, list[Pairs]]], place: int) -> Pairs:
+def _of_part(once: Callable[..., list[_Computed]], place: int) -> Pairs:
     """The gradients of one part, from another pass with the weights as they are by now."""
-    return once(track=False)[1][place]
+    return once(track=False)[place].pairs

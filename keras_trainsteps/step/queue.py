@@ -51,6 +51,8 @@ class Queue:
         [He et al., 2020](https://arxiv.org/abs/1911.05722)
     """
 
+    reads_batch = True
+
     def __init__(
         self,
         name: str,

@@ -64,6 +64,8 @@ class Running:
 
     Attributes:
         y_pred: Output of the network, once it is there.
+        tape: What records its making, for gradients.
+        passes: Those of micro-batches that have made it, if it was made so.
         called: What of the library a step written by hand has called so far.
         counted: The terms in its loss that have a count of their own.
         queries: What its losses group rows by.
@@ -90,6 +92,8 @@ class Running:
         self.x, self.rows, self.owner, self.by_hand = x, rows, owner, by_hand
         self.num_replicas, self.begin_again = num_replicas, begin_again
         self.y_pred: Any = None
+        self.tape: tf.GradientTape | None = None
+        self.passes: Any = None
         self.called: set[str] = set()
         self.counted: tuple[str, ...] = ()
         self.queries: list[LossQueries] = []

@@ -65,10 +65,10 @@ def total(
     if num_replicas > 1:
         loss, terms = _share_of_replica(terms, sums, rows)
     else:
-        loss = _sum([_weighed(term, term.value) for term in terms], sums)
+        loss = added_up([weighed(term, term.value) for term in terms], sums)
     by_rows = [term for term in terms if term.by_rows]
     if num_replicas > 1 or len(by_rows) < len(terms):
-        local = _sum([_weighed(term, term.value) for term in by_rows], sums)
+        local = added_up([weighed(term, term.value) for term in by_rows], sums)
     else:
         local = loss
     is_single = len(terms) == 1 and terms[0].source == "compile"
@@ -115,18 +115,18 @@ def _share_of_replica(
         term._replace(value=tf.math.divide_no_nan(share, of_rows)) if term.by_rows else term
         for term, share in zip(terms, shares, strict=True)
     ]
-    weighed = [_weighed(term, share) for term, share in zip(terms, shares, strict=True)]
-    return _sum(weighed, [loss * of_rows for loss in regularization]), logged
+    values = [weighed(term, share) for term, share in zip(terms, shares, strict=True)]
+    return added_up(values, [loss * of_rows for loss in regularization]), logged
 
 
-def _weighed(term: StepTerm, value: tf.Tensor) -> tf.Tensor:
+def weighed(term: StepTerm, value: tf.Tensor) -> tf.Tensor:
     """`value` times the loss weight of `term`."""
     if term.weight is None:
         return value
     return value * keras.ops.convert_to_tensor(term.weight, dtype=value.dtype)
 
 
-def _sum(values: list[tf.Tensor], regularization: list[tf.Tensor]) -> tf.Tensor:
+def added_up(values: list[tf.Tensor], regularization: list[tf.Tensor]) -> tf.Tensor:
     """The sum in Keras's own order of operations, which fixes its last bit."""
     parts = [sum(values), *regularization] if values else regularization
     if not parts:

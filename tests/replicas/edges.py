@@ -67,6 +67,7 @@ def found(strategy):
         "large": batch_logs(model(hooked(large))),
     }
     several = model(loss="mse", steps_per_execution=2)
+    accumulated = model(loss="mse", accumulate_steps=2)
     outside = still(network(LossAwareModel), loss="mse")
     with strategy.scope():
         made_outside = refused(lambda: fit(outside))
@@ -79,6 +80,7 @@ def found(strategy):
         "made outside": made_outside,
         "jit_compile": refused(lambda: evaluated(model(loss="mse", jit_compile=True))),
         "steps_per_execution": refused(lambda: evaluated(several)),
+        "accumulate_steps": refused(lambda: fit(accumulated)),
         "filled": refused(lambda: model(loss="mse").evaluate(filled, verbose=0)),
         "by hand": refused(lambda: by_hand.fit(X, Y, batch_size=5, verbose=0)),
     }

@@ -18,6 +18,8 @@ from tests.toy import MAE, MSE, SQUARES, close
 # Batches of 4 rows, the last of 3; of 11 rows as 6 and 5; of 5 rows and a last one of 1,
 # which leaves one replica without a row. Queries are cut wherever a batch is halved.
 CASES = [
+    "activity/5",
+    "micro-batches/11",
     "added/5",
     "objectives/5",
     "objectives/11",
@@ -192,6 +194,7 @@ def test_logged_sums_are_exact_beyond_float32(found):
         ("steps_per_execution", "`steps_per_execution` must be 1 with several replicas"),
         ("jit_compile", "`jit_compile` must be `False` with several replicas"),
         ("made outside", "Received: a model made outside of any, within the scope of a Mirrored"),
+        ("accumulate_steps", "`accumulate_steps` must be 1 on replicas"),
         ("filled", "must not be filled up for several replicas"),
         ("by hand", "`train_step` must call `super().train_step(data)` on several replicas"),
     ],

@@ -101,7 +101,19 @@ def masked():
     return model, tokens, rng.normal(size=(ROWS, 4, 1)).astype("float32")
 
 
+def with_activity(**options):
+    """Layers that pass on losses in a call, under a loss that waits for other replicas."""
+    inputs = keras.Input((3,), name="features")
+    hidden = keras.layers.Dense(8, "tanh", activity_regularizer=keras.regularizers.L2(0.1))
+    model = LossAwareModel(inputs, keras.layers.Dense(1)(hidden(inputs)))
+    loss = losses.PairwiseLogistic("query_id", pairs="all")
+    model.compile(keras.optimizers.SGD(0.1), loss=loss, **options)
+    return model
+
+
 MODELS = {
+    "activity": lambda split: with_activity(),
+    "micro-batches": lambda split: with_activity(micro_batch_size=2),
     "added": added,
     "objectives": objectives.model,
     "hook": lambda split: compiled(split, Both, loss_weights={"pairwise": 2.0}),

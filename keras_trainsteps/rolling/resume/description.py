@@ -85,6 +85,8 @@ def _compiled(model: keras.Model, found: Descriptions) -> dict[str, Any]:
     ]
     given["loss_weights"] = keras.tree.pack_sequence_as(weights, flat)
     described = {name: found.of(given.get(name)) for name in _OF_COMPILE}
+    if "accumulate_steps" in given:  # of a `LossAwareModel` that does
+        described["accumulate_steps"] = given["accumulate_steps"]
     return described | {
         "jit_compile": bool(model.jit_compile),
         "run_eagerly": bool(model.run_eagerly),

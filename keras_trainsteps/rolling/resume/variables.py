@@ -40,6 +40,8 @@ def job_variables(
     weights = getattr(model, "loss_weight_variables", {})
     given = {id(variable) for variable in extra.values()}
     named |= {f"loss_weight|{name}": v for name, v in weights.items() if id(v) not in given}
+    accumulated = getattr(model, "accumulated_variables", {})
+    named |= {f"accumulated|{name}": v for name, v in accumulated.items()}
     named |= {f"extra|{name}": v for name, v in extra.items()}
     if (drawn := compat.global_random_state()) is not None:
         named[_GLOBAL] = drawn
