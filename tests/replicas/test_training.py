@@ -53,7 +53,7 @@ def run(path, module, *arguments, **environment):
         )
 
 
-def finished(path, process, timeout=500):
+def finished(path, process, timeout=900):
     process.wait(timeout)
     assert process.returncode == 0, path.with_suffix(".log").read_text()[-3000:]
     return json.loads(path.read_text())
