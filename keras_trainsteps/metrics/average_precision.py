@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps.metrics.query_metric import NoRelevant
-from keras_trainsteps.metrics.ranked_metric import RankedMetric
+from keras_trainsteps.metrics.ranked_metric import RelevanceMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.metrics.tie_runs import tie_runs
@@ -18,10 +18,10 @@ MAPNormalize = Literal["relevant", "reachable"]
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class MAP(RankedMetric):
+class MAP(RelevanceMetric):
     """Mean average precision: precision at the rank of each relevant row, over queries.
 
-    A row is relevant if its label is above 0.
+    A row is relevant if its label is at least `relevant_from`, or above 0.
 
     ```
     AP@k = sum over relevant rows i with rank_i <= k of P@rank_i / R
@@ -36,6 +36,8 @@ class MAP(RankedMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         normalize: What the sum is divided by: `"relevant"` (default, as in Keras-RS), all
             relevant rows, or `"reachable"` (as in LightGBM), at most `k`, so that a best
             possible ranking has the value 1.
@@ -56,7 +58,8 @@ class MAP(RankedMetric):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
-            labels (under XLA the result is NaN), and as `QueryMetric`.
+            labels (under XLA the result is NaN), and as `QueryMetric`; at the end of an epoch
+            of a model, where no label reaches `relevant_from`.
 
     Example:
 
@@ -82,6 +85,7 @@ class MAP(RankedMetric):
         *,
         k: int | None = None,
         mask: str | None = None,
+        relevant_from: float | None = None,
         normalize: MAPNormalize = "relevant",
         ties: Ties = "average",
         seed: int = 0,
@@ -93,6 +97,7 @@ class MAP(RankedMetric):
             query_ids,
             k=k,
             mask=mask,
+            relevant_from=relevant_from,
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,

@@ -7,25 +7,28 @@ from typing import Any, Literal
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.metrics import gains
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
 from keras_trainsteps.metrics.split_queries import SplitQueries
-from keras_trainsteps.queries import query_order, relative_gains
-
-Gain = Literal["exponential", "linear"] | gains.Function
-Discount = Literal["log2"] | gains.Function
-LARGEST_GAIN = 1e280  # sums of these over any data are finite
+from keras_trainsteps.queries import (
+    Discount,
+    Gains,
+    as_discount,
+    as_gains,
+    discounts_of,
+    gain_rule,
+    gains_of,
+    grow_with_labels,
+    have_gains,
+    query_order,
+    relative_gains_of,
+)
+from keras_trainsteps.queries.gains import from_config, to_config
 
 
 class GainMetric(RankedMetric):
     """A metric of gains that ranks discount: what `DCG` and `NDCG` have in common."""
-
-    label_rule = (
-        "`y_true` must not be negative or NaN, nor of a gain above 1e280: labels are gains here",
-        "Mark padding with the mask, not with a label of -1; scale large labels down.",
-    )
 
     def __init__(
         self,
@@ -33,7 +36,7 @@ class GainMetric(RankedMetric):
         *,
         k: int | None = None,
         mask: str | None = None,
-        gain: Gain = "exponential",
+        gains: Gains = "exponential",
         discount: Discount = "log2",
         ties: Ties = "average",
         seed: int = 0,
@@ -51,33 +54,32 @@ class GainMetric(RankedMetric):
             split_queries=split_queries,
             name=name,
         )
-        self.gain, self.discount = gain, discount
-        self._gain = gains.as_function("gain", gain, gains.GAINS)
-        self._discount = gains.as_function("discount", discount, gains.DISCOUNTS)
+        self.gains, self.discount = as_gains(gains), as_discount(discount)
+
+    @property
+    def label_rule(self) -> tuple[str, str]:
+        """The rule of labels that have a gain, and what to do about others."""
+        return gain_rule(self.gains)
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
-        gains = self.gains_of(y_true)
-        return (gains >= 0) & (gains <= LARGEST_GAIN)
+        return have_gains(self.gains, y_true)
 
     def discounts(self, ranked: RankedRows) -> tf.Tensor:
-        """What the rank of each row leaves of a gain, float64."""
-        return tf.cast(self._discount(ranked.rank), tf.float64) * ranked.within(self.k)
-
-    def gains_of(self, labels: tf.Tensor) -> tf.Tensor:
-        """The gain of each label, float64."""
-        return tf.cast(self._gain(tf.cast(labels, tf.float64)), tf.float64)
+        """What the place of each row leaves of a gain, float64."""
+        return discounts_of(self.discount, ranked.rank) * ranked.first(self.k)
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
-            "gain": gains.to_config(self.gain),
-            "discount": gains.to_config(self.discount),
+            "gains": to_config(self.gains),
+            "discount": to_config(self.discount),
         }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> GainMetric:
-        keys = {"gain", "discount"} & set(config)
-        functions = {key: gains.from_config(config[key]) for key in keys}
+        if "gain" in config:  # its name until 0.1.0
+            config = {("gains" if key == "gain" else key): config[key] for key in config}
+        functions = {key: from_config(config[key]) for key in {"gains", "discount"} & set(config)}
         return cls(**{**config, **functions})
 
 
@@ -99,12 +101,13 @@ class DCG(GainMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
-        gain: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; or a function of the
-            labels, a float64 tensor, with results that are not negative. A function is
+        gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
+            each label from 0 up, as `[0, 1, 3, 7]` (LightGBM's `label_gain`); or a function of
+            the labels, a float64 tensor, with results that are not negative. A function is
             saved with the model if it is registered
             (`keras.saving.register_keras_serializable`).
-        discount: `"log2"` (default), `1 / log2(1 + rank)`, or a function of the ranks, a
-            float64 tensor from 1 up.
+        discount: `"log2"` (default), `1 / log2(1 + rank)`; `"reciprocal"`, `1 / rank`; or a
+            function of the ranks, a float64 tensor from 1 up.
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
             closed form: a model that scores all rows alike gains nothing from how they lie.
             `"stable"` keeps the order of the rows, `"random"` draws one.
@@ -122,11 +125,12 @@ class DCG(GainMetric):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for negative
-            gains and NaN labels (under XLA the result is NaN), and as `QueryMetric`.
+            gains, NaN labels and labels above a table of gains (under XLA the result is NaN),
+            and as `QueryMetric`.
 
     Example:
 
-    >>> metric = DCG(query_ids="query_id", k=1, gain="linear")
+    >>> metric = DCG(query_ids="query_id", k=1, gains="linear")
     >>> metric.update_state([0.0, 3.0, 1.0], [2.0, 1.0, 3.0], query_ids=[5, 5, 6])
     >>> float(metric.result())
     0.5
@@ -145,8 +149,8 @@ class DCG(GainMetric):
     no_relevant_choices = Literal["zero", "skip"]
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        gains = self.gains_of(ranked.y_true)
-        discounts = ranked.expected(self.discounts(ranked))
+        gains = gains_of(self.gains, ranked.y_true)
+        discounts = ranked.expected(ranked.of_retrieved(self.discounts(ranked)))
         return ranked.sum(gains * discounts), ranked.sum(gains) > 0
 
 
@@ -168,12 +172,13 @@ class NDCG(GainMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
-        gain: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; or a function of the
-            labels, a float64 tensor, with results that are not negative. A function is
+        gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
+            each label from 0 up, as `[0, 1, 3, 7]` (LightGBM's `label_gain`); or a function of
+            the labels, a float64 tensor, with results that are not negative. A function is
             saved with the model if it is registered
             (`keras.saving.register_keras_serializable`).
-        discount: `"log2"` (default), `1 / log2(1 + rank)`, or a function of the ranks, a
-            float64 tensor from 1 up. It must not grow with the rank.
+        discount: `"log2"` (default), `1 / log2(1 + rank)`; `"reciprocal"`, `1 / rank`; or a
+            function of the ranks, a float64 tensor from 1 up. It must not grow with the rank.
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
             closed form: a model that scores all rows alike gains nothing from how they lie.
             `"stable"` keeps the order of the rows, `"random"` draws one.
@@ -192,7 +197,8 @@ class NDCG(GainMetric):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for negative
-            gains and NaN labels (under XLA the result is NaN), and as `QueryMetric`.
+            gains, NaN labels and labels above a table of gains (under XLA the result is NaN),
+            and as `QueryMetric`.
 
     Example:
 
@@ -214,19 +220,16 @@ class NDCG(GainMetric):
     default_name = "ndcg"
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
-        if self.gain != "exponential":
+        if self.gains != "exponential":
             return super().valid_labels(y_true)
         return (y_true >= 0) & (y_true < float("inf"))
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         labels = ranked.y_true
-        if self.gain == "exponential":
-            gains = relative_gains(labels, ranked.query, ranked.num_queries)
-        else:
-            gains = self.gains_of(labels)
+        gains = relative_gains_of(self.gains, labels, ranked.query, ranked.num_queries)
         discounts = self.discounts(ranked)
-        # The named gains grow with the label, which takes one sort where a gain may take two.
-        ideal = query_order(ranked.query, labels if isinstance(self.gain, str) else gains)
+        # Sorting labels takes one sort where sorting gains may take two.
+        ideal = query_order(ranked.query, labels if grow_with_labels(self.gains) else gains)
         best = ranked.sum(tf.gather(gains, ideal) * discounts)
-        found = ranked.sum(gains * ranked.expected(discounts))
+        found = ranked.sum(gains * ranked.expected(ranked.of_retrieved(discounts)))
         return tf.math.divide_no_nan(found, best), best > 0

@@ -5,16 +5,17 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.metrics.ranked_metric import AtK, RankedMetric
+from keras_trainsteps.metrics.ranked_metric import AtK, RelevanceMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows
 from keras_trainsteps.metrics.tie_runs import at_first_relevant
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class MRR(RankedMetric):
+class MRR(RelevanceMetric):
     """Mean reciprocal rank: 1 over the rank of the first relevant row, over queries.
 
-    For queries with one right answer. A row is relevant if its label is above 0.
+    For queries with one right answer. A row is relevant if its label is at least
+    `relevant_from`, or above 0.
 
     ```
     RR@k = 1 / min(rank_i over rows i with y_i > 0), or 0 if that rank is above k
@@ -27,6 +28,8 @@ class MRR(RankedMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
             closed form: a model that scores all rows alike gains nothing from how they lie.
             `"stable"` keeps the order of the rows, `"random"` draws one.
@@ -44,7 +47,8 @@ class MRR(RankedMetric):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
-            labels (under XLA the result is NaN), and as `QueryMetric`.
+            labels (under XLA the result is NaN), and as `QueryMetric`; at the end of an epoch
+            of a model, where no label reaches `relevant_from`.
 
     Example:
 
@@ -65,14 +69,15 @@ class MRR(RankedMetric):
     default_name = "mrr"
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        return at_first_relevant(ranked, lambda rank: ranked.within(self.k, rank) / rank)
+        return at_first_relevant(ranked, lambda rank: ranked.first(self.k, rank) / rank)
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
 class HitRateAtK(AtK):
     """The share of queries with a relevant row among the first `k`.
 
-    Also called hits@k, or success@k. A row is relevant if its label is above 0.
+    Also called hits@k, or success@k. A row is relevant if its label is at least
+    `relevant_from`, or above 0.
 
     ```
     hit@k = 1 if any row i has y_i > 0 and rank_i <= k, else 0
@@ -85,6 +90,8 @@ class HitRateAtK(AtK):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
             closed form: a model that scores all rows alike gains nothing from how they lie.
             `"stable"` keeps the order of the rows, `"random"` draws one.
@@ -102,7 +109,8 @@ class HitRateAtK(AtK):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
-            labels (under XLA the result is NaN), and as `QueryMetric`.
+            labels (under XLA the result is NaN), and as `QueryMetric`; at the end of an epoch
+            of a model, where no label reaches `relevant_from`.
 
     Example:
 
@@ -121,4 +129,4 @@ class HitRateAtK(AtK):
     default_name = "hit_rate"
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        return at_first_relevant(ranked, lambda rank: ranked.within(self.k, rank))
+        return at_first_relevant(ranked, lambda rank: ranked.first(self.k, rank))

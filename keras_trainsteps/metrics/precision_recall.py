@@ -20,7 +20,7 @@ PrecisionNormalize = Literal["k", "rows"]
 class PrecisionAtK(AtK):
     """The share of relevant rows among the first `k` of a query, averaged over queries.
 
-    A row is relevant if its label is above 0.
+    A row is relevant if its label is at least `relevant_from`, or above 0.
 
     ```
     P@k = |{i: y_i > 0 and rank_i <= k}| / k
@@ -33,6 +33,8 @@ class PrecisionAtK(AtK):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         normalize: What a query of fewer than `k` rows is divided by: `"k"` (default, the
             published definition), or `"rows"`, their number (as in Keras-RS).
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
@@ -52,7 +54,8 @@ class PrecisionAtK(AtK):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
-            labels (under XLA the result is NaN), and as `QueryMetric`.
+            labels (under XLA the result is NaN), and as `QueryMetric`; at the end of an epoch
+            of a model, where no label reaches `relevant_from`.
 
     Example:
 
@@ -78,6 +81,7 @@ class PrecisionAtK(AtK):
         *,
         k: int,
         mask: str | None = None,
+        relevant_from: float | None = None,
         normalize: PrecisionNormalize = "k",
         ties: Ties = "average",
         seed: int = 0,
@@ -89,6 +93,7 @@ class PrecisionAtK(AtK):
             query_ids,
             k=k,
             mask=mask,
+            relevant_from=relevant_from,
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
@@ -112,7 +117,7 @@ class PrecisionAtK(AtK):
 class RecallAtK(AtK):
     """The share of a query's relevant rows that are among its first `k`, over queries.
 
-    A row is relevant if its label is above 0.
+    A row is relevant if its label is at least `relevant_from`, or above 0.
 
     ```
     R@k = |{i: y_i > 0 and rank_i <= k}| / |{i: y_i > 0}|
@@ -125,6 +130,8 @@ class RecallAtK(AtK):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
             closed form: a model that scores all rows alike gains nothing from how they lie.
             `"stable"` keeps the order of the rows, `"random"` draws one.
@@ -142,7 +149,8 @@ class RecallAtK(AtK):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
-            labels (under XLA the result is NaN), and as `QueryMetric`.
+            labels (under XLA the result is NaN), and as `QueryMetric`; at the end of an epoch
+            of a model, where no label reaches `relevant_from`.
 
     Example:
 

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
-import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.metrics.relevance import Relevance
 from keras_trainsteps.metrics.split_queries import SplitQueries, refuse_split
 from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 from keras_trainsteps.queries import RankingRows, ranking_rows
 from keras_trainsteps.step import running, side_inputs
+from keras_trainsteps.step.epoch_metric import EpochMetric
 from keras_trainsteps.step.query_watch import QueryWatch
 from keras_trainsteps.validation import TensorLike, refuse, repr_of, require_choice
 
 NoRelevant = Literal["zero", "one", "skip"]
 
 
-class QueryMetric(keras.metrics.Metric):
+class QueryMetric(EpochMetric):
     """A mean over the queries of an epoch: the base of ranking metrics.
 
     A subclass fills `query_values`, and may say its `default_name`, its `label_rule` and,
@@ -99,6 +100,7 @@ class QueryMetric(keras.metrics.Metric):
         self.total = self.add_variable((), "zeros", dtype="float64", name="total")
         self.count = self.add_variable((), "zeros", dtype="float64", name="count")
         self._watch = QueryWatch(self.add_variable) if split_queries == "error" else None
+        self.relevance: Relevance | None = None  # of metrics that know no grades
 
     def __repr__(self) -> str:
         """The call that makes the metric."""
@@ -112,7 +114,7 @@ class QueryMetric(keras.metrics.Metric):
         return tuple(name for name in (self.query_ids, self.mask) if name is not None)
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
-        """The value of each query, and 1 or 0 for whether the query counts."""
+        """The value of each query, and what it weighs: mostly 1, or 0 if it does not count."""
         raise NotImplementedError(f"{type(self).__name__} must define `query_values`.")
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
@@ -160,16 +162,17 @@ class QueryMetric(keras.metrics.Metric):
         with tf.control_dependencies([rows.y_true]):
             masked = mask is not None or running.is_padded()
             split = self._refused_split(rows, masked=masked)
+        if self.relevance is not None:
+            self.relevance.note(rows)
         values, counts = self.query_values(rows)
-        values, counts = tf.cast(values, tf.float64), tf.cast(counts, tf.bool)
+        values, counts = tf.cast(values, tf.float64), tf.cast(counts, tf.float64)
         unknown = tf.math.is_nan(rows.y_pred)
         if compat.in_xla():  # which cannot refuse a label
             # A query with an unknown label counts: whether it has a relevant row is unknown.
             unlabelled = tf.math.is_nan(rows.y_true)
-            counts |= _any(unlabelled, rows)
+            counts = tf.where(_any(unlabelled, rows), tf.maximum(counts, 1), counts)
             unknown |= unlabelled
         values += sum_by_group(tf.where(unknown, nan, zero), rows.query, rows.num_queries)
-        counts = tf.cast(counts, tf.float64)
         if rows.weight is not None:
             weights = tf.math.unsorted_segment_mean(
                 tf.cast(rows.weight, tf.float64), rows.query, rows.num_queries
@@ -184,9 +187,16 @@ class QueryMetric(keras.metrics.Metric):
             self.count.assign_add(tf.reduce_sum(counts))
 
     def result(self) -> tf.Tensor:
+        if self.relevance is not None and tf.executing_eagerly() and running.current() is None:
+            self.relevance.warn_of_grades()
         return tf.math.divide_no_nan(
             tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count)
         )
+
+    def end_epoch(self) -> None:
+        """Refuses an epoch of which nothing could be relevant; a model calls it at its end."""
+        if self.relevance is not None:
+            self.relevance.require_reached()
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -11,7 +11,8 @@ from keras_trainsteps.losses.ranking.query_weights import query_weights
 from keras_trainsteps.losses.ranking.segments import sum_by, take
 from keras_trainsteps.pairs.reduce import count_by_group
 from keras_trainsteps.queries import (
-    checked_labels,
+    Gains,
+    checked_gain_labels,
     gain_limit,
     owned_term,
     query_sizes,
@@ -122,15 +123,16 @@ def lists(
     mask: Any,
     sample_weight: Any,
     query_weight: Any,
-    gains: bool,
+    gains: Gains | bool,
     grows: bool = False,
     grades: bool = True,
     temperature: float = 1.0,
 ) -> Lists:
     """Checks a batch and groups it.
 
-    `gains`: whether labels must not be negative; `grows`: whether the loss grows with gains
-    `2**y - 1`; `grades`: as in `ranking_rows`; `temperature`: what scores are divided by.
+    `gains`: what labels are worth, `True` where they are gains and `False` where they are none;
+    `grows`: whether the loss grows with the gains; `grades`: as in `ranking_rows`;
+    `temperature`: what scores are divided by.
     """
     require_positive("temperature", temperature)
     rows = ranking_rows(
@@ -144,7 +146,7 @@ def lists(
     all_valid = mask is None and not running.is_padded()
     valid = None if all_valid else rows.query >= 0
     limit = gain_limit(rows.y_pred.dtype) if grows else None
-    labels = checked_labels(rows.y_true, valid, gains=gains, limit=limit)
+    labels = checked_gain_labels(rows.y_true, valid, gains, limit)
     scores, weight = rows.y_pred, rows.weight
     if valid is not None:
         scores = tf.where(valid, scores, tf.zeros_like(scores))

@@ -13,7 +13,7 @@ from keras_trainsteps.losses.ranking.segments import (
     take,
 )
 from keras_trainsteps.losses.ranking.ties import Seed, tie_keys
-from keras_trainsteps.queries import exponential, query_order
+from keras_trainsteps.queries import Gains, as_gains, gains_of, query_order
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, require_choice
 
@@ -118,6 +118,7 @@ def unique_softmax(
     mask: TensorLike | None = None,
     sample_weight: TensorLike | None = None,
     query_weight: TensorLike | None = None,
+    gains: Gains = "exponential",
     normalize: Normalize = "queries",
     temperature: float = 1.0,
 ) -> LossTerm:
@@ -145,6 +146,9 @@ def unique_softmax(
         sample_weight: One weight per item, of the shape of the labels. Default: 1.
         query_weight: One weight per query: shape `(queries,)` for padded lists;
             together with `query_ids` one per row, the same for all rows of a query. Default: 1.
+        gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
+            each label from 0 up (LightGBM's `label_gain`); or a function of the labels, a
+            float64 tensor.
         normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `softmax`.
         temperature: A number that divides the scores, above 0. Default 1.
 
@@ -153,8 +157,8 @@ def unique_softmax(
 
     Raises:
         TypeError: For ids that are neither integers nor strings.
-        ValueError: As for `softmax`, and for labels above 96 (float64 scores: 896), whose
-            gains no float32 holds.
+        ValueError: As for `softmax`, for labels that a table of gains does not have, and above
+            96 (float64 scores: 896), whose exponential gains no float32 holds.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
@@ -166,6 +170,7 @@ def unique_softmax(
     Reference:
         Zhu and Klabjan, "Listwise Learning to Rank by Exploring Unique Ratings", 2020.
     """
+    gains = as_gains(gains)
     require_choice("normalize", normalize, Normalize)
     batch = lists(
         y_true,
@@ -174,11 +179,11 @@ def unique_softmax(
         mask=mask,
         sample_weight=sample_weight,
         query_weight=query_weight,
-        gains=True,
+        gains=gains,
         grows=True,
         temperature=temperature,
     )
-    gain = batch.weighed(exponential(batch.y_true))
+    gain = batch.weighed(gains_of(gains, batch.y_true))
     order = query_order(batch.query, batch.y_true)
     query, label, score = (
         take(value, order) for value in (batch.query, batch.y_true, batch.y_pred)

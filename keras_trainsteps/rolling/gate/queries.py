@@ -53,6 +53,8 @@ def values_by_query(
     if not isinstance(metric, QueryMetric):
         split = zip(queries.split(labels), queries.split(scores), strict=True)
         return np.array([metric(*one) for one in split], dtype="float64")
+    if metric.relevance is not None:
+        metric.relevance.check(labels)
     order = queries.order
     rows = ranking_rows(labels[order], scores[order], query_ids=queries.query)
     broken = ~metric.valid_labels(rows.y_true)
@@ -76,7 +78,9 @@ def named_convention(
     count, missing = len(queries.sizes), int(np.isnan(values).sum())
     if missing:
         return f"; {missing} of {count} queries are left out" if missing < count else ""
-    without = int(np.sum(np.bincount(queries.query, labels[queries.order] > 0) == 0))
+    lowest = getattr(metric, "relevant_from", None)
+    relevant = labels > 0 if lowest is None else labels >= lowest
+    without = int(np.sum(np.bincount(queries.query, relevant[queries.order]) == 0))
     counts = {"zero": "0", "one": "1"}.get(getattr(metric, "no_relevant", ""))
     if not without or counts is None:
         return ""

@@ -8,6 +8,7 @@ from keras_trainsteps.losses.ranking import listwise
 from keras_trainsteps.losses.ranking.lists import Normalize
 from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 from keras_trainsteps.losses.ranking.ties import Seed
+from keras_trainsteps.queries import Gains
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -95,6 +96,8 @@ class UniqueSoftmax(RankingLoss):
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
+        gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
+            each label from 0 up (LightGBM's `label_gain`); or a function of the labels.
         normalize: What the sum is divided by: the weights of the `"queries"` with a relevant
             row (default), of all `"lists"` with a row, as RAX divides, or of the `"rows"`.
         temperature: Divides the scores, above 0. Default 1.
@@ -127,6 +130,7 @@ class UniqueSoftmax(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
+        gains: Gains = "exponential",
         normalize: Normalize = "queries",
         temperature: float = 1.0,
         name: str | None = None,
