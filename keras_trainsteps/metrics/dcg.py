@@ -55,11 +55,7 @@ class GainMetric(RankedMetric):
             name=name,
         )
         self.gains, self.discount = as_gains(gains), as_discount(discount)
-
-    @property
-    def label_rule(self) -> tuple[str, str]:
-        """The rule of labels that have a gain, and what to do about others."""
-        return gain_rule(self.gains)
+        self.label_rule = gain_rule(self.gains)
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
         return have_gains(self.gains, y_true)

@@ -103,11 +103,7 @@ class ERR(RankedMetric):
         )
         require_positive("highest_label", highest_label)
         self.highest_label = float(highest_label)
-
-    @property
-    def label_rule(self) -> tuple[str, str]:
-        """The rule of labels, and what to do about others."""
-        return (
+        self.label_rule = (
             f"`y_true` must be from 0 to `highest_label`, {self.highest_label:g}",
             "Give the highest label there can be; mark padding with the mask.",
         )

@@ -80,7 +80,7 @@ class QueryMetric(EpochMetric):
 
     default_name: ClassVar[str | None] = None
     better: ClassVar[Literal["up", "down"]] = "up"
-    label_rule: ClassVar[tuple[str, str]] = (
+    label_rule: tuple[str, str] = (
         "`y_true` must hold numbers in every row that is not masked",
         "Leave unlabelled rows out with the mask.",
     )

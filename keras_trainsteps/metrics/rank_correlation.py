@@ -61,7 +61,7 @@ class KendallTau(QueryMetric):
         counts = pair_counts(rows.query, scores, labels, rows.num_queries)
         pairs, scores, labels, both, discordant = (tf.cast(x, tf.float64) for x in counts)
         balance = pairs - scores - labels + both - 2 * discordant
-        norm = tf.sqrt(pairs - scores) * tf.sqrt(pairs - labels)
+        norm = tf.sqrt((pairs - scores) * (pairs - labels))
         return tf.math.divide_no_nan(balance, norm), pairs > labels
 
 
@@ -123,7 +123,7 @@ class SpearmanRho(QueryMetric):
         b = mean_of_runs(ranked.rank, run) - middle
         a = tf.gather(ranked.expected(ranked.rank), order) - middle
         spread_a, spread_b = ranked.sum(a * a), ranked.sum(b * b)
-        norm = tf.sqrt(spread_a) * tf.sqrt(spread_b)
+        norm = tf.sqrt(spread_a * spread_b)
         return tf.math.divide_no_nan(ranked.sum(a * b), norm), spread_b > 0
 
 

@@ -24,7 +24,7 @@ import tensorflow as tf
 from keras_trainsteps import LossAwareModel, metrics
 from keras_trainsteps.data import query_batches
 from keras_trainsteps.losses import Softmax
-from keras_trainsteps.rolling.gate.queries import group
+from keras_trainsteps.metrics.by_query import group
 from keras_trainsteps.rolling.gate.rank_correlation import kendall_tau
 from keras_trainsteps.step.running import Running
 from tests.benchmarks.pairs import batch, padded

@@ -93,7 +93,7 @@ def test_tables_say_whether_they_grow():
     "made",
     [
         NDCG("q", gains=TABLE, discount="reciprocal"),
-        losses.ApproxNDCG("q", gains=(0, 1, 5)),
+        losses.ApproxNDCG("q", gains=[0.0, 1.0, 5.0]),
         losses.PairwiseLogistic("q", lambda_weight=lambda_weights.NDCG(gains=TABLE, k=2)),
     ],
     ids=lambda made: type(made).__name__,

@@ -296,6 +296,14 @@ def test_names_say_what_they_are():
     ]
 
 
+CLASSES = [
+    name
+    for name in metrics.__all__
+    if isinstance(getattr(metrics, name), type)
+    and issubclass(getattr(metrics, name), keras.metrics.Metric)
+]
+
+
 def test_two_of_one_name_are_both_logged():
     x, y = data()
     model = linear()
@@ -347,7 +355,7 @@ def test_what_a_log_shows():
     ]
 
 
-@pytest.mark.parametrize("name", metrics.__all__)
+@pytest.mark.parametrize("name", CLASSES)
 def test_every_argument_is_named_in_the_signature_and_on_the_page(name):
     cls = getattr(metrics, name)
     for argument, parameter in inspect.signature(cls).parameters.items():

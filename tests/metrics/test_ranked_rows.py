@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from keras_trainsteps import metrics
 from keras_trainsteps.metrics import DCG, MAP, MRR, NDCG
-from keras_trainsteps.rolling.gate.queries import group, values_by_query
+from keras_trainsteps.metrics.by_query import group, values_by_query
 from tests.reference import ranking
 
 # Here grades are taken for relevant where they are above 0.

@@ -26,6 +26,8 @@ from keras_trainsteps.validation import as_count
 class OfGains(LambdaWeight):
     """A weight made of gains and of what the first `k` ranks leave of them."""
 
+    gains: Gains
+
     def __init__(
         self,
         k: int | None = None,
