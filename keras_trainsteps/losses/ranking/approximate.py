@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
+from keras_trainsteps.losses.ranking.lists import Lists, Normalize, Weigh, lists
 from keras_trainsteps.losses.ranking.soft_ranks import soft_ranks
 from keras_trainsteps.queries import Gains, as_gains, places, query_order, relative_gains_of
 from keras_trainsteps.step.terms import LossTerm, ratio
@@ -19,6 +19,7 @@ def approx_ndcg(
     mask: TensorLike | None = None,
     sample_weight: TensorLike | None = None,
     query_weight: TensorLike | None = None,
+    weigh: Weigh = "rows",
     gains: Gains = "exponential",
     temperature: float = 0.1,
     normalize: Normalize = "queries",
@@ -49,6 +50,9 @@ def approx_ndcg(
         sample_weight: One weight per item, of the shape of the labels. Default: 1.
         query_weight: One weight per query: shape `(queries,)` for padded lists;
             together with `query_ids` one per row, the same for all rows of a query. Default: 1.
+        weigh: What `sample_weight` weighs: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
         gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
             each label from 0 up (LightGBM's `label_gain`); or a function of the labels, a
             float64 tensor.
@@ -89,6 +93,7 @@ def approx_ndcg(
         mask=mask,
         sample_weight=sample_weight,
         query_weight=query_weight,
+        weigh=weigh,
         gains=gains,
     )
     gain = batch.weighed(relative_gains_of(gains, batch.y_true, batch.query, batch.num_queries))
@@ -106,6 +111,7 @@ def approx_mrr(
     mask: TensorLike | None = None,
     sample_weight: TensorLike | None = None,
     query_weight: TensorLike | None = None,
+    weigh: Weigh = "rows",
     temperature: float = 0.1,
     normalize: Normalize = "queries",
 ) -> LossTerm:
@@ -135,6 +141,9 @@ def approx_mrr(
         sample_weight: One weight per item, of the shape of the labels. Default: 1.
         query_weight: One weight per query: shape `(queries,)` for padded lists;
             together with `query_ids` one per row, the same for all rows of a query. Default: 1.
+        weigh: What `sample_weight` weighs: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
         temperature: Width of the sigmoid, in units of the scores. Default 0.1,
             TF-Ranking's.
         normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `approx_ndcg`.
@@ -166,6 +175,7 @@ def approx_mrr(
         mask=mask,
         sample_weight=sample_weight,
         query_weight=query_weight,
+        weigh=weigh,
         gains=True,
     )
     label = batch.weighed(batch.y_true)
