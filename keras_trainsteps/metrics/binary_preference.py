@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import RelevanceMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.relevant_weights import Weigh
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.metrics.tie_runs import tie_runs
 
@@ -43,6 +44,10 @@ class BPref(RelevanceMetric):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` 1 for a relevant row, else 0.
+            A query without one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"bpref"`.
@@ -82,6 +87,7 @@ class BPref(RelevanceMetric):
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -92,6 +98,7 @@ class BPref(RelevanceMetric):
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
+            weigh=weigh,
             split_queries=split_queries,
             name=name,
         )

@@ -10,10 +10,12 @@ import tensorflow as tf
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.relevant_weights import Weigh
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.queries import (
     Discount,
     Gains,
+    RankingRows,
     as_discount,
     as_gains,
     discounts_of,
@@ -30,17 +32,21 @@ from keras_trainsteps.queries.gains import from_config, to_config
 class GainMetric(RankedMetric):
     """A metric of gains that ranks discount: what `DCG` and `NDCG` have in common."""
 
+    weighs_rows = True
+
     def __init__(
         self,
         query_ids: str | None = "query_id",
         *,
         k: int | None = None,
         mask: str | None = None,
+        row_weight: str | None = None,
         gains: Gains = "exponential",
         discount: Discount = "log2",
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -51,11 +57,16 @@ class GainMetric(RankedMetric):
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
+            weigh=weigh,
             split_queries=split_queries,
             name=name,
         )
         self.gains, self.discount = as_gains(gains), as_discount(discount)
-        self.label_rule = gain_rule(self.gains)
+        self.label_rule, self.row_weight = gain_rule(self.gains), row_weight
+
+    def worth(self, rows: RankingRows) -> tf.Tensor:
+        counted = tf.where(rows.query >= 0, rows.y_true, tf.zeros_like(rows.y_true))
+        return gains_of(self.gains, counted)
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
         return have_gains(self.gains, y_true)
@@ -67,6 +78,7 @@ class GainMetric(RankedMetric):
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
+            "row_weight": self.row_weight,
             "gains": to_config(self.gains),
             "discount": to_config(self.discount),
         }
@@ -97,6 +109,9 @@ class DCG(GainMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        row_weight: The name of the side input with weights of rows within their query, which
+            multiply the gains. Together with `weigh="relevant"` the DCG of a query is divided by
+            the weight of the query, so that weights count once. Default: none.
         gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
             each label from 0 up, as `[0, 1, 3, 7]` (LightGBM's `label_gain`); or a function of
             the labels, a float64 tensor, with results that are not negative. A function is
@@ -111,6 +126,10 @@ class DCG(GainMetric):
             and repeat when the metric is reset.
         no_relevant: What a query counts whose labels are all 0: `"zero"` (default), or
             `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` the gain. A query without
+            one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"dcg@k"`, or `"dcg"`.
@@ -145,9 +164,14 @@ class DCG(GainMetric):
     no_relevant_choices = Literal["zero", "skip"]
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        gains = gains_of(self.gains, ranked.y_true)
+        plain = gains_of(self.gains, ranked.y_true)
+        gains = ranked.weighed(plain)
         discounts = ranked.expected(ranked.of_retrieved(self.discounts(ranked)))
-        return ranked.sum(gains * discounts), ranked.sum(gains) > 0
+        found, worth = ranked.sum(gains * discounts), ranked.sum(gains)
+        if ranked.row_weight is not None and self.weigh == "relevant":
+            # The query weighs the same again.
+            found *= tf.math.divide_no_nan(ranked.sum(plain), worth)
+        return found, worth > 0
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -168,6 +192,8 @@ class NDCG(GainMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        row_weight: The name of the side input with weights of rows within their query, which
+            multiply the gains, also of the best order. Default: none.
         gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
             each label from 0 up, as `[0, 1, 3, 7]` (LightGBM's `label_gain`); or a function of
             the labels, a float64 tensor, with results that are not negative. A function is
@@ -183,6 +209,10 @@ class NDCG(GainMetric):
         no_relevant: What a query counts whose labels are all 0: `"zero"` (default, as in
             TF-Ranking and Keras-RS), `"one"` (as in XGBoost and LightGBM), or `"skip"` to
             leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` the gain. A query without
+            one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"ndcg@k"`, or `"ndcg"`.
@@ -223,9 +253,11 @@ class NDCG(GainMetric):
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         labels = ranked.y_true
         gains = relative_gains_of(self.gains, labels, ranked.query, ranked.num_queries)
+        gains = ranked.weighed(gains)
         discounts = self.discounts(ranked)
         # Sorting labels takes one sort where sorting gains may take two.
-        ideal = query_order(ranked.query, labels if grow_with_labels(self.gains) else gains)
+        by_label = grow_with_labels(self.gains) and ranked.row_weight is None
+        ideal = query_order(ranked.query, labels if by_label else gains)
         best = ranked.sum(tf.gather(gains, ideal) * discounts)
         found = ranked.sum(gains * ranked.expected(ranked.of_retrieved(discounts)))
         return tf.math.divide_no_nan(found, best), best > 0

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.relevant_weights import Weigh
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.metrics.tie_runs import running_products, symmetric_means
 from keras_trainsteps.queries import exponential
@@ -47,6 +48,10 @@ class ERR(RankedMetric):
             and repeat when the metric is reset.
         no_relevant: What a query whose labels are all 0 counts: `"zero"` (default), or
             `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` 1 for a label above 0, else 0.
+            A query without one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"err"`, or `"err@k"`.
@@ -88,6 +93,7 @@ class ERR(RankedMetric):
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -98,6 +104,7 @@ class ERR(RankedMetric):
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
+            weigh=weigh,
             split_queries=split_queries,
             name=name,
         )

@@ -38,6 +38,10 @@ class F1AtK(AtK):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` 1 for a relevant row, else 0.
+            A query without one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"f1@k"`.

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import AtK
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.relevant_weights import Weigh
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.validation import require_choice
 
@@ -44,6 +45,10 @@ class PrecisionAtK(AtK):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` 1 for a relevant row, else 0.
+            A query without one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"precision@k"`.
@@ -86,6 +91,7 @@ class PrecisionAtK(AtK):
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -97,6 +103,7 @@ class PrecisionAtK(AtK):
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
+            weigh=weigh,
             split_queries=split_queries,
             name=name,
         )
@@ -139,6 +146,10 @@ class RecallAtK(AtK):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` 1 for a relevant row, else 0.
+            A query without one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"recall@k"`.

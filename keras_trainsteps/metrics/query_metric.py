@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar, Literal
 
 import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.metrics.relevance import Relevance
+from keras_trainsteps.metrics.relevant_weights import RelevantWeights
 from keras_trainsteps.metrics.split_queries import SplitQueries, refuse_split
 from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 from keras_trainsteps.queries import RankingRows, ranking_rows
@@ -35,7 +37,8 @@ class QueryMetric(EpochMetric):
     another metric.
 
     As one of `metrics=[...]` every query counts the same. As one of
-    `weighted_metrics=[...]` a query weighs the mean of its rows' `sample_weight`.
+    `weighted_metrics=[...]` a query weighs the mean of its rows' `sample_weight`, or, of metrics
+    with `weigh="relevant"`, that of its relevant rows.
 
     A query that counts and has a NaN score makes the metric NaN. Labels that are NaN, or
     otherwise have no meaning (`label_rule`), are refused; under XLA, which cannot raise,
@@ -79,6 +82,8 @@ class QueryMetric(EpochMetric):
     """
 
     default_name: ClassVar[str | None] = None
+    row_weight: str | None = None
+    weighs_rows: ClassVar[bool] = False
     better: ClassVar[Literal["up", "down"]] = "up"
     label_rule: tuple[str, str] = (
         "`y_true` must hold numbers in every row that is not masked",
@@ -101,6 +106,7 @@ class QueryMetric(EpochMetric):
         self.count = self.add_variable((), "zeros", dtype="float64", name="count")
         self._watch = QueryWatch(self.add_variable) if split_queries == "error" else None
         self.relevance: Relevance | None = None  # of metrics that know no grades
+        self.relevant_weights: RelevantWeights | None = None  # of `weigh="relevant"`
 
     def __repr__(self) -> str:
         """The call that makes the metric."""
@@ -111,7 +117,8 @@ class QueryMetric(EpochMetric):
     @property
     def side_inputs(self) -> tuple[str, ...]:
         """The names of the entries of `x` that the metric reads."""
-        return tuple(name for name in (self.query_ids, self.mask) if name is not None)
+        names = self.query_ids, self.mask, self.row_weight
+        return tuple(name for name in names if name is not None)
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         """The value of each query, and what it weighs: mostly 1, or 0 if it does not count."""
@@ -121,6 +128,10 @@ class QueryMetric(EpochMetric):
         """Which labels keep the `label_rule`; one that is NaN never does."""
         return ~tf.math.is_nan(y_true)
 
+    def worth(self, rows: RankingRows) -> tf.Tensor:
+        """What each row is worth where a query weighs as its relevant rows do; float64."""
+        return tf.cast((rows.y_true > 0) & (rows.query >= 0), tf.float64)
+
     def update_state(
         self,
         y_true: TensorLike,
@@ -129,6 +140,7 @@ class QueryMetric(EpochMetric):
         *,
         query_ids: TensorLike | None = None,
         mask: TensorLike | None = None,
+        row_weight: TensorLike | None = None,
     ) -> None:
         """Adds the queries of a batch.
 
@@ -138,6 +150,8 @@ class QueryMetric(EpochMetric):
             sample_weight: Weights, one per row.
             query_ids: Ids, one per row. Default: the side input that the metric names.
             mask: Bool, one per row. Default: the side input that the metric names.
+            row_weight: Weights of rows within their query, of metrics that take them. Default:
+                the side input that the metric names.
 
         Raises:
             TypeError: For ids that are neither integers nor strings, and what is no dense
@@ -152,10 +166,18 @@ class QueryMetric(EpochMetric):
             query_ids = side_inputs.current(self.query_ids)
         if mask is None and self.mask is not None:
             mask = side_inputs.current(self.mask)
-        with running.unnoted():
-            rows = ranking_rows(
-                y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
+        if row_weight is None and self.row_weight is not None:
+            row_weight = side_inputs.current(self.row_weight)
+        if row_weight is not None and not self.weighs_rows:
+            raise TypeError(
+                f"`row_weight` must be None for `{type(self).__name__}`, which has no use for "
+                "weights within a query. Received: weights. `sample_weight` weighs queries."
             )
+        read = functools.partial(ranking_rows, y_true, y_pred, query_ids=query_ids, mask=mask)
+        with running.unnoted():
+            rows = read(sample_weight=sample_weight)
+            if row_weight is not None:
+                rows = rows._replace(row_weight=read(sample_weight=row_weight).weight)
         rows = rows._replace(y_true=self._checked_labels(rows))
         nan, zero = tf.constant(float("nan"), tf.float64), tf.constant(0.0, tf.float64)
         # State is touched by no batch that is refused.
@@ -173,13 +195,14 @@ class QueryMetric(EpochMetric):
             counts = tf.where(_any(unlabelled, rows), tf.maximum(counts, 1), counts)
             unknown |= unlabelled
         values += sum_by_group(tf.where(unknown, nan, zero), rows.query, rows.num_queries)
-        if rows.weight is not None:
-            weights = tf.math.unsorted_segment_mean(
-                tf.cast(rows.weight, tf.float64), rows.query, rows.num_queries
-            )
-            counts = counts * weights
         if rows.owned is not None:
             counts = tf.where(rows.owned, counts, 0)
+        if rows.weight is not None and self.relevant_weights is not None:
+            counts = self.relevant_weights.weigh(rows, self.worth(rows), values, counts)
+        elif rows.weight is not None:
+            counts *= tf.math.unsorted_segment_mean(
+                tf.cast(rows.weight, tf.float64), rows.query, rows.num_queries
+            )
         values = tf.where(counts > 0, values, tf.zeros_like(values))
         total = tf.reduce_sum(values * counts)
         with tf.control_dependencies([split, rows.y_true]):
@@ -189,9 +212,10 @@ class QueryMetric(EpochMetric):
     def result(self) -> tf.Tensor:
         if self.relevance is not None and tf.executing_eagerly() and running.current() is None:
             self.relevance.warn_of_grades()
-        return tf.math.divide_no_nan(
-            tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count)
-        )
+        total, count = (tf.convert_to_tensor(each) for each in (self.total, self.count))
+        if self.relevant_weights is not None:
+            return self.relevant_weights.mean(total, count)
+        return tf.math.divide_no_nan(total, count)
 
     def end_epoch(self) -> None:
         """Refuses an epoch of which nothing could be relevant; a model calls it at its end."""

@@ -8,8 +8,9 @@ import tensorflow as tf
 
 from keras_trainsteps import replicas
 from keras_trainsteps.metrics.query_metric import NoRelevant, QueryMetric, has_rows, name_at
-from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, rank_rows
+from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties, is_relevant, rank_rows
 from keras_trainsteps.metrics.relevance import Relevance
+from keras_trainsteps.metrics.relevant_weights import RelevantWeights, Weigh
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.queries import RankingRows
 from keras_trainsteps.validation import as_count, as_integer, require_choice
@@ -26,6 +27,8 @@ class RankedMetric(QueryMetric):
         seed: An integer, for random ties. The orders differ from batch to batch, and are
             the same each time that an epoch starts from a reset state.
         no_relevant: What a query without a relevant row counts.
+        weigh: What a query weighs by the weights of its rows: their `"mean"` (default), or that
+            of the `"relevant"` ones.
         split_queries: As in `QueryMetric`.
         name: Name of the metric. Default: that of the class, with `@k`.
     """
@@ -42,6 +45,7 @@ class RankedMetric(QueryMetric):
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -52,10 +56,18 @@ class RankedMetric(QueryMetric):
         require_choice("no_relevant", no_relevant, self.no_relevant_choices)
         self.k, self.ties, self.no_relevant = k, ties, no_relevant
         self.seed = as_integer("seed", seed)
+        require_choice("weigh", weigh, Weigh)
+        self.weigh = weigh
+        if weigh == "relevant":
+            self.relevant_weights = RelevantWeights(self.add_variable)
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         """The value of each query, and whether the query has a relevant row."""
         raise NotImplementedError(f"{type(self).__name__} must define `ranked_values`.")
+
+    def worth(self, rows: RankingRows) -> tf.Tensor:
+        relevant = is_relevant(rows.y_true, self.relevant_from) & (rows.query >= 0)
+        return tf.cast(relevant, tf.float64)
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         seed = self._tie_seed() if self.ties == "random" else None
@@ -73,6 +85,7 @@ class RankedMetric(QueryMetric):
             "ties": self.ties,
             "seed": self.seed,
             "no_relevant": self.no_relevant,
+            "weigh": self.weigh,
         }
 
     def _tie_seed(self) -> tf.Tensor:
@@ -93,6 +106,7 @@ class RelevanceMetric(RankedMetric):
         ties: As in `RankedMetric`.
         seed: As in `RankedMetric`.
         no_relevant: As in `RankedMetric`.
+        weigh: As in `RankedMetric`.
         split_queries: As in `QueryMetric`.
         name: As in `RankedMetric`.
     """
@@ -107,6 +121,7 @@ class RelevanceMetric(RankedMetric):
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -117,6 +132,7 @@ class RelevanceMetric(RankedMetric):
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
+            weigh=weigh,
             split_queries=split_queries,
             name=name,
         )
@@ -138,6 +154,7 @@ class AtK(RelevanceMetric):
         ties: As in `RankedMetric`.
         seed: As in `RankedMetric`.
         no_relevant: As in `RankedMetric`.
+        weigh: As in `RankedMetric`.
         split_queries: As in `QueryMetric`.
         name: As in `RankedMetric`.
     """
@@ -152,6 +169,7 @@ class AtK(RelevanceMetric):
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -163,6 +181,7 @@ class AtK(RelevanceMetric):
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
+            weigh=weigh,
             split_queries=split_queries,
             name=name,
         )

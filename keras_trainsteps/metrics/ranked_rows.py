@@ -27,6 +27,7 @@ class RankedRows(NamedTuple):
         num_queries: A scalar above every query index.
         retrieved: Whether a row has a score above minus infinity, bool, shape `(rows,)`.
         relevant_from: The lowest label that is relevant. `None`: every label above 0.
+        row_weight: Weight of each row within its query, float64, or `None`.
     """
 
     y_true: tf.Tensor
@@ -37,6 +38,7 @@ class RankedRows(NamedTuple):
     num_queries: tf.Tensor
     retrieved: tf.Tensor
     relevant_from: float | None = None
+    row_weight: tf.Tensor | None = None
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum of the rows of each query, shape `(num_queries,)`."""
@@ -75,6 +77,10 @@ class RankedRows(NamedTuple):
         inside = self.retrieved if k is None else self.retrieved & (self.rank <= k)
         return tf.cast(inside, tf.float64)
 
+    def weighed(self, values: tf.Tensor) -> tf.Tensor:
+        """The values times the weights of their rows, where there are any."""
+        return values if self.row_weight is None else values * self.row_weight
+
     def of_retrieved(self, values: tf.Tensor) -> tf.Tensor:
         """The values, 0 in rows that are not retrieved."""
         return tf.where(self.retrieved, values, tf.zeros_like(values))
@@ -110,7 +116,10 @@ def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
         ranking = _ranking(scores, query, rows.num_queries, ties, tf.argsort(keys))
     order, query, rank, tie, tied, retrieved = ranking
     y_true = tf.gather(rows.y_true, order)
-    return RankedRows(y_true, query, rank, tie, tied, rows.num_queries, retrieved)
+    weight = None if rows.row_weight is None else tf.gather(rows.row_weight, order)
+    return RankedRows(
+        y_true, query, rank, tie, tied, rows.num_queries, retrieved, row_weight=weight
+    )
 
 
 def _ranking(
