@@ -30,6 +30,9 @@ class MAP(RelevanceMetric):
 
     `P@r` is the share of relevant rows among the first `r`, `R` their number in the query.
 
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts in `R` alone.
+
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.

@@ -102,6 +102,9 @@ class DCG(GainMetric):
     DCG@k = sum over rows i with rank_i <= k of gain(y_i) * discount(rank_i)
     ```
 
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts for nothing.
+
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
@@ -184,6 +187,9 @@ class NDCG(GainMetric):
     ```
 
     `IDCG@k` is the DCG@k of the rows in descending order of their gains.
+
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts in `IDCG` alone.
 
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one

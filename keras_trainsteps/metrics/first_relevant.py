@@ -21,6 +21,9 @@ class MRR(RelevanceMetric):
     RR@k = 1 / min(rank_i over rows i with y_i > 0), or 0 if that rank is above k
     ```
 
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts for nothing.
+
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
@@ -86,6 +89,9 @@ class HitRateAtK(AtK):
     ```
     hit@k = 1 if any row i has y_i > 0 and rank_i <= k, else 0
     ```
+
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts for nothing.
 
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one

@@ -27,6 +27,9 @@ class PrecisionAtK(AtK):
     P@k = |{i: y_i > 0 and rank_i <= k}| / k
     ```
 
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts for nothing.
+
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one
             per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
@@ -129,6 +132,9 @@ class RecallAtK(AtK):
     ```
     R@k = |{i: y_i > 0 and rank_i <= k}| / |{i: y_i > 0}|
     ```
+
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts among the relevant rows alone.
 
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one

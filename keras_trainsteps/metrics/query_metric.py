@@ -40,6 +40,11 @@ class QueryMetric(EpochMetric):
     `weighted_metrics=[...]` a query weighs the mean of its rows' `sample_weight`, or, of metrics
     with `weigh="relevant"`, that of its relevant rows.
 
+    Metrics of ranks take a row whose score is minus infinity for one that was not retrieved: it
+    has a label, and no rank. So a run and its judgements, with such a row for each judged
+    document that the run does not list, have the values of trec_eval. Of equal scores trec_eval
+    takes the later name first: with rows by descending name `ties="stable"` does.
+
     A query that counts and has a NaN score makes the metric NaN. Labels that are NaN, or
     otherwise have no meaning (`label_rule`), are refused; under XLA, which cannot raise,
     they make the metric NaN.
