@@ -72,6 +72,7 @@ OF_THE_FIRST_ROW = {
         reference_weights.ndcg1,
         {"gains": linear, "discount": reciprocal},
     ),
+    "dcg1@2": (lambda_weights.DCG1(2), reference_weights.dcg1, {"k": 2}),
     "arp1": (lambda_weights.ARP1(), reference_weights.arp1, {}),
 }
 EVERY = LAMBDAS | OF_THE_FIRST_ROW

@@ -19,6 +19,7 @@ LAMBDAS = [
     lambda_weights.NDCG,
     lambda_weights.NDCG2,
     lambda_weights.DCG2,
+    lambda_weights.DCG1,
     lambda_weights.NDCG1,
 ]
 
@@ -110,8 +111,8 @@ def test_the_argument_of_older_files_is_read():
     assert repr(NDCG.from_config(config)) == "NDCG(query_ids='q', gains='linear')"
 
 
-def test_lightgbm_s_label_gain():
-    """`lightgbm.train` (4.7.0), metric ndcg, label_gain 0,3,5,100, eval_at 1 to 4."""
+def test_a_table_is_lightgbm_s_label_gain():
+    # One query, as LightGBM has it with `label_gain=[0, 3, 5, 100]`.
     # Gains by score 5, 0, 3, 100; the best are 100, 5, 3, 0.
     discount = 1 / np.log2(2 + np.arange(4))
     labels, scores = np.array([2.0, 0.0, 1.0, 3.0]), np.array([4.0, 3.0, 2.0, 1.0])

@@ -63,10 +63,13 @@ def ndcg2(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
     return dcg2(y, s, i, j, k, gains, discount, w) / best if best else 0.0
 
 
+def dcg1(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
+    return _worth(y, w, gains)[i] * _within(discount, ranks(s)[i], k)
+
+
 def ndcg1(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
-    g = _worth(y, w, gains)
-    best = _best(g, k, discount)
-    return g[i] * _within(discount, ranks(s)[i], k) / best if best else 0.0
+    best = _best(_worth(y, w, gains), k, discount)
+    return dcg1(y, s, i, j, k, gains, discount, w) / best if best else 0.0
 
 
 def precision(y, s, i, j, k, relevant_from=None):

@@ -8,7 +8,8 @@ With `r` the rank of a row by score within its query (from 1), `G = 2**y - 1` it
 - `NDCG(k)`: the same over the best DCG@k of the query.
 - `DCG2(k)`: `abs(G_i - G_j) * (D(n) - D(n + 1))`, `n = abs(r_i - r_j)`.
 - `NDCG2(k)`: the same over the best DCG@k of the query.
-- `NDCG1(k)`: `G_i * D(r_i)` over the best DCG@k of the query, for `pairs="ordered"`.
+- `DCG1(k)`: `G_i * D(r_i)`, for `pairs="ordered"`.
+- `NDCG1(k)`: the same over the best DCG@k of the query.
 - `ARP1()`: `y_i`, for `pairs="ordered"`.
 - `Precision(k)`: `1 / k` if one row is relevant (`y > 0`), the other is not, and only one
   of them is in the first `k` ranks.
@@ -19,7 +20,7 @@ A weight of one's own is a subclass of `LambdaWeight`.
 """
 
 from keras_trainsteps.losses.lambda_weights.base import LabelDifference, LambdaWeight
-from keras_trainsteps.losses.lambda_weights.bounds import ARP1, NDCG1
+from keras_trainsteps.losses.lambda_weights.bounds import ARP1, DCG1, NDCG1
 from keras_trainsteps.losses.lambda_weights.distance import DCG2, NDCG2
 from keras_trainsteps.losses.lambda_weights.swaps import DCG, NDCG, Precision
 from keras_trainsteps.pairs import PairFactor
@@ -28,6 +29,7 @@ from keras_trainsteps.queries import RankingRows, ranks
 __all__ = [
     "ARP1",
     "DCG",
+    "DCG1",
     "DCG2",
     "NDCG",
     "NDCG1",

@@ -41,8 +41,8 @@ def pairwise_logistic(
       `sigmoid(d)` with the soft target `t = (1 + clip(y_i - y_j, -1, 1)) / 2`, which is
       `sum of w_ij * (softplus(-d) + (1 - t) * d)`. Ties pull scores together.
     - `pairs="ordered"`: `sum of w_ij * softplus(-d)` over all ordered pairs `i != j` of one
-      query, whatever their labels: for lambda weights of the first row of a pair (`NDCG1`,
-      `ARP1`).
+      query, whatever their labels: for lambda weights of the first row of a pair (`DCG1`,
+      `NDCG1`, `ARP1`).
 
     Args:
         y_true: Labels, any real numbers, shape `(rows,)` or `(rows, 1)`; or padded lists
