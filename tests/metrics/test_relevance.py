@@ -48,14 +48,24 @@ def data(highest):
     return x, np.array([[0.0], [1.0], [highest], [0.0], [1.0], [0.0]])
 
 
-@pytest.mark.parametrize("call", ["fit", "evaluate"])
-def test_a_model_names_grades_once_and_refuses_what_no_label_reaches(call):
+@pytest.mark.parametrize(
+    ("call", "options"),
+    [
+        ("fit", {"run_eagerly": True}),
+        ("evaluate", {"run_eagerly": True}),
+        pytest.param("fit", {}, marks=pytest.mark.slow),
+        pytest.param("evaluate", {"jit_compile": True}, marks=pytest.mark.slow),
+    ],
+)
+def test_a_model_names_grades_once_and_refuses_what_no_label_reaches(call, options):
     model = linear()
-    model.compile("sgd", "mse", metrics=[MRR("q")])
+    model.compile("sgd", "mse", metrics=[MRR("q")], **options)
     with pytest.warns(UserWarning, match="`MRR` takes every label above 0"):
         getattr(model, call)(*data(2.0), batch_size=6, verbose=0)
     getattr(model, call)(*data(2.0), batch_size=6, verbose=0)
-    model.compile("sgd", "mse", metrics=[MRR("q", relevant_from=3, no_relevant="skip")])
+    model.compile(
+        "sgd", "mse", metrics=[MRR("q", relevant_from=3, no_relevant="skip")], **options
+    )
     match = "`relevant_from` of `MRR` must be reached by some label.*Received: 3, and an epoch"
     with pytest.raises(ValueError, match=match):
         getattr(model, call)(*data(2.0), batch_size=6, verbose=0)
@@ -64,7 +74,7 @@ def test_a_model_names_grades_once_and_refuses_what_no_label_reaches(call):
 
 def test_a_batch_need_not_reach_what_its_epoch_does():
     model = linear()
-    model.compile("sgd", "mse", metrics=[MRR("q", relevant_from=2)])
+    model.compile("sgd", "mse", metrics=[MRR("q", relevant_from=2)], run_eagerly=True)
     x, y = data(2.0)
     logs = model.evaluate(x, y, batch_size=3, verbose=0, return_dict=True)
     # One of three equal scores, in one of two queries.

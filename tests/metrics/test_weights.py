@@ -148,7 +148,7 @@ def test_a_model_reads_the_weights_of_rows_from_its_side_input():
     y = rng.integers(0, 2, (12, 1))
     model = linear()
     built = [NDCG("q", row_weight="w"), MAP("q", row_weight="w", weigh="relevant")]
-    model.compile("sgd", "mse", weighted_metrics=built)
+    model.compile("sgd", "mse", weighted_metrics=built, run_eagerly=True)
     logs = model.evaluate(x, y, sample_weight=x["w"], verbose=0, return_dict=True)
     alone = [type(one).from_config(one.get_config()) for one in built]
     scores = x["features"].sum(axis=1)
