@@ -80,7 +80,7 @@ ROWS = ("y_true", "y_pred", "sample_weight")
 
 
 # Others are of the same code.
-BY_DEFAULT = ("label_difference", "dcg@3", "ndcg2@2", "ndcg linear, reciprocal")
+BY_DEFAULT = ("label_difference", "dcg@3", "ndcg@2", "ndcg2@2", "precision@2")
 
 
 @by_examples

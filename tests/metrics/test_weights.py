@@ -97,7 +97,7 @@ PEERS = {
 }
 
 
-@settings(max_examples=5)
+@settings(max_examples=3)
 @given(batches())
 def test_weights_are_those_of_peers(batch):
     for name, (build, value, worth, inside) in PEERS.items():

@@ -34,7 +34,14 @@ OPTIONS = [
 ]
 
 
-@pytest.mark.parametrize(("loss", "plain", "options"), CASES + OPTIONS)
+@pytest.mark.parametrize(
+    ("loss", "plain", "options"),
+    [
+        *CASES,
+        *OPTIONS[:1],
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in OPTIONS[1:]),
+    ],
+)
 @given(
     batch=row_batches(),
     normalize=st.sampled_from(["queries", "lists", "rows"]),
