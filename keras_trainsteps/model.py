@@ -38,6 +38,7 @@ from keras_trainsteps.step.aims import (
 )
 from keras_trainsteps.step.batch import Batch, tensors
 from keras_trainsteps.step.compiled import CompiledLosses
+from keras_trainsteps.step.epoch_metric import end_epoch
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.metric_weights import beside_masks
 from keras_trainsteps.step.micro_batches import Passes
@@ -803,6 +804,8 @@ class LossAwareModel(compat.Model):
         several = self.distribute_strategy.num_replicas_in_sync > 1
         with log.of_all_replicas(self.metrics_variables) if several else contextlib.nullcontext():
             logs = log.logged(super().get_metrics_result())
+        if running.current(log) is None and tf.executing_eagerly():
+            end_epoch(self.compiled_metrics.metrics)
         if not log.training:
             return logs
         coefficients = [layer.logs() for layer in self._training.added]

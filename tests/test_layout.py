@@ -160,7 +160,6 @@ def test_private_names_of_keras_stand_in_compat_alone():
 def test_files_have_one_idea(limit):
     """Longer files need a reason, which stands here."""
     reasons = {
-        "losses/lambda_weights.py": "five lambda weights, each with its page, and their base",
         "model.py": "every method of Keras that works differently, once, with its page",
     }
     long = {

@@ -101,7 +101,16 @@ def test_penalties_and_data():
         "sum_of_norms",
         "tying",
     ]
-    assert data.__all__ == ["ROW_MASK", "query_batches"]
+    assert data.__all__ == [
+        "ROW_MASK",
+        "TopK",
+        "groups_of_ids",
+        "ids_of_groups",
+        "of_rows",
+        "query_batches",
+        "split_by_query",
+        "top_k",
+    ]
 
 
 def members(package):

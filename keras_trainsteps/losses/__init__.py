@@ -21,7 +21,8 @@ from keras_trainsteps.losses.embeddings.triplet import triplet
 from keras_trainsteps.losses.gradient_penalty import gradient_penalty
 from keras_trainsteps.losses.ranking.approximate import approx_mrr, approx_ndcg
 from keras_trainsteps.losses.ranking.gumbel import gumbel, with_gumbel
-from keras_trainsteps.losses.ranking.listwise import list_mle, softmax, unique_softmax
+from keras_trainsteps.losses.ranking.list_mle import list_mle
+from keras_trainsteps.losses.ranking.listwise import softmax, unique_softmax
 from keras_trainsteps.losses.ranking.objects.approximate import ApproxMRR, ApproxNDCG
 from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 from keras_trainsteps.losses.ranking.objects.listwise import ListMLE, Softmax, UniqueSoftmax

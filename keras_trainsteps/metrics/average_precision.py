@@ -8,8 +8,9 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps.metrics.query_metric import NoRelevant
-from keras_trainsteps.metrics.ranked_metric import RankedMetric
+from keras_trainsteps.metrics.ranked_metric import RelevanceMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.relevant_weights import Weigh
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.metrics.tie_runs import tie_runs
 from keras_trainsteps.validation import require_choice
@@ -18,16 +19,19 @@ MAPNormalize = Literal["relevant", "reachable"]
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
-class MAP(RankedMetric):
+class MAP(RelevanceMetric):
     """Mean average precision: precision at the rank of each relevant row, over queries.
 
-    A row is relevant if its label is above 0.
+    A row is relevant if its label is at least `relevant_from`, or above 0.
 
     ```
     AP@k = sum over relevant rows i with rank_i <= k of P@rank_i / R
     ```
 
     `P@r` is the share of relevant rows among the first `r`, `R` their number in the query.
+
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts in `R` alone.
 
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one
@@ -36,6 +40,10 @@ class MAP(RankedMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        row_weight: The name of the side input with weights of rows within their query, which
+            weigh the relevant rows of the sum, and of `R`. Default: none.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         normalize: What the sum is divided by: `"relevant"` (default, as in Keras-RS), all
             relevant rows, or `"reachable"` (as in LightGBM), at most `k`, so that a best
             possible ranking has the value 1.
@@ -46,6 +54,10 @@ class MAP(RankedMetric):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"` (as in LightGBM), or `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` 1 for a relevant row, else 0.
+            A query without one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"map"`, or `"map@k"`.
@@ -56,7 +68,8 @@ class MAP(RankedMetric):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
-            labels (under XLA the result is NaN), and as `QueryMetric`.
+            labels (under XLA the result is NaN), and as `QueryMetric`; at the end of an epoch
+            of a model, where no label reaches `relevant_from`.
 
     Example:
 
@@ -75,6 +88,7 @@ class MAP(RankedMetric):
     """
 
     default_name = "map"
+    weighs_rows = True
 
     def __init__(
         self,
@@ -82,10 +96,13 @@ class MAP(RankedMetric):
         *,
         k: int | None = None,
         mask: str | None = None,
+        row_weight: str | None = None,
+        relevant_from: float | None = None,
         normalize: MAPNormalize = "relevant",
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -93,26 +110,37 @@ class MAP(RankedMetric):
             query_ids,
             k=k,
             mask=mask,
+            relevant_from=relevant_from,
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
+            weigh=weigh,
             split_queries=split_queries,
             name=name,
         )
         require_choice("normalize", normalize, MAPNormalize)
-        self.normalize = normalize
+        if row_weight is not None and normalize == "reachable":
+            raise ValueError(
+                "`row_weight` must be None with `normalize='reachable'`, a number of rows. "
+                f"Received: {row_weight!r}. Use `normalize='relevant'`."
+            )
+        self.normalize, self.row_weight = normalize, row_weight
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
         runs = tie_runs(ranked)
         # Of the rows before it in its run, those expected to be relevant if this one is.
         earlier = tf.math.divide_no_nan(runs.offset * (runs.relevant - 1), runs.size - 1)
         precision = (runs.above + earlier + 1) / ranked.rank
-        found = runs.relevant / runs.size * precision * ranked.within(self.k)
-        relevant = ranked.sum(ranked.relevant)
+        share, relevant = runs.relevant / runs.size, ranked.sum(ranked.relevant)
+        if ranked.row_weight is not None:
+            share = ranked.expected(ranked.weighed(ranked.relevant))
+            relevant = ranked.sum(ranked.weighed(ranked.relevant))
+        found = share * precision * ranked.within(self.k)
         best = relevant
         if self.normalize == "reachable" and self.k is not None:
             best = tf.minimum(relevant, tf.cast(self.k, relevant.dtype))
         return tf.math.divide_no_nan(ranked.sum(found), best), relevant > 0
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "normalize": self.normalize}
+        config = {"normalize": self.normalize, "row_weight": self.row_weight}
+        return {**super().get_config(), **config}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import keras
 import tensorflow as tf
 
@@ -9,6 +11,8 @@ from keras_trainsteps import compat
 from keras_trainsteps.metrics.pair_counts import pair_counts
 from keras_trainsteps.metrics.query_metric import QueryMetric
 from keras_trainsteps.metrics.ranked_rows import rank_rows
+from keras_trainsteps.metrics.relevance import Relevance
+from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.pairs import PairKernel, pair_sums
 from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 from keras_trainsteps.queries import RankingRows
@@ -92,6 +96,7 @@ class PairAccuracy(QueryMetric):
     """
 
     default_name = "pair_accuracy"
+    by_pairs: ClassVar[bool] = False
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
         zero, nan = (tf.constant(value, tf.float64) for value in (0.0, float("nan")))
@@ -109,16 +114,69 @@ class PairAccuracy(QueryMetric):
                 lambda: _counted(*given),
             )
         wrong += sum_by_group(tf.where(known, zero, nan), rows.query, rows.num_queries)
-        return 1 - tf.math.divide_no_nan(wrong, pairs), pairs > 0
+        counts = pairs if self.by_pairs else pairs > 0
+        return 1 - tf.math.divide_no_nan(wrong, pairs), counts
+
+
+@keras.saving.register_keras_serializable("keras_trainsteps")
+class OPA(PairAccuracy):
+    """Ordered pair accuracy: the share of all preference pairs that the scores order correctly.
+
+    `PairAccuracy` counts every query the same; here every pair counts the same, so that a query
+    weighs its number of pairs. As one of `weighted_metrics` it weighs that times the mean of its
+    rows' `sample_weight`.
+
+    ```
+    OPA = sum over pairs of all queries with y_i > y_j of [s_i > s_j] + [s_i == s_j] / 2
+          divided by the number of these pairs
+    ```
+
+    TF-Ranking counts a pair of equal scores as 0 and not as 1/2.
+
+    Args:
+        query_ids: The name of the side input with the query ids, integers or strings, one
+            per row. Default `"query_id"`. `None` for padded lists, `(queries, list_size)`.
+        mask: The name of the side input with the mask, bool, one per row: rows where it is
+            `False` are ignored. Default: none, and padded lists must have no negative label,
+            as a -1 for padding.
+        split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
+            `"count_parts"` counts each part as a query (see `QueryMetric`).
+        name: Default `"opa"`.
+
+    Returns:
+        From `result()` a float64 scalar; 0 before any pair, NaN after a query with a pair
+        and a score that is NaN or infinite.
+
+    Raises:
+        ValueError: From `update_state` for NaN labels (under XLA the result is NaN), and
+            as `QueryMetric`.
+
+    Example:
+
+    >>> metric = OPA(query_ids="query_id")
+    >>> metric.update_state([0, 1, 2, 0, 1], [1.0, 2.0, 3.0, 2.0, 1.0], query_ids=[5, 5, 5, 6, 6])
+    >>> float(metric.result())  # three of four pairs
+    0.75
+    >>> from keras_trainsteps import LossAwareSequential
+    >>> model = LossAwareSequential([keras.layers.Dense(1)])
+    >>> model.compile("adam", "mse", metrics=[OPA(mask="kept")])
+
+    Reference:
+        `OPAMetric` of TF-Ranking: Pasumarthi et al., "TF-Ranking: Scalable TensorFlow library
+        for learning-to-rank", 2019.
+    """
+
+    default_name = "opa"
+    by_pairs = True
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
 class QueryAUC(QueryMetric):
     """The area under the ROC curve of each query, averaged over queries.
 
-    The probability that a relevant row (label above 0) of a query scores above another
-    row of it. Queries where all rows are relevant, or none, do not count.
-    `keras.metrics.AUC` compares rows of different queries as well.
+    The probability that a relevant row (label of at least `relevant_from`, or above 0) of a
+    query scores above another row of it. Queries where all rows are relevant, or none, do not
+    count. `keras.metrics.AUC` compares rows of different queries as well.
 
     ```
     AUC = sum over pairs with y_i > 0 >= y_j of [s_i > s_j] + [s_i == s_j] / 2
@@ -133,6 +191,8 @@ class QueryAUC(QueryMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"query_auc"`.
@@ -143,7 +203,8 @@ class QueryAUC(QueryMetric):
 
     Raises:
         ValueError: From `update_state` for NaN labels (under XLA the result is NaN), and
-            as `QueryMetric`.
+            as `QueryMetric`; at the end of an epoch of a model, where no label reaches
+            `relevant_from`.
 
     Example:
 
@@ -162,11 +223,27 @@ class QueryAUC(QueryMetric):
 
     default_name = "query_auc"
 
+    def __init__(
+        self,
+        query_ids: str | None = "query_id",
+        *,
+        mask: str | None = None,
+        relevant_from: float | None = None,
+        split_queries: SplitQueries = "error",
+        name: str | None = None,
+    ) -> None:
+        super().__init__(query_ids, mask=mask, split_queries=split_queries, name=name)
+        self.relevance = Relevance(type(self).__name__, relevant_from, self.add_variable)
+        self.relevant_from = self.relevance.relevant_from
+
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
-        ranked = rank_rows(rows, "average")
+        ranked = rank_rows(rows, "average")._replace(relevant_from=self.relevant_from)
         relevant = ranked.sum(ranked.relevant)
         pairs = relevant * (ranked.sum(tf.ones_like(ranked.rank)) - relevant)
         # The ranks of the relevant rows, less what they are if all of these come first.
         ranks = ranked.sum(ranked.relevant * ranked.expected(ranked.rank))
         wrong = ranks - relevant * (relevant + 1) / 2
         return 1 - tf.math.divide_no_nan(wrong, pairs), pairs > 0
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "relevant_from": self.relevant_from}

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_trainsteps.metrics.query_metric import NoRelevant
 from keras_trainsteps.metrics.ranked_metric import AtK
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
+from keras_trainsteps.metrics.relevant_weights import Weigh
 from keras_trainsteps.metrics.split_queries import SplitQueries
 from keras_trainsteps.validation import require_choice
 
@@ -20,11 +21,14 @@ PrecisionNormalize = Literal["k", "rows"]
 class PrecisionAtK(AtK):
     """The share of relevant rows among the first `k` of a query, averaged over queries.
 
-    A row is relevant if its label is above 0.
+    A row is relevant if its label is at least `relevant_from`, or above 0.
 
     ```
     P@k = |{i: y_i > 0 and rank_i <= k}| / k
     ```
+
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts for nothing.
 
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one
@@ -33,6 +37,8 @@ class PrecisionAtK(AtK):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         normalize: What a query of fewer than `k` rows is divided by: `"k"` (default, the
             published definition), or `"rows"`, their number (as in Keras-RS).
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
@@ -42,6 +48,10 @@ class PrecisionAtK(AtK):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` 1 for a relevant row, else 0.
+            A query without one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"precision@k"`.
@@ -52,7 +62,8 @@ class PrecisionAtK(AtK):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
-            labels (under XLA the result is NaN), and as `QueryMetric`.
+            labels (under XLA the result is NaN), and as `QueryMetric`; at the end of an epoch
+            of a model, where no label reaches `relevant_from`.
 
     Example:
 
@@ -78,10 +89,12 @@ class PrecisionAtK(AtK):
         *,
         k: int,
         mask: str | None = None,
+        relevant_from: float | None = None,
         normalize: PrecisionNormalize = "k",
         ties: Ties = "average",
         seed: int = 0,
         no_relevant: NoRelevant = "zero",
+        weigh: Weigh = "mean",
         split_queries: SplitQueries = "error",
         name: str | None = None,
     ) -> None:
@@ -89,9 +102,11 @@ class PrecisionAtK(AtK):
             query_ids,
             k=k,
             mask=mask,
+            relevant_from=relevant_from,
             ties=ties,
             seed=seed,
             no_relevant=no_relevant,
+            weigh=weigh,
             split_queries=split_queries,
             name=name,
         )
@@ -112,11 +127,14 @@ class PrecisionAtK(AtK):
 class RecallAtK(AtK):
     """The share of a query's relevant rows that are among its first `k`, over queries.
 
-    A row is relevant if its label is above 0.
+    A row is relevant if its label is at least `relevant_from`, or above 0.
 
     ```
     R@k = |{i: y_i > 0 and rank_i <= k}| / |{i: y_i > 0}|
     ```
+
+    A row whose score is minus infinity was not retrieved: as for trec_eval it is at no rank,
+    and counts among the relevant rows alone.
 
     Args:
         query_ids: The name of the side input with the query ids, integers or strings, one
@@ -125,6 +143,8 @@ class RecallAtK(AtK):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        relevant_from: The lowest label that is relevant. Default `None`: every label above 0;
+            labels other than 0 and 1 are then named in a warning.
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
             closed form: a model that scores all rows alike gains nothing from how they lie.
             `"stable"` keeps the order of the rows, `"random"` draws one.
@@ -132,6 +152,10 @@ class RecallAtK(AtK):
             and repeat when the metric is reset.
         no_relevant: What a query without a relevant row counts: `"zero"` (default),
             `"one"`, or `"skip"` to leave it out.
+        weigh: What a query weighs as one of `weighted_metrics`: `"mean"` (default), the mean of
+            its rows' `sample_weight`, or `"relevant"`, that of its relevant rows, as TF-Ranking
+            and Keras-RS have it: `sum w * g / sum g`, with `g` 1 for a relevant row, else 0.
+            A query without one weighs the average of the others.
         split_queries: A query whose rows are in two batches: `"error"` (default) refuses it,
             `"count_parts"` counts each part as a query (see `QueryMetric`).
         name: Default `"recall@k"`.
@@ -142,7 +166,8 @@ class RecallAtK(AtK):
     Raises:
         TypeError: For a `seed` that is no integer.
         ValueError: For `k` below 1 or an unknown option; from `update_state` for NaN
-            labels (under XLA the result is NaN), and as `QueryMetric`.
+            labels (under XLA the result is NaN), and as `QueryMetric`; at the end of an epoch
+            of a model, where no label reaches `relevant_from`.
 
     Example:
 

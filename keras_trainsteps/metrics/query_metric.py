@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar, Literal
 
-import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.metrics.relevance import Relevance
+from keras_trainsteps.metrics.relevant_weights import RelevantWeights
 from keras_trainsteps.metrics.split_queries import SplitQueries, refuse_split
 from keras_trainsteps.pairs.reduce import count_by_group, sum_by_group
 from keras_trainsteps.queries import RankingRows, ranking_rows
 from keras_trainsteps.step import running, side_inputs
+from keras_trainsteps.step.epoch_metric import EpochMetric
 from keras_trainsteps.step.query_watch import QueryWatch
 from keras_trainsteps.validation import TensorLike, refuse, repr_of, require_choice
 
 NoRelevant = Literal["zero", "one", "skip"]
 
 
-class QueryMetric(keras.metrics.Metric):
+class QueryMetric(EpochMetric):
     """A mean over the queries of an epoch: the base of ranking metrics.
 
     A subclass fills `query_values`, and may say its `default_name`, its `label_rule` and,
@@ -34,7 +37,13 @@ class QueryMetric(keras.metrics.Metric):
     another metric.
 
     As one of `metrics=[...]` every query counts the same. As one of
-    `weighted_metrics=[...]` a query weighs the mean of its rows' `sample_weight`.
+    `weighted_metrics=[...]` a query weighs the mean of its rows' `sample_weight`, or, of metrics
+    with `weigh="relevant"`, that of its relevant rows.
+
+    Metrics of ranks take a row whose score is minus infinity for one that was not retrieved: it
+    has a label, and no rank. So a run and its judgements, with such a row for each judged
+    document that the run does not list, have the values of trec_eval. Of equal scores trec_eval
+    takes the later name first: with rows by descending name `ties="stable"` does.
 
     A query that counts and has a NaN score makes the metric NaN. Labels that are NaN, or
     otherwise have no meaning (`label_rule`), are refused; under XLA, which cannot raise,
@@ -78,8 +87,10 @@ class QueryMetric(keras.metrics.Metric):
     """
 
     default_name: ClassVar[str | None] = None
+    row_weight: str | None = None
+    weighs_rows: ClassVar[bool] = False
     better: ClassVar[Literal["up", "down"]] = "up"
-    label_rule: ClassVar[tuple[str, str]] = (
+    label_rule: tuple[str, str] = (
         "`y_true` must hold numbers in every row that is not masked",
         "Leave unlabelled rows out with the mask.",
     )
@@ -99,6 +110,8 @@ class QueryMetric(keras.metrics.Metric):
         self.total = self.add_variable((), "zeros", dtype="float64", name="total")
         self.count = self.add_variable((), "zeros", dtype="float64", name="count")
         self._watch = QueryWatch(self.add_variable) if split_queries == "error" else None
+        self.relevance: Relevance | None = None  # of metrics that know no grades
+        self.relevant_weights: RelevantWeights | None = None  # of `weigh="relevant"`
 
     def __repr__(self) -> str:
         """The call that makes the metric."""
@@ -109,15 +122,20 @@ class QueryMetric(keras.metrics.Metric):
     @property
     def side_inputs(self) -> tuple[str, ...]:
         """The names of the entries of `x` that the metric reads."""
-        return tuple(name for name in (self.query_ids, self.mask) if name is not None)
+        names = self.query_ids, self.mask, self.row_weight
+        return tuple(name for name in names if name is not None)
 
     def query_values(self, rows: RankingRows) -> tuple[tf.Tensor, tf.Tensor]:
-        """The value of each query, and 1 or 0 for whether the query counts."""
+        """The value of each query, and what it weighs: mostly 1, or 0 if it does not count."""
         raise NotImplementedError(f"{type(self).__name__} must define `query_values`.")
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
         """Which labels keep the `label_rule`; one that is NaN never does."""
         return ~tf.math.is_nan(y_true)
+
+    def worth(self, rows: RankingRows) -> tf.Tensor:
+        """What each row is worth where a query weighs as its relevant rows do; float64."""
+        return tf.cast((rows.y_true > 0) & (rows.query >= 0), tf.float64)
 
     def update_state(
         self,
@@ -127,6 +145,7 @@ class QueryMetric(keras.metrics.Metric):
         *,
         query_ids: TensorLike | None = None,
         mask: TensorLike | None = None,
+        row_weight: TensorLike | None = None,
     ) -> None:
         """Adds the queries of a batch.
 
@@ -136,6 +155,8 @@ class QueryMetric(keras.metrics.Metric):
             sample_weight: Weights, one per row.
             query_ids: Ids, one per row. Default: the side input that the metric names.
             mask: Bool, one per row. Default: the side input that the metric names.
+            row_weight: Weights of rows within their query, of metrics that take them. Default:
+                the side input that the metric names.
 
         Raises:
             TypeError: For ids that are neither integers nor strings, and what is no dense
@@ -150,33 +171,43 @@ class QueryMetric(keras.metrics.Metric):
             query_ids = side_inputs.current(self.query_ids)
         if mask is None and self.mask is not None:
             mask = side_inputs.current(self.mask)
-        with running.unnoted():
-            rows = ranking_rows(
-                y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
+        if row_weight is None and self.row_weight is not None:
+            row_weight = side_inputs.current(self.row_weight)
+        if row_weight is not None and not self.weighs_rows:
+            raise TypeError(
+                f"`row_weight` must be None for `{type(self).__name__}`, which has no use for "
+                "weights within a query. Received: weights. `sample_weight` weighs queries."
             )
+        read = functools.partial(ranking_rows, y_true, y_pred, query_ids=query_ids, mask=mask)
+        with running.unnoted():
+            rows = read(sample_weight=sample_weight)
+            if row_weight is not None:
+                rows = rows._replace(row_weight=read(sample_weight=row_weight).weight)
         rows = rows._replace(y_true=self._checked_labels(rows))
         nan, zero = tf.constant(float("nan"), tf.float64), tf.constant(0.0, tf.float64)
         # State is touched by no batch that is refused.
         with tf.control_dependencies([rows.y_true]):
             masked = mask is not None or running.is_padded()
             split = self._refused_split(rows, masked=masked)
+        if self.relevance is not None:
+            self.relevance.note(rows)
         values, counts = self.query_values(rows)
-        values, counts = tf.cast(values, tf.float64), tf.cast(counts, tf.bool)
+        values, counts = tf.cast(values, tf.float64), tf.cast(counts, tf.float64)
         unknown = tf.math.is_nan(rows.y_pred)
         if compat.in_xla():  # which cannot refuse a label
             # A query with an unknown label counts: whether it has a relevant row is unknown.
             unlabelled = tf.math.is_nan(rows.y_true)
-            counts |= _any(unlabelled, rows)
+            counts = tf.where(_any(unlabelled, rows), tf.maximum(counts, 1), counts)
             unknown |= unlabelled
         values += sum_by_group(tf.where(unknown, nan, zero), rows.query, rows.num_queries)
-        counts = tf.cast(counts, tf.float64)
-        if rows.weight is not None:
-            weights = tf.math.unsorted_segment_mean(
-                tf.cast(rows.weight, tf.float64), rows.query, rows.num_queries
-            )
-            counts = counts * weights
         if rows.owned is not None:
             counts = tf.where(rows.owned, counts, 0)
+        if rows.weight is not None and self.relevant_weights is not None:
+            counts = self.relevant_weights.weigh(rows, self.worth(rows), values, counts)
+        elif rows.weight is not None:
+            counts *= tf.math.unsorted_segment_mean(
+                tf.cast(rows.weight, tf.float64), rows.query, rows.num_queries
+            )
         values = tf.where(counts > 0, values, tf.zeros_like(values))
         total = tf.reduce_sum(values * counts)
         with tf.control_dependencies([split, rows.y_true]):
@@ -184,9 +215,17 @@ class QueryMetric(keras.metrics.Metric):
             self.count.assign_add(tf.reduce_sum(counts))
 
     def result(self) -> tf.Tensor:
-        return tf.math.divide_no_nan(
-            tf.convert_to_tensor(self.total), tf.convert_to_tensor(self.count)
-        )
+        if self.relevance is not None and tf.executing_eagerly() and running.current() is None:
+            self.relevance.warn_of_grades()
+        total, count = (tf.convert_to_tensor(each) for each in (self.total, self.count))
+        if self.relevant_weights is not None:
+            return self.relevant_weights.mean(total, count)
+        return tf.math.divide_no_nan(total, count)
+
+    def end_epoch(self) -> None:
+        """Refuses an epoch of which nothing could be relevant; a model calls it at its end."""
+        if self.relevance is not None:
+            self.relevance.require_reached()
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -25,6 +25,9 @@ class RankedRows(NamedTuple):
             `(rows,)`. `None` under the other tie rules: each row is a run of its own.
         tied: Whether any run is longer than a row, a bool scalar; `None` with `tie`.
         num_queries: A scalar above every query index.
+        retrieved: Whether a row has a score above minus infinity, bool, shape `(rows,)`.
+        relevant_from: The lowest label that is relevant. `None`: every label above 0.
+        row_weight: Weight of each row within its query, float64, or `None`.
     """
 
     y_true: tf.Tensor
@@ -33,6 +36,9 @@ class RankedRows(NamedTuple):
     tie: tf.Tensor | None
     tied: tf.Tensor | None
     num_queries: tf.Tensor
+    retrieved: tf.Tensor
+    relevant_from: float | None = None
+    row_weight: tf.Tensor | None = None
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum of the rows of each query, shape `(num_queries,)`."""
@@ -44,13 +50,7 @@ class RankedRows(NamedTuple):
 
     def expected(self, of_rank: tf.Tensor) -> tf.Tensor:
         """What a function of the rank is for each row, as a mean over the orders of ties."""
-
-        def mean(tie: tf.Tensor) -> tf.Tensor:
-            runs = tf.size(tie)
-            size = tf.cast(tf.maximum(count_by_group(tie, runs), 1), of_rank.dtype)
-            return tf.gather(sum_by_group(of_rank, tie, runs) / size, tie)
-
-        found: tf.Tensor = self.with_ties(mean, lambda: of_rank)
+        found: tf.Tensor = self.with_ties(lambda tie: mean_of_runs(of_rank, tie), lambda: of_rank)
         return found
 
     def with_ties(self, tied: Callable[[tf.Tensor], Any], untied: Callable[[], Any]) -> Any:
@@ -62,13 +62,40 @@ class RankedRows(NamedTuple):
 
     @property
     def relevant(self) -> tf.Tensor:
-        """1 for a row with a label above 0, else 0; float64, 0 for masked rows."""
-        return tf.cast((self.y_true > 0) & (self.query >= 0), tf.float64)
+        """1 for a row that is relevant, else 0; float64, 0 for masked rows."""
+        return tf.cast(
+            is_relevant(self.y_true, self.relevant_from) & (self.query >= 0), tf.float64
+        )
 
-    def within(self, k: int | None, rank: tf.Tensor | None = None) -> tf.Tensor:
+    def first(self, k: int | None, rank: tf.Tensor | None = None) -> tf.Tensor:
         """1 for the first `k` ranks, else 0, float64; of the rows, or of other ranks."""
         rank = self.rank if rank is None else rank
         return tf.ones_like(rank) if k is None else tf.cast(rank <= k, tf.float64)
+
+    def within(self, k: int | None) -> tf.Tensor:
+        """1 for rows that are retrieved among the first `k`, else 0, float64."""
+        inside = self.retrieved if k is None else self.retrieved & (self.rank <= k)
+        return tf.cast(inside, tf.float64)
+
+    def weighed(self, values: tf.Tensor) -> tf.Tensor:
+        """The values times the weights of their rows, where there are any."""
+        return values if self.row_weight is None else values * self.row_weight
+
+    def of_retrieved(self, values: tf.Tensor) -> tf.Tensor:
+        """The values, 0 in rows that are not retrieved."""
+        return tf.where(self.retrieved, values, tf.zeros_like(values))
+
+
+def mean_of_runs(values: tf.Tensor, run: tf.Tensor) -> tf.Tensor:
+    """For each row the mean of the values of its run; runs are numbered from 0."""
+    runs = tf.size(run)
+    size = tf.cast(tf.maximum(count_by_group(run, runs), 1), values.dtype)
+    return tf.gather(sum_by_group(values, run, runs) / size, run)
+
+
+def is_relevant(labels: tf.Tensor, relevant_from: float | None) -> tf.Tensor:
+    """Whether each label counts as relevant, bool."""
+    return labels > 0 if relevant_from is None else labels >= relevant_from
 
 
 def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
@@ -87,9 +114,12 @@ def rank_rows(rows: RankingRows, ties: Ties, seed: Any = None) -> RankedRows:
     else:
         keys = tf.random.stateless_uniform(tf.shape(scores), seed, dtype=tf.float64, alg="philox")
         ranking = _ranking(scores, query, rows.num_queries, ties, tf.argsort(keys))
-    order, query, rank, tie, tied = ranking
+    order, query, rank, tie, tied, retrieved = ranking
     y_true = tf.gather(rows.y_true, order)
-    return RankedRows(y_true, query, rank, tie, tied, rows.num_queries)
+    weight = None if rows.row_weight is None else tf.gather(rows.row_weight, order)
+    return RankedRows(
+        y_true, query, rank, tie, tied, rows.num_queries, retrieved, row_weight=weight
+    )
 
 
 def _ranking(
@@ -98,7 +128,7 @@ def _ranking(
     num_queries: tf.Tensor,
     ties: Ties,
     first: tf.Tensor | None = None,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None, tf.Tensor | None]:
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor | None, tf.Tensor | None, tf.Tensor]:
     """The order of the rows and, in this order, the other fields of `RankedRows`."""
     plain = tf.where(tf.math.is_nan(scores), tf.zeros_like(scores), scores)
     order = query_order(query, plain, first)
@@ -107,9 +137,10 @@ def _ranking(
     begin = tf.math.unsorted_segment_min(place, query, num_queries)
     rank = place - tf.gather(begin, tf.maximum(query, 0)) + 1
     rank = tf.cast(tf.where(query < 0, 1, rank), tf.float64)
-    if ties != "average":
-        return order, query, rank, None, None
     plain = tf.gather(plain, order)
+    retrieved = plain > -float("inf")
+    if ties != "average":
+        return order, query, rank, None, None, retrieved
     new = (query[1:] != query[:-1]) | (plain[1:] != plain[:-1]) | (query[1:] < 0)
     tie = tf.concat([place[:1], tf.cumsum(tf.cast(new, tf.int32))], axis=0)
-    return order, query, rank, tie, ~tf.reduce_all(new)
+    return order, query, rank, tie, ~tf.reduce_all(new), retrieved

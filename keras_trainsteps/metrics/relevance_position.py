@@ -97,5 +97,5 @@ class ARP(RankedMetric):
         return tf.math.divide_no_nan(positions, labels), labels > 0
 
     def get_config(self) -> dict[str, Any]:
-        config = super().get_config()
-        return {key: value for key, value in config.items() if key not in ("k", "no_relevant")}
+        fixed = ("k", "no_relevant", "weigh")
+        return {key: value for key, value in super().get_config().items() if key not in fixed}

@@ -60,16 +60,61 @@ def at_first_relevant(
         of_rank: A function of ranks that is 0 for infinity: the rank of what is not there.
     """
     infinity = tf.constant(float("inf"), tf.float64)
-    ranks = tf.where(ranked.relevant > 0, ranked.rank, infinity)
-    # Of no row it is the largest number there is.
+    last = tf.cast(tf.size(ranked.rank), tf.float64)
+    # What is not retrieved comes after the last rank, and what is not there still later.
+    ranks = tf.where(ranked.retrieved, ranked.rank, last + 1)
+    ranks = tf.where(ranked.relevant > 0, ranks, infinity)
     first = tf.math.unsorted_segment_min(ranks, ranked.query, ranked.num_queries)
-    some = first <= tf.cast(tf.size(ranks), tf.float64)
-    first = tf.where(some, first, infinity)
+    some = first <= last + 1
+    first = tf.where(first <= last, first, infinity)
     value = ranked.with_ties(
-        lambda _: ranked.sum(_first_relevant(ranked) * of_rank(ranked.rank)),
+        lambda _: ranked.sum(ranked.of_retrieved(_first_relevant(ranked) * of_rank(ranked.rank))),
         lambda: of_rank(first),
     )
     return value, some
+
+
+def running_products(ranked: RankedRows, values: tf.Tensor) -> tf.Tensor:
+    """The product of the rows of a query up to each row, itself included."""
+    longest = tf.reduce_max(tf.concat([ranked.rank, tf.zeros((1,), tf.float64)], 0))
+    offset = ranked.rank - 1
+    if compat.in_xla():
+        return _running_product(values, offset, longest)
+    room = tf.cast(4 * tf.size(values) + 1024, tf.float64)
+    found: tf.Tensor = tf.cond(
+        tf.cast(ranked.num_queries, tf.float64) * longest <= room,
+        lambda: _product_in_lists(values, offset, ranked.query, ranked.num_queries, longest),
+        lambda: _running_product(values, offset, longest),
+    )
+    return found
+
+
+def symmetric_means(ranked: RankedRows, tie: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    """What `running_products` is as a mean over the orders of each run of equal scores.
+
+    The mean of the products of `j` of the first `t` rows of a run is
+    `E(t, j) = (t - j) / t * E(t - 1, j) + j / t * v_t * E(t - 1, j - 1)`.
+    """
+    place = tf.range(tf.size(tie))
+    first = tf.gather(tf.math.unsorted_segment_min(place, tie, tf.size(tie)), tie)
+    size = tf.gather(count_by_group(tie, tf.size(tie)), tie)
+    number = tf.cast(place - first + 1, tf.float64)
+
+    def join(step: tf.Tensor, means: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        share = number / tf.cast(step, tf.float64)
+        joins = tf.gather(values, tf.minimum(first + step - 1, tf.size(tie) - 1))
+        before = tf.where(number > 1, tf.roll(means, 1, 0), tf.ones_like(means))
+        joined = tf.maximum(1 - share, 0) * means + share * joins * before
+        inside = (step <= size) & (place - first < step)
+        return step + 1, tf.where(inside, joined, means)
+
+    longest = tf.reduce_max(tf.concat([size, [0]], 0))
+    start = (tf.constant(1), tf.zeros_like(values))
+    means = tf.while_loop(lambda step, _: step <= longest, join, start)[1]
+    # All rows of the runs above, whatever their order: the product is that of each run's last.
+    whole = tf.where(number == tf.cast(size, tf.float64), means, tf.ones_like(means))
+    above = running_products(ranked, tf.where(ranked.rank > 1, tf.roll(whole, 1, 0), 1.0))
+    return means * tf.gather(above, first)
 
 
 def _first_relevant(ranked: RankedRows) -> tf.Tensor:

@@ -1,5 +1,16 @@
 """Rows grouped by query: what ranking losses and metrics start from."""
 
+from keras_trainsteps.queries.gains import Discount as Discount
+from keras_trainsteps.queries.gains import Gains as Gains
+from keras_trainsteps.queries.gains import as_discount as as_discount
+from keras_trainsteps.queries.gains import as_gains as as_gains
+from keras_trainsteps.queries.gains import checked_gain_labels as checked_gain_labels
+from keras_trainsteps.queries.gains import discounts_of as discounts_of
+from keras_trainsteps.queries.gains import gain_rule as gain_rule
+from keras_trainsteps.queries.gains import gains_of as gains_of
+from keras_trainsteps.queries.gains import grow_with_labels as grow_with_labels
+from keras_trainsteps.queries.gains import have_gains as have_gains
+from keras_trainsteps.queries.gains import relative_gains_of as relative_gains_of
 from keras_trainsteps.queries.labels import checked_labels as checked_labels
 from keras_trainsteps.queries.labels import exponential as exponential
 from keras_trainsteps.queries.labels import gain_limit as gain_limit

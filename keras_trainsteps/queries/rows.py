@@ -35,6 +35,8 @@ class RankingRows(NamedTuple):
         ids: The id of each query index, int64, shape `(num_queries,)`; hashes of ids that are
             text. `None` for padded lists.
         masked: Whether there may be indices without a row.
+        row_weight: Weight of each row within its query, for metrics that take one besides
+            `weight`; float64, shape `(rows,)`, or `None`.
 
     Example:
 
@@ -51,6 +53,7 @@ class RankingRows(NamedTuple):
     owned: tf.Tensor | None
     ids: tf.Tensor | None = None
     masked: bool = True
+    row_weight: tf.Tensor | None = None
 
 
 def ranking_rows(

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from keras_trainsteps.metrics.by_query import QueryFunction
 from keras_trainsteps.metrics.query_metric import QueryMetric
 from keras_trainsteps.rolling.artifacts.publish import TRAINING, load_published, publish_model
 from keras_trainsteps.rolling.gate.evaluate import evaluate_candidate
-from keras_trainsteps.rolling.gate.queries import QueryFunction
 from keras_trainsteps.rolling.gate.thresholds import ChangeThreshold, Stability, ValueThreshold
 from keras_trainsteps.rolling.registry.blessing import Blessing
 from keras_trainsteps.rolling.registry.registry import CHAMPION, ModelRegistry

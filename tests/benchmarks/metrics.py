@@ -24,7 +24,7 @@ import tensorflow as tf
 from keras_trainsteps import LossAwareModel, metrics
 from keras_trainsteps.data import query_batches
 from keras_trainsteps.losses import Softmax
-from keras_trainsteps.rolling.gate.queries import group
+from keras_trainsteps.metrics.by_query import group
 from keras_trainsteps.rolling.gate.rank_correlation import kendall_tau
 from keras_trainsteps.step.running import Running
 from tests.benchmarks.pairs import batch, padded
@@ -39,7 +39,14 @@ OWN = {
     "Precision": lambda: metrics.PrecisionAtK("q", k=K),
     "Recall": lambda: metrics.RecallAtK("q", k=K),
     "HitRate": lambda: metrics.HitRateAtK("q", k=K),
+    "F1": lambda: metrics.F1AtK("q", k=K),
+    "RPrecision": lambda: metrics.RPrecision("q"),
+    "BPref": lambda: metrics.BPref("q"),
+    "RBP": lambda: metrics.RBP("q", k=K),
+    "ERR": lambda: metrics.ERR("q", k=K, highest_label=4),
     "QueryAUC": lambda: metrics.QueryAUC("q"),
+    "KendallTau": lambda: metrics.KendallTau("q"),
+    "SpearmanRho": lambda: metrics.SpearmanRho("q"),
     "PairAccuracy": lambda: metrics.PairAccuracy("q"),
 }
 SEVERAL = ("NDCG", "MRR", "MAP", "Recall")

@@ -140,6 +140,13 @@ lambda_rank = pairwise(
     losses.PairwiseLogistic,
     lambda_weight=lambda_weights.NDCG(k=3),
 )
+first_rows = pairwise(
+    losses.pairwise_logistic,
+    losses.PairwiseLogistic,
+    pairs="ordered",
+    lambda_weight=lambda_weights.NDCG1(k=3, gains="linear"),
+)
+by_rank = by_query(losses.softmax, losses.Softmax, labels=lambda_weights.NDCG(k=3))
 CASES = {
     "pairwise_logistic": pairwise(
         losses.pairwise_logistic, losses.PairwiseLogistic, frequency=True
@@ -159,6 +166,9 @@ CASES = {
     ),
     "pairwise_logistic, NDCG weights": lambda_rank._replace(
         batches=lambda_rank.batches.map(without_ties)
+    ),
+    "pairwise_logistic, NDCG1 weights": first_rows._replace(
+        batches=first_rows.batches.map(without_ties)
     ),
     "pairwise_hinge": pairwise(losses.pairwise_hinge, losses.PairwiseHinge, frequency=True),
     "pairwise_squared_hinge": pairwise(
@@ -181,10 +191,17 @@ CASES = {
         losses.softmax, losses.Softmax, ulps=2.0, labels="normalized", temperature=0.5
     ),
     "unique_softmax": by_query(losses.unique_softmax, losses.UniqueSoftmax),
+    "softmax, by rank": by_rank._replace(batches=by_rank.batches.map(without_ties)),
     "list_mle": by_query(losses.list_mle, losses.ListMLE),
+    "list_mle, by place": by_query(
+        losses.list_mle, losses.ListMLE, position_discount="log2", weigh="relevant"
+    ),
     # Ranks are taken in float32; a temperature of 0.1 makes 2 ulps of scores up to 5 into
     # 100 of the ranks.
     "approx_ndcg": by_query(losses.approx_ndcg, losses.ApproxNDCG, ulps=100.0),
+    "approx_ndcg, table": by_query(
+        losses.approx_ndcg, losses.ApproxNDCG, ulps=100.0, gains=[0, 1, 2, 9]
+    ),
     "approx_mrr": by_query(losses.approx_mrr, losses.ApproxMRR, ulps=100.0),
     "sigmoid_crossentropy": by_query(
         losses.sigmoid_crossentropy, losses.SigmoidCrossentropy, frequency=True

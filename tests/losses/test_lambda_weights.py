@@ -10,6 +10,26 @@ from keras_trainsteps.losses import lambda_weights
 from tests.losses.pairs import assert_equals_reference, batch_of, batches, by_examples, traced
 from tests.reference import lambda_weights as reference_weights
 
+TABLE = [0.0, 1.0, 5.0, 4.0, 9.0]  # not even in the order of the labels
+
+
+@keras.saving.register_keras_serializable("tests.lambda_weights")
+def rsqrt(rank):
+    return rank**-0.5
+
+
+def linear(y):
+    return y
+
+
+def reciprocal(rank):
+    return 1 / rank
+
+
+def of_table(y):
+    return TABLE[int(y)]
+
+
 LAMBDAS = {
     "label_difference": (
         lambda_weights.LabelDifference(),
@@ -23,17 +43,51 @@ LAMBDAS = {
     "ndcg2": (lambda_weights.NDCG2(), reference_weights.ndcg2, {}),
     "ndcg2@2": (lambda_weights.NDCG2(2), reference_weights.ndcg2, {"k": 2}),
     "precision@2": (lambda_weights.Precision(2), reference_weights.precision, {"k": 2}),
+    "precision@2 from 2": (
+        lambda_weights.Precision(2, relevant_from=2),
+        reference_weights.precision,
+        {"k": 2, "relevant_from": 2},
+    ),
+    "dcg2@2": (lambda_weights.DCG2(2), reference_weights.dcg2, {"k": 2}),
+    "ndcg linear, reciprocal": (
+        lambda_weights.NDCG(gains="linear", discount="reciprocal"),
+        reference_weights.ndcg,
+        {"gains": linear, "discount": reciprocal},
+    ),
+    "ndcg2@3 table, function": (
+        lambda_weights.NDCG2(3, gains=TABLE, discount=rsqrt),
+        reference_weights.ndcg2,
+        {"k": 3, "gains": of_table, "discount": rsqrt},
+    ),
+    "dcg2 reciprocal": (
+        lambda_weights.DCG2(gains="linear", discount="reciprocal"),
+        reference_weights.dcg2,
+        {"gains": linear, "discount": reciprocal},
+    ),
 }
+OF_THE_FIRST_ROW = {
+    "ndcg1@3": (lambda_weights.NDCG1(3), reference_weights.ndcg1, {"k": 3}),
+    "ndcg1 linear, reciprocal": (
+        lambda_weights.NDCG1(gains="linear", discount="reciprocal"),
+        reference_weights.ndcg1,
+        {"gains": linear, "discount": reciprocal},
+    ),
+    "dcg1@2": (lambda_weights.DCG1(2), reference_weights.dcg1, {"k": 2}),
+    "arp1": (lambda_weights.ARP1(), reference_weights.arp1, {}),
+}
+EVERY = LAMBDAS | OF_THE_FIRST_ROW
+ROWS = ("y_true", "y_pred", "sample_weight")
 
 
-FOR_ALL_RANKS = ("dcg", "ndcg", "ndcg2")
+# Others are of the same code.
+BY_DEFAULT = ("label_difference", "dcg@3", "ndcg@2", "ndcg2@2", "precision@2")
 
 
 @by_examples
 @pytest.mark.parametrize(
     "weight",
     [
-        pytest.param(weight, id=name, marks=pytest.mark.slow if name in FOR_ALL_RANKS else ())
+        pytest.param(weight, id=name, marks=() if name in BY_DEFAULT else pytest.mark.slow)
         for name, weight in LAMBDAS.items()
     ],
 )
@@ -53,7 +107,71 @@ def test_lambda_weights_equal_plain_formulas(weight):
     check()
 
 
-@pytest.mark.parametrize("weight", LAMBDAS.values(), ids=LAMBDAS)
+@by_examples
+@pytest.mark.parametrize(
+    "weight",
+    [
+        pytest.param(weight, id=name, marks=() if name == "ndcg1@3" else pytest.mark.slow)
+        for name, weight in OF_THE_FIRST_ROW.items()
+    ],
+)
+def test_weights_of_the_first_row_equal_plain_formulas(weight):
+    lambda_weight, reference, options = weight
+    run = traced(losses.pairwise_logistic, lambda_weight=lambda_weight, pairs="ordered")
+
+    @given(batches("float64"))
+    def check(batch):
+        assert_equals_reference(
+            run,
+            "LOGISTIC",
+            batch,
+            pairs="ordered",
+            factor=lambda y, s, i, j: reference(y, s, i, j, **options),
+        )
+
+    check()
+
+
+@pytest.mark.parametrize("cls", [lambda_weights.NDCG, lambda_weights.DCG2])
+def test_gains_may_be_weighed(cls):
+    batch = batch_of()
+    weigh = reference_weights.ndcg if cls is lambda_weights.NDCG else reference_weights.dcg2
+    expected = 0.0
+    for query in range(6):
+        y, s, w = (batch[n][batch["query_ids"] == query].tolist() for n in ROWS)
+        for i in range(len(y)):
+            for j in range(len(y)):
+                if y[i] > y[j]:
+                    factor = weigh(y, s, i, j, 2, w=w)
+                    expected += w[i] * w[j] * factor * np.log1p(np.exp(s[j] - s[i]))
+    weight = cls(2, weigh_gains=True)
+    term = losses.pairwise_logistic(**batch, lambda_weight=weight)
+    np.testing.assert_allclose(term.total, expected, rtol=1e-6)
+
+
+def test_ordered_pairs_are_all_ordered_pairs():
+    batch = batch_of()
+    term = losses.pairwise_logistic(**batch, pairs="ordered")
+    _, s, ids, w = batch.values()
+    total = count = 0.0
+    for i in range(30):
+        for j in range(30):
+            if i != j and ids[i] == ids[j]:
+                total += w[i] * w[j] * np.log1p(np.exp(float(s[j]) - float(s[i])))
+                count += w[i] * w[j]
+    np.testing.assert_allclose(term.total, total, rtol=1e-6)
+    assert float(term.count) == count
+
+
+def test_a_weight_of_the_first_row_is_not_that_of_both_orders():
+    for weight in (lambda_weights.NDCG1(), lambda_weights.ARP1()):
+        with pytest.raises(ValueError, match="`pairs` must be 'ordered' or 'preference'"):
+            losses.pairwise_logistic(**batch_of(), pairs="all", lambda_weight=weight)
+    with pytest.raises(ValueError, match="All ordered pairs are 'all'"):
+        losses.pairwise_mean_squared_error(**batch_of(), pairs="ordered")
+
+
+@pytest.mark.parametrize("weight", EVERY.values(), ids=EVERY)
 def test_a_query_s_loss_depends_on_that_query_alone(weight):
     batch = {name: values.astype("float64") for name, values in batch_of().items()}
     batch["query_ids"] = batch["query_ids"].astype(int)
@@ -69,7 +187,7 @@ def test_a_query_s_loss_depends_on_that_query_alone(weight):
     np.testing.assert_allclose(sum(float(part.count) for part in parts), whole.count, rtol=1e-12)
 
 
-@pytest.mark.parametrize("weight", LAMBDAS.values(), ids=LAMBDAS)
+@pytest.mark.parametrize("weight", EVERY.values(), ids=EVERY)
 def test_lambda_weights_round_trip_within_their_loss(weight):
     loss = losses.PairwiseLogistic("q", query_weight="w", lambda_weight=weight[0])
     config = keras.saving.serialize_keras_object(loss)

@@ -19,10 +19,12 @@ from keras_trainsteps.metrics import (
 )
 from tests.models import linear
 
-AT_K = [PrecisionAtK, metrics.RecallAtK, metrics.HitRateAtK]
-ANY_K = [NDCG, DCG, MRR, MAP]
+AT_K = [PrecisionAtK, metrics.RecallAtK, metrics.HitRateAtK, metrics.F1AtK]
+ANY_K = [NDCG, DCG, MRR, MAP, metrics.RBP]
+OTHERS = [metrics.RPrecision, metrics.BPref, metrics.KendallTau, metrics.SpearmanRho, metrics.OPA]
 ALL = {
-    **{cls.__name__: cls for cls in [*ANY_K, ARP, PairAccuracy, QueryAUC]},
+    **{cls.__name__: cls for cls in [*ANY_K, ARP, PairAccuracy, QueryAUC, *OTHERS]},
+    "ERR": functools.partial(metrics.ERR, highest_label=2),
     **{cls.__name__: lambda q, cls=cls, **kw: cls(q, k=2, **kw) for cls in AT_K},
 }
 GAINS = [NDCG, DCG, ARP]
@@ -53,8 +55,8 @@ def test_ranks_left_open(cls):
             lambda: PrecisionAtK("q", k=1, normalize="relevant"),
             "`normalize` must be one of 'k', 'rows'",
         ),
-        (lambda: NDCG("q", gain="squared"), "`gain` must be one of 'exponential', 'linear', or"),
-        (lambda: DCG("q", discount="log"), "`discount` must be one of 'log2', or a function"),
+        (lambda: NDCG("q", gains="squared"), "`gains` must be one of 'exponential', 'linear', a"),
+        (lambda: DCG("q", discount="log"), "`discount` must be one of 'log2', 'reciprocal', or"),
     ],
 )
 def test_unknown_options(build, match):
@@ -86,7 +88,7 @@ def test_labels_that_are_negative_where_they_are_gains(cls):
 
 def test_gains_that_are_negative():
     with pytest.raises(ValueError, match=r"labels are gains here.*a label of 1\.0"):
-        NDCG("q", gain=lambda y: y - 2).update_state([1.0, 3.0], [1.0, 2.0], query_ids=[0, 0])
+        NDCG("q", gains=lambda y: y - 2).update_state([1.0, 3.0], [1.0, 2.0], query_ids=[0, 0])
 
 
 @pytest.mark.parametrize("bad", [NAN, -1.0])

@@ -13,8 +13,8 @@ def distance_from_2(labels):
 @pytest.mark.parametrize("k", [None, 1, 2])
 def test_the_ideal_ranking_is_by_gains(k):
     labels, scores = [0.0, 1.0, 2.0, 3.0], [1.0, 4.0, 3.0, 2.0]
-    metric = NDCG("q", k=k, gain=distance_from_2)
+    metric = NDCG("q", k=k, gains=distance_from_2)
     metric.update_state(labels, scores, query_ids=[7, 7, 7, 7])
     # From the best score down the gains are 1, 0, 1, 4; from the best gain 4, 1, 1, 0.
-    expected = ranking.ndcg([1.0, 2.0, 3.0, 0.0], k=k, gain=distance_from_2)
+    expected = ranking.ndcg([1.0, 2.0, 3.0, 0.0], k=k, gains=distance_from_2)
     assert float(metric.result()) == pytest.approx(expected, rel=1e-12)

@@ -16,6 +16,9 @@ from keras_trainsteps.metrics import DCG, MAP, MRR, NDCG, PairAccuracy, Precisio
 from tests.models import linear
 from tests.reference import ranking
 
+# Here grades are taken for relevant where they are above 0.
+pytestmark = pytest.mark.filterwarnings("ignore:`.*` takes every label above 0 for relevant")
+
 
 @keras.saving.register_keras_serializable("tests")
 def squares(labels):
@@ -31,8 +34,10 @@ def case(build, value, rule=ranking.stable, **options):
     return build, functools.partial(rule, value, **options)
 
 
-FUNCTIONS = {"gain": squares, "discount": reciprocal}
-LINEAR = {"gain": lambda label: label}
+FUNCTIONS = {"gains": squares, "discount": reciprocal}
+LINEAR = {"gains": lambda label: label}
+TABLE = [0.0, 0.5, 4.0, 3.0, 3.0, 7.0]  # not even in the order of the labels
+OF_TABLE = {"gains": lambda label: TABLE[int(label)]}
 STABLE = {"ties": "stable"}  # all orders of ties: `test_ranked_rows`
 # What is logged, built by name: the metric, and its value of one query as a plain loop.
 CASES = {
@@ -44,13 +49,13 @@ CASES = {
     "ndcg skip": case(
         lambda: NDCG("q", **STABLE, no_relevant="skip"), ranking.ndcg, no_relevant="skip"
     ),
-    "ndcg linear": case(lambda: NDCG("q", **STABLE, gain="linear"), ranking.ndcg, **LINEAR),
+    "ndcg linear": case(lambda: NDCG("q", **STABLE, gains="linear"), ranking.ndcg, **LINEAR),
     "ndcg functions": case(
         lambda: NDCG("q", **STABLE, k=4, **FUNCTIONS), ranking.ndcg, k=4, **FUNCTIONS
     ),
     "dcg@3": case(lambda: DCG("q", **STABLE, k=3), ranking.dcg, k=3),
     "dcg skip": case(
-        lambda: DCG("q", **STABLE, gain="linear", no_relevant="skip"),
+        lambda: DCG("q", **STABLE, gains="linear", no_relevant="skip"),
         ranking.dcg,
         no_relevant="skip",
         **LINEAR,
@@ -83,9 +88,60 @@ CASES = {
         no_relevant="skip",
     ),
     "map@2": case(lambda: MAP("q", **STABLE, k=2), ranking.average_precision, k=2),
+    "ndcg table": case(lambda: NDCG("q", **STABLE, gains=TABLE), ranking.ndcg, **OF_TABLE),
+    "dcg@2 table": case(
+        lambda: DCG("q", **STABLE, k=2, gains=TABLE, discount="reciprocal"),
+        ranking.dcg,
+        k=2,
+        discount=ranking.reciprocal,
+        **OF_TABLE,
+    ),
+    "map from 2": case(
+        lambda: MAP("q", **STABLE, relevant_from=2),
+        ranking.relevant_from(ranking.average_precision, 2),
+    ),
+    "mrr from 2": case(
+        lambda: MRR("q", **STABLE, relevant_from=2, no_relevant="skip"),
+        ranking.relevant_from(ranking.mrr, 2),
+        no_relevant="skip",
+    ),
+    "precision@2 from 2": case(
+        lambda: PrecisionAtK("q", **STABLE, k=2, relevant_from=2),
+        ranking.relevant_from(ranking.precision, 2),
+        k=2,
+    ),
+    "r_precision": case(lambda: metrics.RPrecision("q", **STABLE), ranking.r_precision),
+    "f1@2": case(
+        lambda: metrics.F1AtK("q", **STABLE, k=2, no_relevant="one"),
+        ranking.f1,
+        k=2,
+        no_relevant="one",
+    ),
+    "bpref from 2": case(
+        lambda: metrics.BPref("q", **STABLE, relevant_from=2),
+        ranking.relevant_from(ranking.bpref, 2),
+    ),
+    "rbp@3": case(
+        lambda: metrics.RBP("q", **STABLE, k=3, persistence=0.5),
+        ranking.rbp,
+        k=3,
+        persistence=0.5,
+    ),
+    "err@3": case(
+        lambda: metrics.ERR("q", **STABLE, k=3, highest_label=5),
+        ranking.err,
+        k=3,
+        highest_label=5,
+    ),
     "arp": case(lambda: metrics.ARP("q", **STABLE), ranking.arp),
+    "kendall_tau": (lambda: metrics.KendallTau("q"), ranking.kendall_tau),
+    "spearman_rho": (lambda: metrics.SpearmanRho("q"), ranking.spearman_rho),
     "pair_accuracy": (lambda: PairAccuracy("q"), ranking.pair_accuracy),
     "query_auc": (lambda: metrics.QueryAUC("q"), ranking.auc),
+    "query_auc from 2": (
+        lambda: metrics.QueryAUC("q", relevant_from=2),
+        ranking.relevant_from(ranking.auc, 2),
+    ),
 }
 
 
@@ -108,9 +164,14 @@ def update(metric, batch, weight=None):
     )
 
 
-def assert_equals_plain_loops(batch, weight):
+# Others are of like code, or among `test_ranked_rows`.
+IN_SLOW_RUN = ("ndcg table", "map from 2", "precision@2 from 2", "r_precision", "f1@2", "rbp@3")
+
+
+def assert_equals_plain_loops(batch, weight, left_out=()):
     rows = (batch["y"], batch["s"], batch["ids"], batch["mask"], weight)
-    for name, (build, value) in CASES.items():
+    for name in CASES.keys() - set(left_out):
+        build, value = CASES[name]
         metric = build()
         update(metric, batch, weight)
         expected = ranking.by_query(value, *rows)
@@ -120,7 +181,7 @@ def assert_equals_plain_loops(batch, weight):
 @settings(max_examples=5)
 @given(batches(), st.booleans())
 def test_equals_plain_loops(batch, weighted):
-    assert_equals_plain_loops(batch, batch["weight"] if weighted else None)
+    assert_equals_plain_loops(batch, batch["weight"] if weighted else None, IN_SLOW_RUN)
 
 
 @pytest.mark.slow
@@ -141,7 +202,10 @@ def data(rows=40):
 
 
 # Compiling each variant for XLA would take half a minute.
-XLA = ("ndcg@3", "mrr", "map@2", "arp", "pair_accuracy", "query_auc")
+XLA = (
+    *("ndcg@3", "mrr", "map@2", "arp", "pair_accuracy", "query_auc", "ndcg table"),
+    *("r_precision", "bpref from 2", "rbp@3", "err@3", "kendall_tau", "spearman_rho"),
+)
 FEW = ("ndcg@3", "dcg skip", "map@3 reachable", "pair_accuracy")
 
 
@@ -240,6 +304,14 @@ def test_names_say_what_they_are():
     ]
 
 
+CLASSES = [
+    name
+    for name in metrics.__all__
+    if isinstance(getattr(metrics, name), type)
+    and issubclass(getattr(metrics, name), keras.metrics.Metric)
+]
+
+
 def test_two_of_one_name_are_both_logged():
     x, y = data()
     model = linear()
@@ -280,18 +352,18 @@ def test_what_a_log_shows():
     made = [
         MRR("user", ties="stable", seed=1),
         PrecisionAtK(None, k=3, normalize="rows", mask="kept"),
-        NDCG("q", gain=squares, name="own"),
+        NDCG("q", gains=squares, name="own"),
         metrics.ARP.from_config(metrics.ARP("q", split_queries="count_parts").get_config()),
     ]
     assert [repr(metric) for metric in made] == [
         "MRR(query_ids='user', ties='stable', seed=1)",
         "PrecisionAtK(query_ids=None, k=3, mask='kept', normalize='rows')",
-        "NDCG(query_ids='q', gain=squares, name='own')",
+        "NDCG(query_ids='q', gains=squares, name='own')",
         "ARP(query_ids='q', split_queries='count_parts')",
     ]
 
 
-@pytest.mark.parametrize("name", metrics.__all__)
+@pytest.mark.parametrize("name", CLASSES)
 def test_every_argument_is_named_in_the_signature_and_on_the_page(name):
     cls = getattr(metrics, name)
     for argument, parameter in inspect.signature(cls).parameters.items():

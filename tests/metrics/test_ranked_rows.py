@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from keras_trainsteps import metrics
 from keras_trainsteps.metrics import DCG, MAP, MRR, NDCG
-from keras_trainsteps.rolling.gate.queries import group, values_by_query
+from keras_trainsteps.metrics.by_query import group, values_by_query
 from tests.reference import ranking
+
+# Here grades are taken for relevant where they are above 0.
+pytestmark = pytest.mark.filterwarnings("ignore:`.*` takes every label above 0 for relevant")
 
 
 def case(build, value, **options):
@@ -31,6 +34,14 @@ CASES = {
     "map": case(MAP, ranking.average_precision),
     "map@3": case(functools.partial(MAP, k=3), ranking.average_precision, k=3),
     "arp": case(metrics.ARP, ranking.arp),
+    "r_precision": case(metrics.RPrecision, ranking.r_precision),
+    "f1@2": case(functools.partial(metrics.F1AtK, k=2), ranking.f1, k=2),
+    "bpref": case(metrics.BPref, ranking.bpref),
+    "rbp": case(functools.partial(metrics.RBP, k=3), ranking.rbp, k=3),
+    "err": case(functools.partial(metrics.ERR, highest_label=2), ranking.err, highest_label=2),
+    "err@2": case(
+        functools.partial(metrics.ERR, k=2, highest_label=3), ranking.err, k=2, highest_label=3
+    ),
 }
 RULES = [build for build, _ in CASES.values()]
 
@@ -44,6 +55,7 @@ def queries(draw):
     order = rng.permutation(rows)
     y = rng.integers(0, draw(st.integers(1, 3)), size=rows).astype("float64")
     s = rng.integers(-1, draw(st.integers(0, 2)), size=rows).astype("float64")
+    s = np.where(s < draw(st.sampled_from([-9, 0])), -np.inf, s)  # some are not retrieved
     return y, s, np.repeat(np.arange(len(sizes)), sizes)[order], rng.random(rows) < 0.9
 
 
@@ -79,6 +91,14 @@ LEARNED_NOTHING = {
     "precision@10": (metrics.PrecisionAtK, {"k": 10}, 1 / 100),
     "recall@10": (metrics.RecallAtK, {"k": 10}, 10 / 100),
     "arp": (metrics.ARP, {}, 101 / 2),
+    "r_precision": (metrics.RPrecision, {}, 1 / 100),
+    "f1@10": (metrics.F1AtK, {"k": 10}, (10 / 100) * 2 / 11),
+    "bpref": (metrics.BPref, {}, 1 / 100),
+    "rbp": (metrics.RBP, {}, 0.2 * sum(0.8**r for r in range(100)) / 100),
+    "err": (metrics.ERR, {"highest_label": 1}, sum(1 / r for r in range(1, 101)) / 200),
+    "kendall_tau": (metrics.KendallTau, {}, 0.0),
+    "spearman_rho": (metrics.SpearmanRho, {}, 0.0),
+    "opa": (metrics.OPA, {}, 1 / 2),
     "pair_accuracy": (metrics.PairAccuracy, {}, 1 / 2),
     "query_auc": (metrics.QueryAUC, {}, 1 / 2),
 }

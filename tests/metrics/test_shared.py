@@ -4,6 +4,7 @@ import gc
 import weakref
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from keras_trainsteps import metrics
@@ -12,6 +13,9 @@ from keras_trainsteps.metrics import MAP, MRR, NDCG, ranked_rows
 from keras_trainsteps.queries import query_order
 from keras_trainsteps.step import running
 from tests.models import linear
+
+# Here grades are taken for relevant where they are above 0.
+pytestmark = pytest.mark.filterwarnings("ignore:`.*` takes every label above 0 for relevant")
 
 
 def batch():

@@ -11,43 +11,69 @@ def ranks(s):
     return {row: rank + 1 for rank, row in enumerate(order)}
 
 
-def _discount(rank, k):
-    return 1 / np.log2(1 + rank) if k is None or rank <= k else 0.0
-
-
-def _gain(y):
+def exponential(y):
     return 2.0**y - 1
 
 
-def _best(y, k):
-    return sum(_gain(v) * _discount(r + 1, k) for r, v in enumerate(sorted(y, reverse=True)))
+def log2(rank):
+    return 1 / np.log2(1 + rank)
+
+
+def _worth(y, w, gains):
+    return [gains(label) * weight for label, weight in zip(y, w or [1.0] * len(y), strict=True)]
+
+
+def _within(discount, rank, k):
+    return discount(rank) if k is None or rank <= k else 0.0
+
+
+def _best(worth, k, discount):
+    ranked = enumerate(sorted(worth, reverse=True), start=1)
+    return sum(value * _within(discount, rank, k) for rank, value in ranked)
 
 
 def label_difference(y, s, i, j, k=None):
     return abs(y[i] - y[j])
 
 
-def dcg(y, s, i, j, k=None):
-    r = ranks(s)
-    return abs(_gain(y[i]) - _gain(y[j])) * abs(_discount(r[i], k) - _discount(r[j], k))
+def arp1(y, s, i, j):
+    return y[i]
 
 
-def ndcg(y, s, i, j, k=None):
-    best = _best(y, k)
-    return dcg(y, s, i, j, k) / best if best else 0.0
+def dcg(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
+    r, g = ranks(s), _worth(y, w, gains)
+    return abs(g[i] - g[j]) * abs(_within(discount, r[i], k) - _within(discount, r[j], k))
 
 
-def ndcg2(y, s, i, j, k=None):
-    r, best = ranks(s), _best(y, k)
-    if not best or (k is not None and min(r[i], r[j]) > k):
+def ndcg(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
+    best = _best(_worth(y, w, gains), k, discount)
+    return dcg(y, s, i, j, k, gains, discount, w) / best if best else 0.0
+
+
+def dcg2(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
+    r, g = ranks(s), _worth(y, w, gains)
+    if k is not None and min(r[i], r[j]) > k:
         return 0.0
     apart = abs(r[i] - r[j])
-    change = 1 / np.log2(1 + apart) - 1 / np.log2(2 + apart)
-    return abs(_gain(y[i]) - _gain(y[j])) * change / best
+    return abs(g[i] - g[j]) * (discount(apart) - discount(apart + 1))
 
 
-def precision(y, s, i, j, k):
+def ndcg2(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
+    best = _best(_worth(y, w, gains), k, discount)
+    return dcg2(y, s, i, j, k, gains, discount, w) / best if best else 0.0
+
+
+def dcg1(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
+    return _worth(y, w, gains)[i] * _within(discount, ranks(s)[i], k)
+
+
+def ndcg1(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
+    best = _best(_worth(y, w, gains), k, discount)
+    return dcg1(y, s, i, j, k, gains, discount, w) / best if best else 0.0
+
+
+def precision(y, s, i, j, k, relevant_from=None):
     r = ranks(s)
-    one_relevant = (y[i] > 0) != (y[j] > 0)
+    relevant = [label > 0 if relevant_from is None else label >= relevant_from for label in y]
     one_within = (r[i] <= k) != (r[j] <= k)
-    return float(one_relevant and one_within) / k
+    return float(relevant[i] != relevant[j] and one_within) / k

@@ -7,9 +7,29 @@ import numpy as np
 
 from tests.reference.complex_step import log_sum_exp, sigmoid
 
+GAINS = {"exponential": lambda y: 2.0**y - 1.0, "linear": lambda y: y}
+DISCOUNTS = {"log2": lambda rank: 1 / np.log2(1 + rank), "reciprocal": lambda rank: 1 / rank}
+
+
+def worth_at_rank(y, s, w, weight):
+    """What each row adds to DCG@k by its rank, or to NDCG@k."""
+    gain = GAINS[weight.gains]
+    discounts = [
+        DISCOUNTS[weight.discount](rank) if weight.k is None or rank <= weight.k else 0.0
+        for rank in range(1, len(y) + 1)
+    ]
+    order = sorted(range(len(y)), key=lambda i: -np.real(s[i]))
+    best = 1.0
+    if type(weight).__name__ == "NDCG":
+        ideal = sorted((gain(label) for label in y), reverse=True)
+        best = sum(g * d for g, d in zip(ideal, discounts, strict=True)) or 1.0
+    return [w[i] * gain(y[i]) * discounts[order.index(i)] / best for i in range(len(y))]
+
 
 def softmax(y, s, w, *, labels="given"):
-    if labels == "softmax":
+    if not isinstance(labels, str):
+        p = worth_at_rank(y, s, w, labels)
+    elif labels == "softmax":
         p = [w[i] * np.exp(y[i] - log_sum_exp(list(y))) for i in range(len(y))]
     else:
         p = [w[i] * y[i] for i in range(len(y))]
@@ -21,21 +41,23 @@ def softmax(y, s, w, *, labels="given"):
     return loss, sum(p) > 0
 
 
-def unique_softmax(y, s, w):
+def unique_softmax(y, s, w, *, gains="exponential"):
+    worth = GAINS[gains]
     loss, gains = 0.0, 0.0
     for i in range(len(y)):
-        gain = w[i] * (2.0 ** y[i] - 1.0)
+        gain = w[i] * worth(y[i])
         lower = [s[j] for j in range(len(y)) if y[j] < y[i]]
         loss += gain * (log_sum_exp([s[i], *lower]) - s[i])
         gains += gain
     return loss, gains > 0
 
 
-def list_mle(y, s, w):
+def list_mle(y, s, w, *, position_discount=None):
     order = sorted(range(len(y)), key=lambda i: -y[i])  # ties in the order of the rows
     loss = 0.0
     for place, i in enumerate(order):
-        loss += w[i] * (log_sum_exp([s[j] for j in order[place:]]) - s[i])
+        left = 1.0 if position_discount is None else DISCOUNTS[position_discount](place + 1)
+        loss += w[i] * left * (log_sum_exp([s[j] for j in order[place:]]) - s[i])
     return loss, len(y) > 1
 
 
@@ -70,7 +92,7 @@ def approx_mrr(y, s, w, *, temperature=0.1):
     return -reciprocal / relevance, True
 
 
-def over_queries(loss, y, s, ids, mask, weight, query_weight, normalize, **options):
+def over_queries(loss, y, s, ids, mask, weight, query_weight, normalize, weigh="rows", **options):
     """The total and the count of a batch of flat rows; `query_weight` one a row."""
     total, count = 0.0, 0.0
     for query in dict.fromkeys(ids):
@@ -78,8 +100,13 @@ def over_queries(loss, y, s, ids, mask, weight, query_weight, normalize, **optio
         if not rows:
             continue
         w = [weight[i] for i in rows]
+        of_query = query_weight[rows[0]]
+        if weigh == "relevant":
+            worth = sum(y[i] for i in rows)
+            of_query *= sum(weight[i] * y[i] for i in rows) / worth if worth else 0.0
+            w = [1.0] * len(rows)
         value, informative = loss([y[i] for i in rows], [s[i] for i in rows], w, **options)
-        total += query_weight[rows[0]] * value
+        total += of_query * value
         counts = {"queries": float(informative), "lists": 1.0, "rows": sum(w)}
-        count += query_weight[rows[0]] * counts[normalize]
+        count += of_query * counts[normalize]
     return total, count

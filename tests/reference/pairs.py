@@ -24,7 +24,7 @@ def sigmoid(x):
 
 def pair_term(kernel, d, label_d, pairs):
     """A pair's term and its derivative with respect to `d`."""
-    if kernel == "LOGISTIC" and pairs == "preference":
+    if kernel == "LOGISTIC" and pairs in ("preference", "ordered"):
         return softplus(-d), -sigmoid(-d)
     if kernel == "LOGISTIC":
         # sigmoid cross-entropy of `d` with target t, -t log p - (1 - t) log(1 - p)

@@ -26,13 +26,30 @@ def by_query(value, y, s, ids, mask=None, weight=None):
 
 def stable(value, y, s, **options):
     """The value of one query, equal scores in the order of the rows."""
+    options |= not_retrieved(s)
     return value([y[i] for i in sorted(range(len(s)), key=lambda i: -s[i])], **options)
 
 
 def average(value, y, s, **options):
     """The mean of the values of one query over all orders of equal scores."""
+    options |= not_retrieved(s)
     found = [value(list(labels), **options) for labels in orders(y, s)]
     return None if found[0] is None else float(np.mean(found))
+
+
+def not_retrieved(s):
+    """How many rows have a rank, where some do not: those with a score of minus infinity."""
+    retrieved = sum(score > -np.inf for score in s)
+    return {} if retrieved == len(s) else {"retrieved": retrieved}
+
+
+def relevant_from(value, lowest):
+    """A value of labels 0 and 1 as one of grades."""
+
+    def of_grades(labels, *scores, **options):
+        return value([float(label >= lowest) for label in labels], *scores, **options)
+
+    return of_grades
 
 
 def orders(y, s):
@@ -43,6 +60,11 @@ def orders(y, s):
     ]
     for parts in itertools.product(*runs):
         yield itertools.chain.from_iterable(parts)
+
+
+def ranked(labels, k=None, retrieved=None):
+    """The labels that have a rank of at most `k`."""
+    return labels[:retrieved][:k]
 
 
 def without_relevant(no_relevant):
@@ -57,73 +79,182 @@ def log2(rank):
     return 1 / np.log2(1 + rank)
 
 
-def dcg(labels, *, k=None, gain=exponential, discount=log2, no_relevant="zero"):
-    if not any(gain(label) > 0 for label in labels):
+def reciprocal(rank):
+    return 1 / rank
+
+
+def dcg(
+    labels,
+    *,
+    k=None,
+    gains=exponential,
+    discount=log2,
+    no_relevant="zero",
+    retrieved=None,
+):
+    if not any(gains(label) > 0 for label in labels):
         return without_relevant(no_relevant)
-    ranked = enumerate(labels[:k], start=1)
-    return float(sum(gain(label) * discount(rank) for rank, label in ranked))
+    places = enumerate(ranked(labels, k, retrieved), start=1)
+    return float(sum(gains(label) * discount(rank) for rank, label in places))
 
 
-def ndcg(labels, *, k=None, gain=exponential, discount=log2, no_relevant="zero"):
-    options = {"k": k, "gain": gain, "discount": discount}
-    best = dcg(sorted(labels, key=gain, reverse=True), **options)
-    return dcg(labels, **options) / best if best else without_relevant(no_relevant)
+def ndcg(
+    labels,
+    *,
+    k=None,
+    gains=exponential,
+    discount=log2,
+    no_relevant="zero",
+    retrieved=None,
+):
+    options = {"k": k, "gains": gains, "discount": discount}
+    best = dcg(sorted(labels, key=gains, reverse=True), **options)
+    if not best:
+        return without_relevant(no_relevant)
+    return dcg(labels, **options, retrieved=retrieved) / best
 
 
-def mrr(labels, *, k=None, no_relevant="zero"):
+def mrr(labels, *, k=None, no_relevant="zero", retrieved=None):
     if not any(label > 0 for label in labels):
         return without_relevant(no_relevant)
-    return next((1 / rank for rank, y in enumerate(labels[:k], start=1) if y > 0), 0.0)
+    places = enumerate(ranked(labels, k, retrieved), start=1)
+    return next((1 / rank for rank, y in places if y > 0), 0.0)
 
 
-def hit_rate(labels, *, k, no_relevant="zero"):
+def hits(labels, k, retrieved):
+    return sum(label > 0 for label in ranked(labels, k, retrieved))
+
+
+def hit_rate(labels, *, k, no_relevant="zero", retrieved=None):
     if not any(label > 0 for label in labels):
         return without_relevant(no_relevant)
-    return float(any(label > 0 for label in labels[:k]))
+    return float(hits(labels, k, retrieved) > 0)
 
 
-def precision(labels, *, k, normalize="k", no_relevant="zero"):
+def precision(labels, *, k, normalize="k", no_relevant="zero", retrieved=None):
     if not any(label > 0 for label in labels):
         return without_relevant(no_relevant)
-    rows = k if normalize == "k" else min(k, len(labels))
-    return sum(label > 0 for label in labels[:k]) / rows
+    rows = k if normalize == "k" else len(ranked(labels, k, retrieved))
+    return hits(labels, k, retrieved) / rows if rows else 0.0
 
 
-def recall(labels, *, k, no_relevant="zero"):
+def recall(labels, *, k, no_relevant="zero", retrieved=None):
     relevant = sum(label > 0 for label in labels)
     if not relevant:
         return without_relevant(no_relevant)
-    return sum(label > 0 for label in labels[:k]) / relevant
+    return hits(labels, k, retrieved) / relevant
 
 
-def average_precision(labels, *, k=None, normalize="relevant", no_relevant="zero"):
+def r_precision(labels, *, no_relevant="zero", retrieved=None):
+    relevant = sum(label > 0 for label in labels)
+    return recall(labels, k=relevant, no_relevant=no_relevant, retrieved=retrieved)
+
+
+def f1(labels, *, k, no_relevant="zero", retrieved=None):
+    options = {"k": k, "no_relevant": no_relevant, "retrieved": retrieved}
+    p, r = precision(labels, **options), recall(labels, **options)
+    if not any(label > 0 for label in labels):
+        return p
+    return 2 * p * r / (p + r) if p + r else 0.0
+
+
+def average_precision(
+    labels, *, k=None, normalize="relevant", no_relevant="zero", retrieved=None
+):
     relevant = sum(label > 0 for label in labels)
     if not relevant:
         return without_relevant(no_relevant)
     total = 0.0
-    for rank, label in enumerate(labels[:k], start=1):
+    for rank, label in enumerate(ranked(labels, k, retrieved), start=1):
         if label > 0:
             total += sum(y > 0 for y in labels[:rank]) / rank
     reachable = relevant if k is None else min(relevant, k)
     return total / (relevant if normalize == "relevant" else reachable)
 
 
-def arp(labels):
+def bpref(labels, *, no_relevant="zero", retrieved=None):
+    relevant = sum(label > 0 for label in labels)
+    if not relevant:
+        return without_relevant(no_relevant)
+    others, above, total = len(labels) - relevant, 0, 0.0
+    for label in ranked(labels, None, retrieved):
+        if label > 0:
+            total += 1 - min(above, relevant) / min(others, relevant) if above else 1.0
+        else:
+            above += 1
+    return total / relevant
+
+
+def rbp(labels, *, k=None, persistence=0.8, no_relevant="zero", retrieved=None):
+    if not any(label > 0 for label in labels):
+        return without_relevant(no_relevant)
+    places = enumerate(ranked(labels, k, retrieved))
+    return (1 - persistence) * sum(persistence**place for place, y in places if y > 0)
+
+
+def err(labels, *, highest_label, k=None, no_relevant="zero", retrieved=None):
+    if not any(label > 0 for label in labels):
+        return without_relevant(no_relevant)
+    total, goes_on = 0.0, 1.0
+    for rank, label in enumerate(ranked(labels, k, retrieved), start=1):
+        stops = (2**label - 1) / 2**highest_label
+        total += goes_on * stops / rank
+        goes_on *= 1 - stops
+    return total
+
+
+def arp(labels, retrieved=None):
     if not any(labels):
         return None
-    ranked = enumerate(labels, start=1)
-    return sum(rank * label for rank, label in ranked) / sum(labels)
+    places = enumerate(labels, start=1)
+    return sum(rank * label for rank, label in places) / sum(labels)
 
 
-def pair_accuracy(y, s):
+def ordered_pairs(y, s):
+    """How many pairs of different labels are in the right order, and how many there are."""
     right = pairs = 0.0
     for i in range(len(y)):
         for j in range(len(y)):
             if y[i] > y[j]:
                 pairs += 1
                 right += 1.0 if s[i] > s[j] else 0.5 if s[i] == s[j] else 0.0
+    return right, pairs
+
+
+def pair_accuracy(y, s):
+    right, pairs = ordered_pairs(y, s)
     return right / pairs if pairs else None
 
 
 def auc(y, s):
     return pair_accuracy([float(label > 0) for label in y], s)
+
+
+def kendall_tau(y, s):
+    balance = by_label = by_score = 0
+    for i in range(len(y)):
+        for j in range(i):
+            signs = np.sign(y[i] - y[j]), np.sign(s[i] - s[j])
+            balance += signs[0] * signs[1]
+            by_label += signs[0] != 0
+            by_score += signs[1] != 0
+    if not by_label:
+        return None
+    return float(balance / np.sqrt(by_label * by_score)) if by_score else 0.0
+
+
+def spearman_rho(y, s):
+    def mean_ranks(values):
+        return [
+            sum(other > value for other in values)
+            + (1 + sum(other == value for other in values)) / 2
+            for value in values
+        ]
+
+    a, b = mean_ranks(y), mean_ranks(s)
+    middle = (len(y) + 1) / 2
+    joint = sum((u - middle) * (v - middle) for u, v in zip(a, b, strict=True))
+    spread_a, spread_b = (sum((u - middle) ** 2 for u in ranks) for ranks in (a, b))
+    if not spread_a:
+        return None
+    return joint / np.sqrt(spread_a * spread_b) if spread_b else 0.0

@@ -105,7 +105,7 @@ OPTIONS = {
     "a loss by query": lambda: {
         "loss": losses.PairwiseLogistic("query_id"),
         "metrics": [metrics.NDCG("query_id", k=3)],
-        "weighted_metrics": [metrics.MRR("query_id")],
+        "weighted_metrics": [metrics.MRR("query_id", relevant_from=1)],
     },
     "values of the hook": lambda: {"hook": squared, "metrics": ["mae"]},
     "terms of the hook": lambda: {"hook": by_query, "loss": losses.ListMLE("query_id")},

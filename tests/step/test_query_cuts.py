@@ -218,7 +218,7 @@ def test_masked_rows_are_of_no_query():
 
 
 def test_parts_that_a_metric_counts_are_its_own_matter():
-    counts = metrics.MRR("query_id", split_queries="count_parts")
+    counts = metrics.MRR("query_id", relevant_from=1, split_queries="count_parts")
     model = still(network(), loss="mse", metrics=[counts], run_eagerly=True)
     model.fit(SOURCES["tf.data"](), verbose=0)
 
@@ -228,7 +228,10 @@ def test_parts_that_a_metric_counts_are_its_own_matter():
 
 def ranked(**options):
     """A model with a loss and a metric by query."""
-    names = {"loss": losses.Softmax("query_id"), "metrics": [metrics.MRR("query_id")]}
+    names = {
+        "loss": losses.Softmax("query_id"),
+        "metrics": [metrics.MRR("query_id", relevant_from=1)],
+    }
     return still(network(), **names, **options)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.ranking.lists import Lists, Normalize, lists
+from keras_trainsteps.losses.ranking.lists import Lists, Normalize, Weigh, lists
 from keras_trainsteps.losses.ranking.soft_ranks import soft_ranks
-from keras_trainsteps.queries import places, query_order, relative_gains
+from keras_trainsteps.queries import Gains, as_gains, places, query_order, relative_gains_of
 from keras_trainsteps.step.terms import LossTerm, ratio
 from keras_trainsteps.validation import TensorLike, require_choice, require_positive
 
@@ -19,6 +19,8 @@ def approx_ndcg(
     mask: TensorLike | None = None,
     sample_weight: TensorLike | None = None,
     query_weight: TensorLike | None = None,
+    weigh: Weigh = "rows",
+    gains: Gains = "exponential",
     temperature: float = 0.1,
     normalize: Normalize = "queries",
 ) -> LossTerm:
@@ -48,6 +50,12 @@ def approx_ndcg(
         sample_weight: One weight per item, of the shape of the labels. Default: 1.
         query_weight: One weight per query: shape `(queries,)` for padded lists;
             together with `query_ids` one per row, the same for all rows of a query. Default: 1.
+        weigh: What `sample_weight` weighs: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
+        gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
+            each label from 0 up (LightGBM's `label_gain`); or a function of the labels, a
+            float64 tensor.
         temperature: Width of the sigmoid, in units of the scores; smaller is closer to
             NDCG and flatter between steps. Default 0.1, TF-Ranking's.
         normalize: The count. `"queries"` (default, since a query without a relevant item
@@ -62,7 +70,7 @@ def approx_ndcg(
         TypeError: For ids that are neither integers nor strings.
         ValueError: For shapes that do not fit, a `temperature` that is not positive, an
             unknown option, and, except under XLA, for labels or weights that are NaN or
-            negative.
+            negative, and labels that a table of gains does not have.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
@@ -75,6 +83,7 @@ def approx_ndcg(
         Qin, Liu and Li, "A General Approximation Framework for Direct Optimization of
         Information Retrieval Measures", 2010.
     """
+    gains = as_gains(gains)
     require_positive("temperature", temperature)
     require_choice("normalize", normalize, Normalize)
     batch = lists(
@@ -84,9 +93,10 @@ def approx_ndcg(
         mask=mask,
         sample_weight=sample_weight,
         query_weight=query_weight,
-        gains=True,
+        weigh=weigh,
+        gains=gains,
     )
-    gain = batch.weighed(relative_gains(batch.y_true, batch.query, batch.num_queries))
+    gain = batch.weighed(relative_gains_of(gains, batch.y_true, batch.query, batch.num_queries))
     dcg = batch.sum(gain * _discount(_soft_ranks(batch, temperature)))
     best = batch.sum(gain * _discount(_best_ranks(batch, gain)))
     totals = -ratio(dcg, best)
@@ -101,6 +111,7 @@ def approx_mrr(
     mask: TensorLike | None = None,
     sample_weight: TensorLike | None = None,
     query_weight: TensorLike | None = None,
+    weigh: Weigh = "rows",
     temperature: float = 0.1,
     normalize: Normalize = "queries",
 ) -> LossTerm:
@@ -130,6 +141,9 @@ def approx_mrr(
         sample_weight: One weight per item, of the shape of the labels. Default: 1.
         query_weight: One weight per query: shape `(queries,)` for padded lists;
             together with `query_ids` one per row, the same for all rows of a query. Default: 1.
+        weigh: What `sample_weight` weighs: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
         temperature: Width of the sigmoid, in units of the scores. Default 0.1,
             TF-Ranking's.
         normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `approx_ndcg`.
@@ -161,6 +175,7 @@ def approx_mrr(
         mask=mask,
         sample_weight=sample_weight,
         query_weight=query_weight,
+        weigh=weigh,
         gains=True,
     )
     label = batch.weighed(batch.y_true)

@@ -7,11 +7,12 @@ from typing import Any, Literal, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.losses.ranking.query_weights import query_weights
+from keras_trainsteps.losses.ranking.query_weights import query_weights, relevant_weights
 from keras_trainsteps.losses.ranking.segments import sum_by, take
 from keras_trainsteps.pairs.reduce import count_by_group
 from keras_trainsteps.queries import (
-    checked_labels,
+    Gains,
+    checked_gain_labels,
     gain_limit,
     owned_term,
     query_sizes,
@@ -19,9 +20,10 @@ from keras_trainsteps.queries import (
 )
 from keras_trainsteps.step import running
 from keras_trainsteps.step.terms import LossTerm, QueryTerm
-from keras_trainsteps.validation import require_positive
+from keras_trainsteps.validation import require_choice, require_positive
 
 Normalize = Literal["queries", "lists", "rows"]
+Weigh = Literal["rows", "relevant"]
 
 
 class Lists(NamedTuple):
@@ -122,16 +124,20 @@ def lists(
     mask: Any,
     sample_weight: Any,
     query_weight: Any,
-    gains: bool,
+    gains: Gains | bool,
     grows: bool = False,
     grades: bool = True,
     temperature: float = 1.0,
+    weigh: Weigh = "rows",
 ) -> Lists:
     """Checks a batch and groups it.
 
-    `gains`: whether labels must not be negative; `grows`: whether the loss grows with gains
-    `2**y - 1`; `grades`: as in `ranking_rows`; `temperature`: what scores are divided by.
+    `gains`: what labels are worth, `True` where they are gains and `False` where they are none;
+    `grows`: whether the loss grows with the gains; `grades`: as in `ranking_rows`;
+    `temperature`: what scores are divided by; `weigh`: what the weights of rows weigh, the rows
+    or, by their relevant ones, the queries.
     """
+    require_choice("weigh", weigh, Weigh)
     require_positive("temperature", temperature)
     rows = ranking_rows(
         y_true,
@@ -143,8 +149,10 @@ def lists(
     )
     all_valid = mask is None and not running.is_padded()
     valid = None if all_valid else rows.query >= 0
+    if weigh == "relevant":
+        gains = gains or True
     limit = gain_limit(rows.y_pred.dtype) if grows else None
-    labels = checked_labels(rows.y_true, valid, gains=gains, limit=limit)
+    labels = checked_gain_labels(rows.y_true, valid, gains, limit)
     scores, weight = rows.y_pred, rows.weight
     if valid is not None:
         scores = tf.where(valid, scores, tf.zeros_like(scores))
@@ -160,6 +168,10 @@ def lists(
     if query_weight is not None:
         y_pred = tf.convert_to_tensor(y_pred)
         of_queries = query_weights(query_weight, y_pred, query_ids is None, rows)
+    if weigh == "relevant" and sample_weight is not None and weight is not None:
+        relevant = relevant_weights(labels, weight, rows.query, rows.num_queries)
+        of_queries = relevant if of_queries is None else relevant * of_queries
+        weight = None
     return Lists(
         labels,
         scores,

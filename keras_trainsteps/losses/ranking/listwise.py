@@ -1,4 +1,4 @@
-"""Listwise ranking losses over whole permutations or top-one probabilities."""
+"""Listwise ranking losses over top-one probabilities."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ from typing import Literal
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.ranking.lists import Normalize, lists
+from keras_trainsteps.losses import lambda_weights
+from keras_trainsteps.losses.ranking.lists import Lists, Normalize, Weigh, lists
 from keras_trainsteps.losses.ranking.segments import (
     last_row_of_run,
     log_cumsum_exp,
     take,
 )
-from keras_trainsteps.losses.ranking.ties import Seed, tie_keys
-from keras_trainsteps.queries import exponential, query_order
+from keras_trainsteps.queries import (
+    Gains,
+    RankingRows,
+    as_gains,
+    gains_of,
+    query_order,
+)
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, require_choice
 
 Labels = Literal["given", "normalized", "softmax"]
-Ties = Literal["stable", "random"]
+RowWorth = lambda_weights.DCG | lambda_weights.NDCG
 
 
 def softmax(
@@ -29,7 +35,8 @@ def softmax(
     mask: TensorLike | None = None,
     sample_weight: TensorLike | None = None,
     query_weight: TensorLike | None = None,
-    labels: Labels = "given",
+    weigh: Weigh = "rows",
+    labels: Labels | RowWorth = "given",
     normalize: Normalize = "queries",
     temperature: float = 1.0,
 ) -> LossTerm:
@@ -44,8 +51,9 @@ def softmax(
 
     of scores `s` divided by `temperature`, with `p_i = y_i` (`labels="given"`),
     `p_i = y_i / sum_j y_j` (`"normalized"`), or `p_i = exp(y_i) / sum_j exp(y_j)`
-    (`"softmax"`, the top-one probabilities of the ListNet paper). Item weights multiply
-    `y_i`; with `"softmax"` they multiply `p_i`.
+    (`"softmax"`, the top-one probabilities of the ListNet paper), or, of a lambda weight,
+    `p_i = G_i * D(r_i)`, what row `i` adds to DCG or NDCG at its rank by score. Item weights
+    multiply `y_i`; with the latter two they multiply `p_i`.
 
     Args:
         y_true: Labels, not negative; shape `(rows,)` or `(rows, 1)`, or padded lists
@@ -59,7 +67,11 @@ def softmax(
         sample_weight: One weight per item, of the shape of the labels. Default: 1.
         query_weight: One weight per query: shape `(queries,)` for padded lists;
             together with `query_ids` one per row, the same for all rows of a query. Default: 1.
-        labels: How labels become probabilities. Default `"given"`: RAX's and TF-Ranking's.
+        weigh: What `sample_weight` weighs: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
+        labels: How labels become probabilities. Default `"given"`: RAX's and TF-Ranking's. Or
+            `lambda_weights.DCG(...)` or `NDCG(...)`, as `lambda_weight` of TF-Ranking's.
         normalize: The count. `"queries"` (default, since a query without a relevant item
             has nothing to learn from): the weights of the queries with a relevant item.
             `"lists"`: of all queries with a row, as RAX divides; TF-Ranking's Keras
@@ -84,7 +96,9 @@ def softmax(
     Reference:
         Cao et al., "Learning to Rank: From Pairwise Approach to Listwise Approach", 2007.
     """
-    require_choice("labels", labels, Labels)
+    by_rank = labels if isinstance(labels, lambda_weights.DCG | lambda_weights.NDCG) else None
+    if by_rank is None:
+        require_choice("labels", labels, Labels)
     require_choice("normalize", normalize, Normalize)
     batch = lists(
         y_true,
@@ -93,10 +107,14 @@ def softmax(
         mask=mask,
         sample_weight=sample_weight,
         query_weight=query_weight,
-        gains=labels != "softmax",
+        weigh=weigh,
+        gains=labels != "softmax" if by_rank is None else by_rank.gains,
+        grows=by_rank is not None and by_rank.grows,
         temperature=temperature,
     )
-    if labels == "softmax":
+    if by_rank is not None:
+        target = batch.weighed(by_rank.row_weights(_as_rows(batch)))
+    elif labels == "softmax":
         shifted, log_sum = batch.log_softmax_parts(batch.y_true)
         target = batch.weighed(tf.exp(shifted - batch.at_rows(log_sum)))
     else:
@@ -110,6 +128,15 @@ def softmax(
     return batch.term(totals, in_all != 0, normalize)
 
 
+def _as_rows(batch: Lists) -> RankingRows:
+    """The rows to be ranked by score; one that is not known ranks as 0."""
+    scores = tf.stop_gradient(batch.y_pred)
+    scores = tf.where(tf.math.is_nan(scores), tf.zeros_like(scores), scores)
+    return RankingRows(
+        batch.y_true, scores, batch.query, batch.num_queries, batch.weight, batch.owned
+    )
+
+
 def unique_softmax(
     y_true: TensorLike,
     y_pred: TensorLike,
@@ -118,6 +145,8 @@ def unique_softmax(
     mask: TensorLike | None = None,
     sample_weight: TensorLike | None = None,
     query_weight: TensorLike | None = None,
+    weigh: Weigh = "rows",
+    gains: Gains = "exponential",
     normalize: Normalize = "queries",
     temperature: float = 1.0,
 ) -> LossTerm:
@@ -145,6 +174,12 @@ def unique_softmax(
         sample_weight: One weight per item, of the shape of the labels. Default: 1.
         query_weight: One weight per query: shape `(queries,)` for padded lists;
             together with `query_ids` one per row, the same for all rows of a query. Default: 1.
+        weigh: What `sample_weight` weighs: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
+        gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
+            each label from 0 up (LightGBM's `label_gain`); or a function of the labels, a
+            float64 tensor.
         normalize: `"queries"` (default), `"lists"` or `"rows"`, as in `softmax`.
         temperature: A number that divides the scores, above 0. Default 1.
 
@@ -153,8 +188,8 @@ def unique_softmax(
 
     Raises:
         TypeError: For ids that are neither integers nor strings.
-        ValueError: As for `softmax`, and for labels above 96 (float64 scores: 896), whose
-            gains no float32 holds.
+        ValueError: As for `softmax`, for labels that a table of gains does not have, and above
+            96 (float64 scores: 896), whose exponential gains no float32 holds.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
@@ -166,6 +201,7 @@ def unique_softmax(
     Reference:
         Zhu and Klabjan, "Listwise Learning to Rank by Exploring Unique Ratings", 2020.
     """
+    gains = as_gains(gains)
     require_choice("normalize", normalize, Normalize)
     batch = lists(
         y_true,
@@ -174,11 +210,12 @@ def unique_softmax(
         mask=mask,
         sample_weight=sample_weight,
         query_weight=query_weight,
-        gains=True,
+        weigh=weigh,
+        gains=gains,
         grows=True,
         temperature=temperature,
     )
-    gain = batch.weighed(exponential(batch.y_true))
+    gain = batch.weighed(gains_of(gains, batch.y_true))
     order = query_order(batch.query, batch.y_true)
     query, label, score = (
         take(value, order) for value in (batch.query, batch.y_true, batch.y_pred)
@@ -193,94 +230,3 @@ def unique_softmax(
     gap = tf.where(inside, lower, nothing) - score
     totals = batch.ordered(query).sum(take(gain, order) * tf.math.softplus(gap))
     return batch.term(totals, batch.sum(gain) != 0, normalize)
-
-
-def list_mle(
-    y_true: TensorLike,
-    y_pred: TensorLike,
-    *,
-    query_ids: TensorLike | None = None,
-    mask: TensorLike | None = None,
-    sample_weight: TensorLike | None = None,
-    query_weight: TensorLike | None = None,
-    ties: Ties = "stable",
-    seed: Seed = None,
-    normalize: Normalize = "queries",
-    temperature: float = 1.0,
-) -> LossTerm:
-    """The negative log-likelihood of the labels' order (ListMLE, Plackett-Luce).
-
-    For full rankings: the whole order counts, not only its head. `O(rows log rows)` time
-    and `O(rows)` memory. With the rows of a query in descending order of label,
-
-    ```
-    loss(query) = sum_i (log(sum_{j >= i} exp(s_j)) - s_i)
-    ```
-
-    with scores `s` divided by `temperature`. Item weights multiply the summand of their
-    item.
-
-    Args:
-        y_true: Labels, any numbers; shape `(rows,)` or `(rows, 1)`, or padded lists
-            `(queries, list_size)`. Compared in float64. Padded lists without a `mask` must
-            have no negative one, as a -1 for padding.
-        y_pred: Scores, of the same number of entries. Computed in float64, returned in
-            float32 (float64 scores: in float64).
-        query_ids: Integer or string ids, shape `(rows,)`, in any order. `None` for
-            padded lists.
-        mask: Bool, of the shape of the labels; rows where it is `False` are ignored.
-            Default: all count.
-        sample_weight: One weight per item, of the shape of the labels. Default: 1.
-        query_weight: One weight per query: shape `(queries,)` for padded lists;
-            together with `query_ids` one per row, the same for all rows of a query. Default: 1.
-        ties: The order of equal labels. `"stable"` (default, since it is reproducible):
-            the order of the rows. `"random"`: an order drawn for each call, which keeps
-            the order of the file from being learned.
-        seed: For `ties="random"`: an integer (the same draw at each call), a
-            `keras.random.SeedGenerator` (a new draw at each call, reproducible), or
-            `None` (drawn from the global generator of `keras.random`).
-        normalize: `"queries"` (default): the weights of the queries with two rows or
-            more, since one row has no order. `"lists"` (every query with a row, as
-            Keras-RS and TF-Ranking divide) or `"rows"`, as in `softmax`.
-        temperature: A number that divides the scores, above 0. Default 1.
-
-    Returns:
-        A `LossTerm`.
-
-    Raises:
-        TypeError: For ids that are neither integers nor strings.
-        ValueError: As for `softmax`; with ids or a `mask` labels may be negative.
-        NotImplementedError: For a second derivative (its gradient is written by hand).
-
-    Example:
-
-    >>> term = list_mle([[3.0, 2.0, 1.0]], [[0.0, 0.0, 0.0]])
-    >>> round(float(term.total), 4)  # log 3 + log 2 + log 1
-    1.7918
-
-    Reference:
-        Xia et al., "Listwise Approach to Learning to Rank: Theory and Algorithm", 2008.
-    """
-    require_choice("ties", ties, Ties)
-    require_choice("normalize", normalize, Normalize)
-    batch = lists(
-        y_true,
-        y_pred,
-        query_ids=query_ids,
-        mask=mask,
-        sample_weight=sample_weight,
-        query_weight=query_weight,
-        gains=False,
-        temperature=temperature,
-    )
-    first = tf.argsort(tie_keys(tf.shape(batch.query), seed)) if ties == "random" else None
-    order = query_order(batch.query, batch.y_true, first)
-    query, score = take(batch.query, order), take(batch.y_pred, order)
-    ordered = batch.ordered(query)
-    if batch.weight is not None:
-        ordered = ordered._replace(weight=take(batch.weight, order))
-    shifted = score - ordered.at_rows(ordered.maximum(score))
-    sums = log_cumsum_exp(shifted, query, reverse=True, segments=batch.segments)
-    losses = sums - shifted
-    totals = ordered.sum(ordered.weighed(losses))
-    return batch.term(totals, batch.rows_of_queries() > 1, normalize)

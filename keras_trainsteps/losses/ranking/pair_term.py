@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.losses.lambda_weights import DCG, LambdaWeight
+from keras_trainsteps.losses.lambda_weights import LambdaWeight
 from keras_trainsteps.losses.ranking.query_weights import query_weights
-from keras_trainsteps.pairs import PairKernel, pair_sums
+from keras_trainsteps.pairs import SQUARED_ERROR, PairKernel, pair_sums
 from keras_trainsteps.queries import (
+    Gains,
     RankingRows,
-    checked_labels,
+    checked_gain_labels,
     gain_limit,
     owned_term,
     query_sizes,
@@ -21,7 +23,7 @@ from keras_trainsteps.queries import (
 from keras_trainsteps.step.terms import LossTerm, QueryTerm, ratio
 from keras_trainsteps.validation import require_choice, require_not_negative, require_positive
 
-Pairs = Literal["preference", "all"]
+Pairs = Literal["preference", "all", "ordered"]
 PairWeight = Literal["product", "preferred"]
 Normalize = Literal["pairs", "queries", "rows"]
 Method = Literal["auto", "exact", "linear"]
@@ -56,25 +58,42 @@ def pairwise_term(
             "`lambda_weight` must be an object of `losses.lambda_weights`, or None. Received: "
             f"{lambda_weight!r}. Write e.g. `lambda_weights.NDCG(k=10)`."
         )
+    if pairs == "ordered" and kernel is SQUARED_ERROR:
+        raise ValueError(
+            "`pairs` must be 'preference' or 'all' for a loss of the differences of labels. "
+            "Received: 'ordered'. All ordered pairs are 'all'."
+        )
+    if lambda_weight is not None and pairs == "all" and not lambda_weight.symmetric:
+        raise ValueError(
+            "`pairs` must be 'ordered' or 'preference' with a `lambda_weight` of the first row "
+            f"of a pair. Received: 'all' with {lambda_weight!r}."
+        )
     rows = ranking_rows(
         y_true, y_pred, query_ids=query_ids, mask=mask, sample_weight=sample_weight
     )
-    gains = lambda_weight is not None and lambda_weight.gains
-    limit = gain_limit(rows.y_pred.dtype) if isinstance(lambda_weight, DCG) else None
+    gains: Gains | bool = False if lambda_weight is None else lambda_weight.gains
+    grows = lambda_weight is not None and lambda_weight.grows
+    limit = gain_limit(rows.y_pred.dtype) if grows else None
     rows = _with_checked_labels(rows, gains=gains, limit=limit)
-    totals, counts = pair_sums(
+    sums = functools.partial(
+        pair_sums,
         kernel,
-        rows.y_true,
-        rows.y_pred / tf.constant(temperature, rows.y_pred.dtype),
-        rows.query,
-        rows.num_queries,
-        pairs=pairs,
+        y_pred=rows.y_pred / tf.constant(temperature, rows.y_pred.dtype),
+        query=rows.query,
+        num_queries=rows.num_queries,
         row_weight=rows.weight,
         pair_weight=pair_weight,
         pair_factor=None if lambda_weight is None else lambda_weight.factor(rows),
         method=method,
         list_size=_list_size(tf.convert_to_tensor(y_pred)) if query_ids is None else None,
     )
+    if pairs == "ordered":
+        # Of rows that all differ each two are a pair, in this order and then in the other.
+        place = tf.cast(tf.range(tf.size(rows.y_true)), tf.float64)
+        both = [sums(y_true=order, pairs="preference") for order in (place, -place)]
+        totals, counts = (tf.add(*parts) for parts in zip(*both, strict=True))
+    else:
+        totals, counts = sums(y_true=rows.y_true, pairs=pairs)
     if normalize == "queries":
         totals = ratio(totals, counts)
         counts = tf.cast(counts != 0, totals.dtype)  # NaN stays in sight
@@ -97,9 +116,11 @@ def _list_size(y_pred: tf.Tensor) -> int | tf.Tensor:
     return tf.shape(y_pred)[1] if y_pred.shape[1] is None else y_pred.shape[1]
 
 
-def _with_checked_labels(rows: RankingRows, *, gains: bool, limit: float | None) -> RankingRows:
+def _with_checked_labels(
+    rows: RankingRows, *, gains: Gains | bool, limit: float | None
+) -> RankingRows:
     """The rows with numbers alone in what is masked, and NaN scores for NaN labels."""
-    y_true = checked_labels(rows.y_true, rows.query >= 0, gains=gains, limit=limit)
+    y_true = checked_gain_labels(rows.y_true, rows.query >= 0, gains, limit)
     # Sorting would trip over a NaN.
     y_pred = tf.where(rows.query >= 0, rows.y_pred, tf.zeros_like(rows.y_pred))
     if compat.in_xla():  # a NaN label is in no pair: what cannot be refused must not be hidden

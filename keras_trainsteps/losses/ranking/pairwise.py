@@ -40,6 +40,9 @@ def pairwise_logistic(
     - `pairs="all"`: over all ordered pairs `i != j` of one query the cross-entropy of
       `sigmoid(d)` with the soft target `t = (1 + clip(y_i - y_j, -1, 1)) / 2`, which is
       `sum of w_ij * (softplus(-d) + (1 - t) * d)`. Ties pull scores together.
+    - `pairs="ordered"`: `sum of w_ij * softplus(-d)` over all ordered pairs `i != j` of one
+      query, whatever their labels: for lambda weights of the first row of a pair (`DCG1`,
+      `NDCG1`, `ARP1`).
 
     Args:
         y_true: Labels, any real numbers, shape `(rows,)` or `(rows, 1)`; or padded lists
@@ -54,7 +57,7 @@ def pairwise_logistic(
         sample_weight: Weights, one per row, not negative. Default: 1.
         query_weight: Weights of queries, not negative: one per list for padded lists,
             together with ids one per row, the same for all rows of a query. Default: 1.
-        pairs: `"preference"` or `"all"`.
+        pairs: `"preference"`, `"all"` or `"ordered"`.
         pair_weight: What a pair weighs: `"product"` of its rows' weights, so that weight 2
             equals the row twice, or the weight of the `"preferred"` row, the one with
             the higher label (the convention of TF-Ranking, Keras-RS and RAX). In a pair

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from keras_trainsteps import replicas
 from keras_trainsteps.losses.ranking.segments import take
+from keras_trainsteps.pairs.reduce import sum_by_group
 from keras_trainsteps.queries import RankingRows, checked_weights
 from keras_trainsteps.validation import as_float
 
@@ -52,3 +53,16 @@ def query_weights(
                 "of rows."
             )
     return weights
+
+
+def relevant_weights(
+    labels: tf.Tensor, weight: tf.Tensor, query: tf.Tensor, num_queries: tf.Tensor
+) -> tf.Tensor:
+    """What the rows of each query weigh on average, by their labels: `sum w * y / sum y`.
+
+    Float64, shape `(num_queries,)`; 0 for a query without a label above 0.
+    """
+    weighed, worth = (
+        sum_by_group(values, query, num_queries) for values in (weight * labels, labels)
+    )
+    return tf.math.divide_no_nan(weighed, worth)

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from keras_trainsteps.metrics.bootstrap import Floats, bootstrap_mean
+from keras_trainsteps.metrics.by_query import Queries
 from keras_trainsteps.rolling.gate import statistics
-from keras_trainsteps.rolling.gate.queries import Floats, Queries
 from keras_trainsteps.rolling.gate.rank_correlation import kendall_tau
 from keras_trainsteps.rolling.gate.thresholds import ChangeThreshold, Stability, ValueThreshold
 from keras_trainsteps.rolling.registry.blessing import Check
@@ -46,7 +47,7 @@ def check_threshold(
     gains = (challenger - champion)[both] * (1 if threshold.direction == "higher" else -1)
     if not len(gains):
         return Check(name, False, None, "no query has a value")
-    low, high = statistics.bootstrap_mean(gains, **bootstrap._asdict())
+    low, high = bootstrap_mean(gains, **bootstrap._asdict())
     return threshold.check(float(gains.mean()), low, high, float(champion[both].mean()))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from keras_trainsteps.metrics import NDCG, PairAccuracy
+from keras_trainsteps.metrics.by_query import QueryFunction, group, values_by_query
 from keras_trainsteps.metrics.query_metric import QueryMetric
 from keras_trainsteps.rolling.artifacts.scorer import fingerprint
 from keras_trainsteps.rolling.gate import statistics
@@ -20,12 +21,7 @@ from keras_trainsteps.rolling.gate.checks import (
     check_stability,
     check_threshold,
 )
-from keras_trainsteps.rolling.gate.queries import (
-    QueryFunction,
-    group,
-    named_convention,
-    values_by_query,
-)
+from keras_trainsteps.rolling.gate.queries import named_convention
 from keras_trainsteps.rolling.gate.scores import check_scores, scores_of
 from keras_trainsteps.rolling.gate.thresholds import ChangeThreshold, Stability, ValueThreshold
 from keras_trainsteps.rolling.registry.blessing import Blessing

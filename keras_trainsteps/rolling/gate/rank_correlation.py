@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from keras_trainsteps.rolling.gate.queries import Floats, Integers, Queries
+from keras_trainsteps.metrics.bootstrap import Floats
+from keras_trainsteps.metrics.by_query import Integers, Queries
 
 
 def kendall_tau(old: Floats, new: Floats, queries: Queries) -> Floats:

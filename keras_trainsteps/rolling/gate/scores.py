@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_trainsteps.rolling.gate.queries import Floats
+from keras_trainsteps.metrics.bootstrap import Floats
 from keras_trainsteps.rolling.registry.blessing import Check
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from keras_trainsteps import LossAwareModel
 from keras_trainsteps.metrics import DCG, NDCG, PairAccuracy
+from keras_trainsteps.metrics.by_query import group, values_by_query
 from keras_trainsteps.rolling import ValueThreshold, evaluate_candidate
-from keras_trainsteps.rolling.gate.queries import group, values_by_query
 
 RNG = np.random.default_rng(0)
 

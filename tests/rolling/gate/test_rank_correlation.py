@@ -9,7 +9,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_trainsteps.rolling.gate.queries import group
+from keras_trainsteps.metrics.by_query import group
 from keras_trainsteps.rolling.gate.rank_correlation import kendall_tau
 
 RNG = np.random.default_rng(0)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import keras
 
 from keras_trainsteps.losses.ranking import approximate
-from keras_trainsteps.losses.ranking.lists import Normalize
+from keras_trainsteps.losses.ranking.lists import Normalize, Weigh
 from keras_trainsteps.losses.ranking.objects.base import RankingLoss
+from keras_trainsteps.queries import Gains
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -31,6 +32,11 @@ class ApproxNDCG(RankingLoss):
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
+        weigh: What the weights of rows weigh: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
+        gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
+            each label from 0 up (LightGBM's `label_gain`); or a function of the labels.
         temperature: Width of the sigmoid, in units of the scores, above 0: smaller is closer
             to the metric, and flatter between steps. Default 0.1, as in TF-Ranking.
         normalize: What the sum is divided by: the weights of the `"queries"` with a relevant
@@ -65,6 +71,8 @@ class ApproxNDCG(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
+        weigh: Weigh = "rows",
+        gains: Gains = "exponential",
         temperature: float = 0.1,
         normalize: Normalize = "queries",
         name: str | None = None,
@@ -94,6 +102,9 @@ class ApproxMRR(RankingLoss):
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
+        weigh: What the weights of rows weigh: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
         temperature: Width of the sigmoid, in units of the scores, above 0: smaller is closer
             to the metric, and flatter between steps. Default 0.1, as in TF-Ranking.
         normalize: What the sum is divided by: the weights of the `"queries"` with a relevant
@@ -128,6 +139,7 @@ class ApproxMRR(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
+        weigh: Weigh = "rows",
         temperature: float = 0.1,
         normalize: Normalize = "queries",
         name: str | None = None,

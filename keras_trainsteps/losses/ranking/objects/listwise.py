@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import keras
 
-from keras_trainsteps.losses.ranking import listwise
-from keras_trainsteps.losses.ranking.lists import Normalize
+from keras_trainsteps.losses.ranking import list_mle, listwise
+from keras_trainsteps.losses.ranking.lists import Normalize, Weigh
 from keras_trainsteps.losses.ranking.objects.base import RankingLoss
 from keras_trainsteps.losses.ranking.ties import Seed
+from keras_trainsteps.queries import Discount, Gains
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -31,9 +32,13 @@ class Softmax(RankingLoss):
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
+        weigh: What the weights of rows weigh: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
         labels: How labels become `p`: `"given"` (default): as they are, as in RAX and
             TF-Ranking. `"normalized"`: over their sum. `"softmax"`: their softmax, the
-            top-one probabilities of the paper, of any real labels.
+            top-one probabilities of the paper, of any real labels. `lambda_weights.DCG(...)` or
+            `NDCG(...)`: what a row adds to the metric at its rank by score.
         normalize: What the sum is divided by: the weights of the `"queries"` with a relevant
             row (default), of all `"lists"` with a row, as RAX divides, or of the `"rows"`.
         temperature: Divides the scores, above 0. Default 1.
@@ -66,7 +71,8 @@ class Softmax(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
-        labels: listwise.Labels = "given",
+        weigh: Weigh = "rows",
+        labels: listwise.Labels | listwise.RowWorth = "given",
         normalize: Normalize = "queries",
         temperature: float = 1.0,
         name: str | None = None,
@@ -95,6 +101,11 @@ class UniqueSoftmax(RankingLoss):
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
+        weigh: What the weights of rows weigh: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
+        gains: `"exponential"` (default), `2**y - 1`; `"linear"`, `y`; a table with the gain of
+            each label from 0 up (LightGBM's `label_gain`); or a function of the labels.
         normalize: What the sum is divided by: the weights of the `"queries"` with a relevant
             row (default), of all `"lists"` with a row, as RAX divides, or of the `"rows"`.
         temperature: Divides the scores, above 0. Default 1.
@@ -127,6 +138,8 @@ class UniqueSoftmax(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
+        weigh: Weigh = "rows",
+        gains: Gains = "exponential",
         normalize: Normalize = "queries",
         temperature: float = 1.0,
         name: str | None = None,
@@ -145,7 +158,8 @@ class ListMLE(RankingLoss):
     loss(query) = sum_i (log(sum_{j >= i} exp(s_j)) - s_i)
     ```
 
-    with scores `s` divided by `temperature`. Weights of rows multiply their summand.
+    with scores `s` divided by `temperature`. Weights of rows multiply their summand, and so does
+    `position_discount`, of its place `i` from 1.
 
     Args:
         query_ids: Name of the side input with the query ids: integers or strings, shape
@@ -156,6 +170,11 @@ class ListMLE(RankingLoss):
         query_weight: Name of the side input with the weights of queries, not negative: one
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
+        weigh: What the weights of rows weigh: `"rows"` (default), or `"relevant"`: the query, by
+            `sum w * y / sum y` of its rows, as TF-Ranking and Keras-RS weigh lists; labels must
+            then not be negative.
+        position_discount: What a place leaves of its summand: `"log2"`, `1 / log2(1 + i)`;
+            `"reciprocal"`, `1 / i`; or a function of the places. Default: all count the same.
         ties: The order of equal labels: `"stable"` (default), that of the rows, or `"random"`,
             drawn for each batch, so that the order of the file is not learned.
         seed: For `ties="random"`: an integer (the same draw for each batch), a
@@ -186,7 +205,7 @@ class ListMLE(RankingLoss):
         Xia et al., "Listwise Approach to Learning to Rank: Theory and Algorithm", 2008.
     """
 
-    function = staticmethod(listwise.list_mle)
+    function = staticmethod(list_mle.list_mle)
 
     def __init__(
         self,
@@ -194,7 +213,9 @@ class ListMLE(RankingLoss):
         *,
         mask: str | None = None,
         query_weight: str | None = None,
-        ties: listwise.Ties = "stable",
+        weigh: Weigh = "rows",
+        position_discount: Discount | None = None,
+        ties: list_mle.Ties = "stable",
         seed: Seed = None,
         normalize: Normalize = "queries",
         temperature: float = 1.0,

@@ -33,7 +33,8 @@ class PairwiseLogistic(RankingLoss):
             per row, the same for all rows of a query; for padded lists one per list. Default:
             1 each.
         pairs: `"preference"` (default): pairs with `y_i > y_j` of one query. `"all"`: all
-            ordered pairs `i != j`.
+            ordered pairs `i != j`. `"ordered"`: these, each as if `i` were preferred, for
+            lambda weights of the first row of a pair (`DCG1`, `NDCG1`, `ARP1`).
         pair_weight: What a pair weighs: the `"product"` of the weights of its rows (default),
             so that weight 2 equals the row twice, or the weight of the `"preferred"` row, the
             one with the higher label, as in RAX, TF-Ranking and Keras-RS.
