@@ -6,11 +6,13 @@ from typing import Literal
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
+from keras_trainsteps.losses.embeddings.anchors import Anchors, by_tape, term_of_anchors
+from keras_trainsteps.losses.embeddings.batch import embeddings
 from keras_trainsteps.losses.embeddings.geometry import (
     Distance,
+    comparable,
     count,
-    pairwise_distances,
+    distances,
     row_sum,
 )
 from keras_trainsteps.step.terms import LossTerm
@@ -38,7 +40,8 @@ def contrastive(
     """Contrastive loss of all pairs of a batch.
 
     For labelled examples: rows of one label should coincide, rows of different labels
-    should be at least a margin apart. Computed in float64; memory is quadratic in the rows.
+    should be at least a margin apart. Computed in float64; memory is linear in the rows, time
+    quadratic.
 
     ```
     loss(i, j) = d(i, j) ** 2                    labels equal
@@ -69,6 +72,7 @@ def contrastive(
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
             positive, and, except under XLA, for NaN labels and for weights that are NaN
             or negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 
@@ -82,11 +86,19 @@ def contrastive(
     """
     require_choice("distance", distance, Distance)
     require_positive("margin", margin)
+    require_choice("normalize", normalize, Normalize)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
-    distances = pairwise_distances(batch.values, distance)
-    negative = tf.square(tf.nn.relu(margin - distances))
-    losses = tf.where(batch.positives(), tf.square(distances), negative)
-    return _pairs_term(batch, losses, normalize)
+    values = comparable(batch.values, distance)
+
+    def losses(
+        anchors: Anchors, some: tf.Tensor, every: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        apart = distances(some, every, distance)
+        negative = tf.square(tf.nn.relu(margin - apart))
+        of_pairs = tf.where(anchors.positives(), tf.square(apart), negative)
+        return _sums(anchors, of_pairs, normalize)
+
+    return term_of_anchors(batch, by_tape(losses), [values], [values])
 
 
 def margin_loss(
@@ -103,7 +115,8 @@ def margin_loss(
     """Margin loss of all pairs of a batch, with a boundary that can be trained.
 
     For labelled examples when no fixed distance separates positive from negative pairs. The
-    embeddings should have length 1. Computed in float64; memory is quadratic in the rows.
+    embeddings should have length 1. Computed in float64; memory is linear in the rows, time
+    quadratic.
 
     ```
     loss(i, j) = max(0, margin + d(i, j) - beta_i)   labels equal
@@ -137,6 +150,7 @@ def margin_loss(
     Raises:
         TypeError: For labels that are neither integers, strings nor whole numbers.
         ValueError: As for `contrastive`, and for a `beta` of another shape.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 
@@ -160,15 +174,24 @@ def margin_loss(
             f"Received: shape {tuple(beta.shape)} for {rows[0]} rows. "
             "For one per class pass `tf.gather(boundaries, labels)`."
         )
+    require_choice("normalize", normalize, Normalize)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
     boundary = batch.own_rows(beta)[:, None]
-    beyond = pairwise_distances(batch.values, distance) - boundary
-    losses = tf.nn.relu(margin + tf.where(batch.positives(), beyond, -beyond))
-    return _pairs_term(batch, losses, normalize)
+    values = comparable(batch.values, distance)
+
+    def losses(
+        anchors: Anchors, some: tf.Tensor, boundary: tf.Tensor, every: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        beyond = distances(some, every, distance) - boundary
+        of_pairs = tf.nn.relu(margin + tf.where(anchors.positives(), beyond, -beyond))
+        return _sums(anchors, of_pairs, normalize)
+
+    return term_of_anchors(batch, by_tape(losses), [values, boundary], [values])
 
 
-def _pairs_term(batch: Embeddings, losses: tf.Tensor, normalize: Normalize) -> LossTerm:
-    require_choice("normalize", normalize, Normalize)
-    pairs = batch.others()
+def _sums(
+    anchors: Anchors, losses: tf.Tensor, normalize: Normalize
+) -> tuple[tf.Tensor, tf.Tensor]:
+    pairs = anchors.others()
     counted = pairs if normalize == "pairs" else pairs & (losses != 0)
-    return batch.term(row_sum(losses, pairs), count(counted))
+    return row_sum(losses, pairs), count(counted)
