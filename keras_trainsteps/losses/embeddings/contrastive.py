@@ -21,6 +21,7 @@ from keras_trainsteps.validation import (
     as_float,
     as_tensor,
     require_choice,
+    require_plain,
     require_positive,
 )
 
@@ -68,7 +69,8 @@ def contrastive(
         A `LossTerm`; its count is 0 with fewer than two rows.
 
     Raises:
-        TypeError: For labels that are neither integers, strings nor whole numbers.
+        TypeError: For labels that are neither integers, strings nor whole numbers, and for
+            a margin that is a tensor.
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
             positive, and, except under XLA, for NaN labels and for weights that are NaN
             or negative.
@@ -85,6 +87,7 @@ def contrastive(
         Mapping", 2006.
     """
     require_choice("distance", distance, Distance)
+    require_plain(margin=margin)
     require_positive("margin", margin)
     require_choice("normalize", normalize, Normalize)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
@@ -148,7 +151,8 @@ def margin_loss(
         A `LossTerm`; its count is 0 with fewer than two rows.
 
     Raises:
-        TypeError: For labels that are neither integers, strings nor whole numbers.
+        TypeError: For labels that are neither integers, strings nor whole numbers, and for
+            a margin that is a tensor.
         ValueError: As for `contrastive`, and for a `beta` of another shape.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 
@@ -163,6 +167,7 @@ def margin_loss(
         2017.
     """
     require_choice("distance", distance, Distance)
+    require_plain(margin=margin)
     require_positive("margin", margin)
     beta = as_float("beta", beta, tf.float64)
     rows = as_tensor("y_pred", y_pred).shape[:1]

@@ -20,7 +20,7 @@ from keras_trainsteps.losses.embeddings.geometry import (
 )
 from keras_trainsteps.losses.embeddings.triplet import Normalize, as_margin, gap_loss
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, require_choice
+from keras_trainsteps.validation import TensorLike, require_choice, require_plain
 
 Mining = Literal["hard", "semihard", "all"]
 
@@ -74,7 +74,8 @@ def mined_triplet(
         A `LossTerm`; its count is 0 where no anchor has both a positive and a negative.
 
     Raises:
-        TypeError: For labels that are neither integers, strings nor whole numbers.
+        TypeError: For labels that are neither integers, strings nor whole numbers, and for
+            a margin that is a tensor.
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
             positive or comes with `soft_margin`, and, except under XLA, for NaN labels and
             for weights that are NaN or negative.
@@ -97,6 +98,7 @@ def mined_triplet(
     require_choice("mining", mining, Mining)
     require_choice("distance", distance, Distance)
     require_choice("normalize", normalize, Normalize)
+    require_plain(margin=margin)
     margin = as_margin(margin, soft_margin)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
     values = comparable(batch.values, distance)

@@ -8,7 +8,12 @@ from keras_trainsteps.losses.embeddings.anchors import Anchors, of_products, ter
 from keras_trainsteps.losses.embeddings.batch import embeddings
 from keras_trainsteps.losses.embeddings.geometry import unit
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, require_not_negative, require_positive
+from keras_trainsteps.validation import (
+    TensorLike,
+    require_not_negative,
+    require_plain,
+    require_positive,
+)
 
 
 def multi_similarity(
@@ -56,7 +61,8 @@ def multi_similarity(
         (with `epsilon=None`: with any pair); other libraries divide by all rows.
 
     Raises:
-        TypeError: For labels that are neither integers, strings nor whole numbers.
+        TypeError: For labels that are neither integers, strings nor whole numbers, and for
+            options that are tensors.
         ValueError: For shapes that do not fit, numbers that are not positive, and, except
             under XLA, for NaN labels and for weights that are NaN or negative.
         NotImplementedError: For a second derivative (its gradient is written by hand).
@@ -73,6 +79,7 @@ def multi_similarity(
         Wang et al., "Multi-Similarity Loss with General Pair Weighting for Deep Metric
         Learning", 2019.
     """
+    require_plain(alpha=alpha, beta=beta, base=base)
     require_positive("alpha", alpha)
     require_positive("beta", beta)
     if epsilon is not None:
