@@ -108,10 +108,10 @@ def info_nce(
         log_probability = _log_probability(sampling_probability, anchors, valid)[:, None]
         left = tf.concat([left, -tf.ones_like(log_probability)], 1)
         right = tf.concat([right, log_probability], 1)
-    return term_of_anchors(batch, of_products(_losses), [left], [right])
+    return term_of_anchors(batch, of_products(_of_anchors), [left], [right])
 
 
-def _losses(anchors: Anchors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _of_anchors(anchors: Anchors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     negatives = anchors.negatives()
     usable = anchors.valid & tf.reduce_any(negatives, 1)
     positives = anchors.themselves() & usable[:, None]

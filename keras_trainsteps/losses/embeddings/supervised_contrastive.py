@@ -70,10 +70,10 @@ def supervised_contrastive(
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
     units = unit(batch.values)
     left = batch.tempered(units, temperature)
-    return term_of_anchors(batch, of_products(_losses), [left], [units])
+    return term_of_anchors(batch, of_products(_of_anchors), [left], [units])
 
 
-def _losses(anchors: Anchors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def _of_anchors(anchors: Anchors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     others = anchors.others()
     losses, number, slopes = softmax_losses(logits, others, others & anchors.of_label())
     return losses, tf.cast(number != 0, number.dtype), slopes
