@@ -101,7 +101,7 @@ def test_penalties_and_data():
         "sum_of_norms",
         "tying",
     ]
-    assert data.__all__ == ["ROW_MASK", "query_batches"]
+    assert data.__all__ == ["ROW_MASK", "padding_of", "query_batches"]
 
 
 def members(package):
