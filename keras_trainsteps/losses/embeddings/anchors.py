@@ -145,10 +145,10 @@ def _in_turn(
     def in_tiles(value: tf.Tensor) -> tf.Tensor:
         """Rows, `height` at a time; what fills the last ones up is masked."""
         filled = tf.pad(value, [[0, missing]] + [[0, 0]] * (value.shape.rank - 1))
-        return tf.reshape(filled, (steps, height, *value.shape[1:]))
+        return tf.reshape(filled, (steps, height, *_width(value, 1)))
 
     def as_rows(value: tf.Tensor) -> tf.Tensor:
-        return tf.reshape(value, (-1, *value.shape[2:]))[:rows]
+        return tf.reshape(value, (steps * height, *_width(value, 2)))[:rows]
 
     by_tile = [in_tiles(value) for value in of_anchors]
     label, valid, weights = in_tiles(batch.labels), in_tiles(batch.valid), in_tiles(weight)
@@ -184,6 +184,15 @@ def _sizes(labels: tf.Tensor) -> tuple[Any, Any]:
     rows = tf.shape(labels)[0]
     most = tf.clip_by_value(_PAIRS // tf.maximum(rows, 1), _FEWEST, _ANCHORS)
     return rows, tf.clip_by_value(rows, 1, most)
+
+
+def _width(value: tf.Tensor, axis: int) -> tuple[Any, ...]:
+    """The sizes of the axes from `axis` on; replicas do not know theirs of what they gather."""
+    known = value.shape[axis:]
+    sizes = tf.shape(value)
+    return tuple(
+        sizes[axis + place] if size is None else size for place, size in enumerate(known)
+    )
 
 
 def _put(values: tf.Tensor, step: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
