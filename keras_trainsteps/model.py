@@ -609,7 +609,9 @@ class LossAwareModel(compat.Model):
         self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with fitting.of_one_thread(self._training, "train_on_batch"), self._epoch_kept():
-            return super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+            logs = super().train_on_batch(x, y, sample_weight, class_weight, return_dict)
+        self._plan.log.compilations.end_batch(training=True)
+        return logs
 
     def test_on_batch(
         self, x: Data, y: Tensors = None, sample_weight: Tensors = None, return_dict: bool = False
@@ -618,7 +620,9 @@ class LossAwareModel(compat.Model):
         self._training.readers.require_exact(y)
         x, y, sample_weight = compat.as_in_fit((x, y, sample_weight))
         with fitting.of_one_thread(self._training, "test_on_batch"), self._epoch_kept():
-            return super().test_on_batch(x, y, sample_weight, return_dict)
+            logs = super().test_on_batch(x, y, sample_weight, return_dict)
+        self._plan.log.compilations.end_batch(training=False)
+        return logs
 
     def apply_accumulated_gradients(self) -> None:
         """Updates by the gradients of a group of steps that is not full, if one is open.

@@ -41,6 +41,16 @@ def require_not_negative(name: str, value: Any) -> None:
         raise ValueError(f"`{name}` must be a finite number, not negative. Received: {value!r}.")
 
 
+def require_plain(**options: Any) -> None:
+    """Refuses tensors and variables among numbers that no gradient is taken by."""
+    for name, value in options.items():
+        if tf.is_tensor(value) or isinstance(value, keras.Variable):
+            raise TypeError(
+                f"`{name}` must be a plain number: no gradient is taken by it. Received: "
+                f"{type(value).__name__}. Pass `float({name})`."
+            )
+
+
 def is_number(value: Any) -> bool:
     """Whether a value is a real number, of NumPy or not."""
     return isinstance(value, (numbers.Real, np.floating)) and not isinstance(

@@ -107,6 +107,7 @@ def test_penalties_and_data():
         "groups_of_ids",
         "ids_of_groups",
         "of_rows",
+        "padding_of",
         "query_batches",
         "split_by_query",
         "top_k",

@@ -54,6 +54,7 @@ def query_batches(
             up is copies of its first row. `x["query_batches_row_mask"]` (`data.ROW_MASK`) is
             `False` there, by which a `LossAwareModel` leaves them out of every loss, metric,
             weight and log: all numbers are those without `pad`. No other model does.
+            `data.padding_of(batches)` says what share of the rows is for nothing.
             Default: `False`.
 
     Returns:
@@ -115,7 +116,6 @@ def query_batches(
 
     rows, _ = pass_of(0, shuffle=False)
     is_order_of_arrays = not (shuffle or pad) and bool((rows == np.arange(len(rows))).all())
-    shapes = None if sizes is None else len(sizes)
     in_order = functools.partial(dataset, functools.partial(pass_of, shuffle=False))
-    made_of = WholeQueries(in_order, rows, is_order_of_arrays, shapes)
+    made_of = WholeQueries(in_order, rows, is_order_of_arrays, sizes)
     return remember(dataset(pass_of), made_of)

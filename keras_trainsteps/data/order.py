@@ -15,6 +15,23 @@ ROW_MASK = "query_batches_row_mask"
 """The entry of `x` that says which rows of a batch are real, where batches are filled up."""
 
 
+class Padding(NamedTuple):
+    """How far batches of `query_batches(..., pad=True)` are filled up.
+
+    Attributes:
+        sizes: The numbers of rows that they have: one, or two.
+        rows: The rows of a pass that count.
+        filled: The rows of a pass that do not. Of shuffled batches, as if they were not: where
+            there are two sizes, the order decides how many batches take the second.
+        waste: `filled / (rows + filled)`: the share of the network's work that is for nothing.
+    """
+
+    sizes: tuple[int, ...]
+    rows: int
+    filled: int
+    waste: float
+
+
 class WholeQueries(NamedTuple):
     """What batches of whole queries are made of.
 
@@ -23,13 +40,13 @@ class WholeQueries(NamedTuple):
         rows: The rows of the arrays, in the order in which these hold them; negative for what
             fills a batch up.
         is_order_of_arrays: Whether the batches themselves hold the rows as the arrays do.
-        shapes: How many shapes there are of batches; `None` for any number.
+        sizes: The numbers of rows that batches are filled up to; `None` where they are not.
     """
 
     in_order: Callable[[], tf.data.Dataset]
     rows: npt.NDArray[np.int_]
     is_order_of_arrays: bool
-    shapes: int | None = None
+    sizes: tuple[int, ...] | None = None
 
     def restored(self, outputs: Any) -> Any:
         """Outputs of the batches `in_order`, with their rows in the order of the arrays."""
@@ -62,7 +79,41 @@ def remember(dataset: tf.data.Dataset, made_of: WholeQueries) -> tf.data.Dataset
 def has_few_shapes(x: Any) -> bool:
     """Whether `x` is a dataset of `query_batches` whose batches are filled up."""
     found = _made.get(x) if isinstance(x, tf.data.Dataset) else None
-    return found is not None and found.shapes is not None
+    return found is not None and found.sizes is not None
+
+
+def padding_of(batches: tf.data.Dataset) -> Padding:
+    """How far the batches of `query_batches(..., pad=True)` are filled up.
+
+    To choose a `batch_size` by: the larger it is beside the longest query, the smaller the
+    waste.
+
+    Args:
+        batches: What `query_batches` returned.
+
+    Returns:
+        A `Padding`: sizes, rows, and the share of rows that is for nothing.
+
+    Raises:
+        ValueError: For what is no dataset of `query_batches(..., pad=True)`.
+
+    Example:
+
+    >>> from keras_trainsteps.data import query_batches
+    >>> x = {"query_id": np.repeat(np.arange(40), 10)}
+    >>> padding_of(query_batches(x, query_ids="query_id", batch_size=100, pad=True))
+    Padding(sizes=(110,), rows=400, filled=40, waste=0.0909)
+    """
+    found = _made.get(batches) if isinstance(batches, tf.data.Dataset) else None
+    if found is None or found.sizes is None:
+        received = type(batches).__name__ if found is None else "batches without `pad=True`"
+        raise ValueError(
+            "`batches` must be what `query_batches(..., pad=True)` returned: what is made of it, "
+            f"as by `map` or `take`, does not know how far it is filled up. Received: {received}."
+        )
+    rows = int((found.rows >= 0).sum())
+    filled = len(found.rows) - rows
+    return Padding(found.sizes, rows, filled, round(filled / len(found.rows), 4))
 
 
 def order_for_predict(

@@ -40,14 +40,19 @@ class HingeSums:
     def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The total of each group, the slope of each row, and which groups failed."""
         number, group, level = levels.num_groups, levels.group, levels.level
-        given, weight = levels.score, levels.row_weights()
+        given, weight, lower_weight = (
+            levels.score,
+            levels.row_weights(),
+            levels.lower_row_weights(),
+        )
         score = _centred(given, group, number)
 
         order = _order(group, given)
-        powers = [weight, weight * score, weight * score * score]
-        powers = powers[: 3 if self.squared else 2]
-        below = _running(powers, level, levels.number, order, reverse=False)
-        above = _running(powers, level, levels.number, order, reverse=True)
+        powers = [tf.ones_like(score), score, score * score][: 3 if self.squared else 2]
+        as_lower = [lower_weight * power for power in powers]
+        as_higher = [weight * power for power in powers]
+        below = _running(as_lower, level, levels.number, order, reverse=False)
+        above = _running(as_higher, level, levels.number, order, reverse=True)
         sizes = count_by_group(group, number)
         end = tf.gather(tf.cumsum(sizes), group)
         begin = tf.gather(tf.cumsum(sizes, exclusive=True), group)
@@ -64,22 +69,24 @@ class HingeSums:
         margin_up = gap_up * higher.sum(0) - higher.sum(1)
         error = lower.error(1) + tf.abs(gap) * lower.error(0)
         error_up = higher.error(1) + tf.abs(gap_up) * higher.error(0)
-        terms, slope = margin, higher.sum(0) - lower.sum(0)
-        limit, own = lower.error(0) + higher.error(0), higher.sum(0) + lower.sum(0)
+        terms = margin
+        # Of the pairs in which it is the higher row, then of those in which it is the lower one.
+        down, up = (lower.sum(0), lower.error(0)), (higher.sum(0), higher.error(0))
         terms_error = error
         if self.squared:
             terms = gap * (margin + lower.sum(1)) + lower.sum(2)
             terms_error = tf.abs(gap) * (error + lower.error(1)) + lower.error(2)
-            slope = 2.0 * (margin_up - margin)
-            limit, own = error + error_up, margin + margin_up
+            down, up = (2.0 * margin, 2.0 * error), (2.0 * margin_up, 2.0 * error_up)
         some = (lower.sum(0) > 0) | (higher.sum(0) > 0)
+        slope = lower_weight * up[0] - weight * down[0]
+        own, limit = (lower_weight * y + weight * x for x, y in zip(down, up, strict=True))
         failed = some & (limit > _TOLERANCE * own)
 
         totals = sum_by_group(weight * terms, group, number)
         errors = sum_by_group(weight * terms_error, group, number)
         failures = sum_by_group(tf.cast(failed, tf.float64), group, number)
         failed = (failures > 0) | (errors > _TOLERANCE * tf.abs(totals))
-        return totals, weight * slope, failed
+        return totals, slope, failed
 
 
 class _Run(NamedTuple):
@@ -105,7 +112,9 @@ class _Run(NamedTuple):
         """What rounding may have done to it."""
         until, before = self._ends(power)
         bound = 4 * np.finfo(np.float64).eps * (tf.abs(until) + tf.abs(before))
-        return tf.where(tf.equal(until, before), tf.zeros_like(bound), bound)
+        # Sums that are equal may have lost what lies between them beside another query's outlier.
+        nothing = tf.equal(*self._ends(0))
+        return tf.where(nothing, tf.zeros_like(bound), bound)
 
 
 def _running(

@@ -39,6 +39,8 @@ class Levels(NamedTuple):
         tied: 1 for the groups and levels in which there are pairs of equal labels that
             count, else 0; float64 `(groups, levels)`, or `None` where no ties count. A
             row alone in its level is no pair: rounding must put nothing there.
+        by_preferred: Whether a pair weighs what its row of the higher label weighs, of two
+            equal labels the mean of both: as the lower row of a pair, a row weighs 1.
     """
 
     score: tf.Tensor
@@ -48,6 +50,7 @@ class Levels(NamedTuple):
     level: tf.Tensor
     weights: tf.Tensor
     tied: tf.Tensor | None
+    by_preferred: bool = False
 
     @property
     def key(self) -> tf.Tensor:
@@ -68,13 +71,23 @@ class Levels(NamedTuple):
         """The weight of each row, 1 each where there are none."""
         return tf.ones_like(self.score) if self.weight is None else self.weight
 
+    def lower_row_weights(self) -> tf.Tensor:
+        """What each row weighs as the lower one of a pair."""
+        return tf.ones_like(self.score) if self.by_preferred else self.row_weights()
+
+    def lower_weights(self) -> tf.Tensor:
+        """What the rows of each group and level weigh as the lower ones of pairs."""
+        return self.by_level(tf.ones_like(self.score)) if self.by_preferred else self.weights
+
     def by_level(self, values: tf.Tensor) -> tf.Tensor:
         """The sums of `values` `(rows,)` over each group and level."""
         sums = sum_by_group(values, self.key, tf.size(self.weights))
         return tf.reshape(sums, tf.shape(self.weights))
 
     def sum_tied(self) -> tf.Tensor:
-        """The sum of squared weights over each group, in levels that count ties."""
+        """What each group's rows would weigh paired with themselves, in levels of ties."""
+        if self.by_preferred:
+            return tf.reduce_sum(self.tied * self.weights, axis=1)
         squares = self.weights if self.weight is None else self.by_level(tf.square(self.weight))
         return tf.reduce_sum(self.tied * squares, axis=1)
 
@@ -106,6 +119,7 @@ def sum_by_levels(
     *,
     ties: bool,
     smallest: int,
+    by_preferred: bool = False,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor, Left]:
     """Sums over the pairs of different labels in each query, digit by digit.
 
@@ -116,6 +130,7 @@ def sum_by_levels(
         num_queries: A number above every query.
         ties: Whether each pair counts twice and pairs of one label once in each order.
         smallest: Groups of fewer rows than this are left to the exact path.
+        by_preferred: As in `Levels`.
 
     Returns:
         The total and the count of each query, whether they are to be discarded because a
@@ -141,6 +156,7 @@ def sum_by_levels(
     ) -> tuple[Any, ...]:
         level = tf.cond(one_digit, lambda: rank, lambda: (rank // scale) % LEVELS)
         levels = _levels(fields, group, tf.size(group_query), level)
+        levels = levels._replace(by_preferred=by_preferred)
         if ties:
             levels = _with_ties(levels, tf.equal(scale, 1))
         totals, added_slope, failed = level_sums(levels)
@@ -243,10 +259,11 @@ def _with_ties(levels: Levels, is_label: tf.Tensor) -> Levels:
 
 def counts_of(levels: Levels) -> tf.Tensor:
     """The weight of the pairs of each group: a sum of products, so 0 where none is."""
-    counts = tf.reduce_sum(levels.weights * tf.cumsum(levels.weights, 1, exclusive=True), axis=1)
+    lower = levels.lower_weights()
+    counts = tf.reduce_sum(levels.weights * tf.cumsum(lower, 1, exclusive=True), axis=1)
     if levels.tied is None:
         return counts
-    tied = tf.reduce_sum(levels.tied * tf.square(levels.weights), axis=1)
+    tied = tf.reduce_sum(levels.tied * levels.weights * lower, axis=1)
     return 2.0 * counts + tied - levels.sum_tied()
 
 

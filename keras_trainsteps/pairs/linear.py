@@ -1,11 +1,11 @@
 """The linear methods, and which queries they are for.
 
-This is the one place that chooses. A rule has a linear method where its pairs weigh the
-product of their rows' weights and have no factor:
+This is the one place that chooses. A rule has a linear method where its pairs have no factor:
 
 - LOGISTIC: Chebyshev nodes (`logistic.py`), for queries from `CROSSOVER` rows on. Over all
   ordered pairs, only for queries whose labels are whole numbers; the slopes of tied rows,
   which pull in both directions, are then right to 1e-14 a pair, or better.
+- SOFT_ZERO_ONE: likewise.
 - HINGE and SQUARED_HINGE: sorts and running sums (`hinge.py`), for float32 scores and
   queries from `HINGE_CROSSOVER` rows on, where rounding allows.
 - SQUARED_ERROR: closed form (`squared.py`), for preference pairs from `CROSSOVER` rows on,
@@ -15,8 +15,10 @@ Queries of fewer rows are taken along where there are at most `_FEW` as many of 
 
 Under XLA the methods are the same, for queries from `static.SMALLEST` rows on.
 
-Everything else is summed pair by pair: SOFT_ZERO_ONE, the weight of the preferred row, pair
-factors, hinges of float64 scores (a running sum does not reach 1e-12).
+Everything else is summed pair by pair: pair factors, hinges of float64 scores (a running sum
+does not reach 1e-12), SQUARED_ERROR over all ordered pairs by the weight of the preferred row.
+A factor that depends on the ranks or labels of both rows makes no product of two: lambda weights
+of NDCG at k have `k` rows with a pair of every other, and others have them all.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from keras_trainsteps import compat
 from .exact import Sums, exact_sums
 from .groups import group_rows
 from .hinge import HingeSums
-from .kernels import HINGE, LOGISTIC, SQUARED_ERROR, SQUARED_HINGE
+from .kernels import HINGE, LOGISTIC, SOFT_ZERO_ONE, SQUARED_ERROR, SQUARED_HINGE
 from .levels import LevelSums, sum_by_levels
 from .logistic import LogisticSums
 from .reduce import count_by_group, of_rows, sum_by_group, take
@@ -39,18 +41,21 @@ from .static_logistic import StaticLogisticSums
 CROSSOVER = 64  # rows a query from which on the linear method is faster, as measured
 HINGE_CROSSOVER = 256
 _FEW = 0.5  # small queries for each large one
-_NODES = {tf.float32: 8, tf.float64: 13}  # one more for ties, whose slopes may be small
+_NODES = {tf.float32: 8, tf.float64: 13}  # one more for ties, whose slopes may be small, and
+# for the steeper kernel of SOFT_ZERO_ONE
 _TERMS = {tf.float32: 5, tf.float64: 8}  # likewise
 _TOLERANCE = {tf.float32: 5e-7, tf.float64: 5e-13}
 
 
 def has_linear_method(rule: PairRule) -> bool:
     """Whether the pairs of a rule can be summed without visiting each."""
-    if rule.factor is not None or (rule.weighted and rule.by_preferred):
+    if rule.factor is not None:
         return False
+    if rule.kernel == SQUARED_ERROR:
+        return not (rule.ties and rule.weighted and rule.by_preferred)
     if rule.kernel in (HINGE, SQUARED_HINGE):
         return bool(rule.precision == tf.float32)
-    return rule.kernel in (LOGISTIC, SQUARED_ERROR)
+    return rule.kernel in (LOGISTIC, SOFT_ZERO_ONE)
 
 
 def crossover(rule: PairRule) -> int:
@@ -144,6 +149,7 @@ def _chosen_by_levels(
         tf.size(some_queries),
         ties=rule.ties,
         smallest=smallest,
+        by_preferred=rule.weighted and rule.by_preferred,
     )
 
     def with_the_rest() -> tuple[tf.Tensor, ...]:
@@ -180,10 +186,12 @@ def _places(chosen: tf.Tensor) -> tf.Tensor:
 
 def level_sums(rule: PairRule, *, static: bool = False) -> LevelSums:
     """The linear method of a rule that has one, for any shapes or for static ones."""
-    if rule.kernel == LOGISTIC:
-        more = int(rule.ties)
+    if rule.kernel in (LOGISTIC, SOFT_ZERO_ONE):
+        zero_one = rule.kernel == SOFT_ZERO_ONE
+        more = int(rule.ties or zero_one)
         kind = StaticLogisticSums if static else LogisticSums
-        return kind(_NODES[rule.precision] + more, _TERMS[rule.precision] + more, rule.ties)
+        nodes, terms = _NODES[rule.precision] + more, _TERMS[rule.precision] + more
+        return kind(nodes, terms, rule.ties, zero_one)
     if rule.kernel == SQUARED_ERROR:
         return SquaredErrorSums(_TOLERANCE[rule.precision])
     return HingeSums(squared=rule.kernel == SQUARED_HINGE)

@@ -22,6 +22,18 @@ import tensorflow as tf
 from .boxes import SEGMENT, Boxes
 
 
+class Nodes(NamedTuple):
+    """Node weights.
+
+    Attributes:
+        weights: `(blocks, levels, nodes)`.
+        tied: Those that take part in ties.
+    """
+
+    weights: tf.Tensor
+    tied: tf.Tensor
+
+
 class Far(NamedTuple):
     """Sums over the blocks on one side, relative to where this block begins.
 
@@ -37,44 +49,65 @@ class Far(NamedTuple):
 
 
 def far_sums(
-    boxes: Boxes, weights: tf.Tensor, tied: tf.Tensor, places: tf.Tensor, ties: bool
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The total of each block, and the slope at its nodes, over pairs of far blocks.
+    boxes: Boxes,
+    higher: Nodes,
+    lower: Nodes,
+    places: tf.Tensor,
+    ties: bool,
+    zero_one: bool,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The total of each block, and the slopes at its nodes, over pairs of far blocks.
 
     Args:
         boxes: The blocks.
-        weights: Node weights, `(blocks, levels, nodes)`.
-        tied: The node weights that take part in ties.
+        higher: The nodes of rows as the higher ones of pairs.
+        lower: The nodes of rows as the lower ones; maybe the same.
         places: Where the nodes lie in a block, `(nodes,)`.
         ties: Whether each pair counts twice and pairs of one label once in each order.
+        zero_one: Whether the loss is the soft zero-one loss.
+
+    Returns:
+        The totals, and the slopes as higher and as lower rows.
     """
     origin = SEGMENT * boxes.segment
-    count = tf.reduce_sum(weights, axis=2)
-    first = tf.linalg.matvec(weights, places)
     rising, falling = tf.exp(places), tf.exp(-places)
-    up = Far(count, first, tf.linalg.matvec(weights, falling))
-    down = Far(count, -first, tf.linalg.matvec(weights, rising))
-    to_the_right, to_the_left = _beyond(up, down, origin, boxes.group)
-    lower_right, lower_left = _below(to_the_right), _below(to_the_left)
-    higher_right, higher_left = _above(to_the_right), _above(to_the_left)
-    constant = higher_left.count - lower_right.count
-    total = (
-        count * lower_right.distance - first * lower_right.count + up.decayed * lower_left.decayed
-    )
-    scale = 2.0 if ties else 1.0
-    slope = scale * (
-        higher_right.decayed[..., None] * rising
-        - lower_left.decayed[..., None] * falling
-        + constant[..., None]
-    )
-    total *= scale
-    if ties:
-        # The levels that take part do so with all of their rows or with none.
-        part = tf.cast(tf.reduce_sum(tf.abs(tied), 2) > 0, count.dtype)
-        apart = count * to_the_right.distance - first * to_the_right.count
-        total += part * apart
-        slope += (part * (to_the_left.count - to_the_right.count))[..., None]
-    return tf.reduce_sum(total, axis=1), slope
+
+    def beyond(nodes: Nodes) -> tuple[Far, Far, Far]:
+        weights = nodes.weights
+        count, first = tf.reduce_sum(weights, axis=2), tf.linalg.matvec(weights, places)
+        up = Far(count, first, tf.linalg.matvec(weights, falling))
+        down = Far(count, -first, tf.linalg.matvec(weights, rising))
+        return up, *_beyond(up, down, origin, boxes.group)
+
+    up, right, left = beyond(higher)
+    low, low_right, low_left = (up, right, left) if lower is higher else beyond(lower)
+    lower_right, lower_left = _below(low_right), _below(low_left)
+    higher_right, higher_left = _above(right), _above(left)
+    total = up.decayed * lower_left.decayed
+    as_higher = -lower_left.decayed[..., None] * falling
+    as_lower = higher_right.decayed[..., None] * rising
+    if zero_one:  # 1 where the lower row is above, with a slope that decays on both sides
+        total += up.count * lower_right.count
+        as_higher -= lower_right.decayed[..., None] * rising
+        as_lower += higher_left.decayed[..., None] * falling
+    else:
+        total += _apart(up, lower_right)
+        as_higher -= lower_right.count[..., None]
+        as_lower += higher_left.count[..., None]
+    if not ties:
+        return tf.reduce_sum(total, axis=1), as_higher, as_lower
+    # The levels that take part do so with all of their rows or with none.
+    part = tf.cast(tf.reduce_sum(tf.abs(higher.tied), 2) > 0, total.dtype)
+    part = tf.maximum(part, tf.cast(tf.reduce_sum(tf.abs(lower.tied), 2) > 0, total.dtype))
+    total = 2.0 * total + 0.5 * part * (_apart(up, low_right) + _apart(low, right))
+    as_higher = 2.0 * as_higher + (0.5 * part * (low_left.count - low_right.count))[..., None]
+    as_lower = 2.0 * as_lower + (0.5 * part * (left.count - right.count))[..., None]
+    return tf.reduce_sum(total, axis=1), as_higher, as_lower
+
+
+def _apart(here: Far, right: Far) -> tf.Tensor:
+    """The sum of the distances of the rows of each block to those that lie to its right."""
+    return here.count * right.distance - here.distance * right.count
 
 
 def _beyond(up: Far, down: Far, origin: tf.Tensor, group: tf.Tensor) -> tuple[Far, Far]:

@@ -19,6 +19,7 @@ KERNELS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "softplus(-d)": lambda d: np.logaddexp(0.0, -d),
     "sigmoid(-d)": lambda d: np.exp(-np.logaddexp(0.0, d)),
     "sigmoid(d)": lambda d: np.exp(-np.logaddexp(0.0, -d)),
+    "sigmoid(d) sigmoid(-d)": lambda d: np.exp(-np.logaddexp(0.0, d) - np.logaddexp(0.0, -d)),
     "log(2 cosh(d/2))": lambda d: np.logaddexp(0.5 * d, -0.5 * d),
     "tanh(d/2)": lambda d: np.tanh(0.5 * d),
 }

@@ -46,13 +46,19 @@ class SquaredErrorSums:
         residual = _residual(levels.score, levels.label, levels.group, levels.num_groups)
         r = _centred(residual, weight, levels.group, levels.num_groups)
         w, s, q = levels.weights, levels.by_level(weight * r), levels.by_level(weight * r * r)
-        lower_w, lower_s, lower_q = _below(w), _below(s), _below(q)
+        as_lower = w, s, q
+        if levels.by_preferred:
+            as_lower = levels.lower_weights(), levels.by_level(r), levels.by_level(r * r)
+        below = [_below(x) for x in as_lower]
+        sides = list(zip(below, (_above(x) for x in (w, s, q)), strict=True))
+        lower_w, lower_s, lower_q = below
         totals = tf.reduce_sum(w * lower_q + lower_w * q - 2.0 * s * lower_s, axis=1)
-        other_w, other_s, other_q = (
-            take(tf.reshape(below + _above(x), (-1,)), levels.key)
-            for below, x in ((lower_w, w), (lower_s, s), (lower_q, q))
-        )
-        slope = 2.0 * weight * (other_w * r - other_s)
+        if levels.by_preferred:  # a row counts its weight as the higher one, and 1 as the lower
+            met = [weight * self._met(x, levels) + self._met(y, levels) for x, y in sides]
+        else:
+            met = [weight * self._met(x + y, levels) for x, y in sides]
+        other_w, other_s, other_q = met
+        slope = 2.0 * (other_w * r - other_s)
 
         # sum |r_i - r_j| >= sum (r_i - r_j)^2 / max |r_i - r_j|: a bound of what the
         # slope's rounding is to be measured by.
@@ -63,6 +69,10 @@ class SquaredErrorSums:
         failed = (error > self.tolerance * squares) & (longest > 0) & (other_w > 0)
         failures = count_by_group(tf.where(failed, levels.group, -1), levels.num_groups)
         return totals, slope, failures > 0
+
+    @staticmethod
+    def _met(by_level: tf.Tensor, levels: Levels) -> tf.Tensor:
+        return take(tf.reshape(by_level, (-1,)), levels.key)
 
 
 def all_squared_errors(

@@ -94,6 +94,7 @@ def _linear(rule: PairRule, rows: PairRows, query: tf.Tensor, num_queries: tf.Te
         ranks,
         ties=rule.ties,
         smallest=SMALLEST,
+        by_preferred=rule.weighted and rule.by_preferred,
     )
     terms, counts, slope = in_tiles(rule, rows, done.left, size_of(query))
     totals = sum_by_group(terms, query, num_queries) + done.totals

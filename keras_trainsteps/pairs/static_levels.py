@@ -57,6 +57,7 @@ def sum_long_queries(
     *,
     ties: bool,
     smallest: int,
+    by_preferred: bool = False,
 ) -> LongQueries:
     """Sums over the pairs of different labels in each long query, digit by digit.
 
@@ -68,6 +69,7 @@ def sum_long_queries(
         ranks: The ranks.
         ties: Whether each pair counts twice and pairs of one label once in each order.
         smallest: Groups of fewer rows than this are left.
+        by_preferred: As in `Levels`.
     """
     rank, distinct = ranks.rank, ranks.distinct
     weight = rows.weights()
@@ -84,7 +86,7 @@ def sum_long_queries(
         index = tf.where(there, tf.gather(compact, tf.maximum(group, 0)), groups)
         level = (rank // scale) % LEVELS
         inside = tf.where(index < groups, weight, 0.0)
-        levels = Levels(rows.score, inside, rows.label, index, level, zeros, None)
+        levels = Levels(rows.score, inside, rows.label, index, level, zeros, None, by_preferred)
         weights = tf.ensure_shape(levels.by_level(inside), zeros.shape)
         levels = levels._replace(weights=weights)
         if ties:

@@ -1,4 +1,4 @@
-"""The logistic loss over pairs of different levels, in linear time and with static shapes.
+"""The losses of `logistic.py` over pairs of different levels, with static shapes.
 
 The sums are those of `logistic.py`. A group has one segment, which begins with its lowest
 score; a group that reaches beyond is reported as failed. Groups are taken `_GROUPS` at a time,
@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from .boxes import BOXES, PARTS, SEGMENT, in_parts, nodes_by_terms
 from .levels import Levels
-from .logistic import KERNELS, TIED_KERNELS
+from .logistic import kernels_of
 from .node_kernels import constant_matrices
 from .static_tiles import size_of
 
@@ -34,11 +34,13 @@ class StaticLogisticSums:
         nodes: Nodes a box.
         terms: Terms of the powers of a row. Both decide the accuracy.
         ties: Whether each pair counts twice and pairs of one label once in each order.
+        zero_one: Whether the loss is the soft zero-one loss, which has no ties.
     """
 
     nodes: int
     terms: int
     ties: bool
+    zero_one: bool = False
 
     def __call__(self, levels: Levels) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         """The total of each group, the slope of each row, and which groups failed."""
@@ -55,8 +57,14 @@ class StaticLogisticSums:
         steps = -(-groups // _GROUPS)
         cells = steps * _GROUPS * number * BOXES * PARTS
         index = (levels.group * number + levels.level) * (BOXES * PARTS) + part
-        moments = tf.math.unsorted_segment_sum(weight[:, None] * powers, index, cells)
-        shape = (steps, _GROUPS * number, BOXES, PARTS * self.terms)
+        roles = [
+            weight
+        ]  # of a row: where a pair weighs what its higher row weighs, there are two
+        if levels.by_preferred:
+            roles.append(tf.where(counted, levels.lower_row_weights(), 0.0))
+        values = tf.concat([role[:, None] * powers for role in roles], 1)
+        moments = tf.math.unsorted_segment_sum(values, index, cells)
+        shape = (steps, _GROUPS * number, BOXES, PARTS * len(roles) * self.terms)
         moments = tf.reshape(moments, shape)
         of_ties = None
         if levels.tied is not None:
@@ -86,8 +94,9 @@ class StaticLogisticSums:
         totals = tf.reshape(totals, (-1,))[:groups]
         if levels.tied is not None:
             totals -= np.log(2.0) * levels.sum_tied()
-        slope = tf.gather(tf.reshape(slopes, (cells, self.terms)), index)
-        return totals, weight * tf.reduce_sum(slope * powers, axis=1), failed
+        of_rows = tf.gather(tf.reshape(slopes, (cells, len(roles), self.terms)), index)
+        slope = tf.reduce_sum(of_rows * powers[:, None], axis=2) * tf.stack(roles, 1)
+        return totals, tf.reduce_sum(slope, axis=1), failed
 
     def _of_groups(
         self, moments: tf.Tensor, ties: tf.Tensor | None, number: int, boxes: int
@@ -97,21 +106,34 @@ class StaticLogisticSums:
         matrix = nodes_by_terms(self.nodes, self.terms)  # (term, part, node)
         matrix = np.reshape(np.swapaxes(matrix, 0, 1), (PARTS * self.terms, self.nodes))
         flat = (rows, boxes * self.nodes)
-        moments = tf.reshape(moments[:, :boxes], (rows * boxes, -1))
-        weights = tf.reshape(tf.matmul(moments, matrix), flat)
-        names = TIED_KERNELS if self.ties else KERNELS
-        loss, lower, higher, *tied = constant_matrices(names, boxes, self.nodes)
-        by_level = tf.reshape(weights, (_GROUPS, number, -1))
-        is_below = tf.constant(np.tril(np.ones((number, number)), -1))
-        below = tf.reshape(tf.matmul(is_below[None], by_level), flat)
-        above = tf.reshape(tf.matmul(is_below[None], by_level, transpose_a=True), flat)
+        moments = tf.reshape(moments[:, :boxes], (rows * boxes, PARTS, -1, self.terms))
+        roles = [
+            tf.reshape(tf.matmul(tf.reshape(of_role, (rows * boxes, -1)), matrix), flat)
+            for of_role in tf.unstack(moments, axis=2)
+        ]
+        weights, lower_weights = roles[0], roles[-1]
+        names = kernels_of(self.ties, self.zero_one)
+        loss, to_higher, to_lower, *tied = constant_matrices(names, boxes, self.nodes)
+        of_levels = (_GROUPS, number, boxes * self.nodes)
+        is_below = tf.constant(np.tril(np.ones((number, number)), -1))[None]
+        below = tf.reshape(tf.matmul(is_below, tf.reshape(lower_weights, of_levels)), flat)
+        above = tf.matmul(is_below, tf.reshape(weights, of_levels), transpose_a=True)
         potential = tf.matmul(below, loss)
-        slope = tf.matmul(above, higher) - tf.matmul(below, lower)
-        if ties is not None:
-            tie = weights * ties[:, None]
-            potential = 2.0 * potential + tf.matmul(tie, tied[0])
-            slope = 2.0 * slope + tf.matmul(tie, tied[1])
+        slopes = [-tf.matmul(below, to_higher), tf.matmul(tf.reshape(above, flat), to_lower)]
+        if ties is not None:  # both orders of a pair count, so each half of a pair's weight once
+            ties = ties[:, None]
+            potential = 2.0 * potential + tf.matmul(lower_weights * ties, tied[0])
+            slopes = [
+                2.0 * slope + 0.5 * tf.matmul(role * ties, tied[1])
+                for slope, role in zip(slopes, (lower_weights, weights), strict=True)
+            ]
         totals = tf.reduce_sum(tf.reshape(weights * potential, (_GROUPS, -1)), axis=1)
-        slope = tf.matmul(tf.reshape(slope, (rows * boxes, self.nodes)), matrix, transpose_b=True)
-        slope = tf.reshape(slope, (rows, boxes, -1))
+        if len(roles) == 1:
+            slopes = [tf.add_n(slopes)]
+        at_terms = [
+            tf.matmul(tf.reshape(slope, (rows * boxes, self.nodes)), matrix, transpose_b=True)
+            for slope in slopes
+        ]
+        at_parts = [tf.reshape(slope, (rows * boxes, PARTS, self.terms)) for slope in at_terms]
+        slope = tf.reshape(tf.stack(at_parts, axis=2), (rows, boxes, -1))
         return totals, tf.pad(slope, [[0, 0], [0, BOXES - boxes], [0, 0]])

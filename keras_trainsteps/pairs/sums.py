@@ -86,8 +86,8 @@ def pair_sums(
             "`method` must be 'auto' or 'exact' where there is no linear method. Received: "
             f"'linear' for {kernel.name}, {y_pred.dtype.name} scores, `pair_weight` "
             f"{pair_weight!r}, `pair_factor` {'given' if pair_factor else None}. A linear "
-            "method needs a kernel other than SOFT_ZERO_ONE, the product of weights, no "
-            "factor, and float32 scores for the hinges."
+            "method needs no factor, float32 scores for the hinges, and the product of weights "
+            "for SQUARED_ERROR over all pairs."
         )
     fields = {} if pair_factor is None else pair_factor.fields
 

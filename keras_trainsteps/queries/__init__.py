@@ -23,6 +23,7 @@ from keras_trainsteps.queries.rows import dense_queries as dense_queries
 from keras_trainsteps.queries.rows import query_sizes as query_sizes
 from keras_trainsteps.queries.rows import ranking_rows as ranking_rows
 from keras_trainsteps.queries.rows import ranks as ranks
+from keras_trainsteps.queries.term import count_scale as count_scale
 from keras_trainsteps.queries.term import owned_term as owned_term
 from keras_trainsteps.queries.weights import checked_weights as checked_weights
 from keras_trainsteps.queries.weights import widen as widen

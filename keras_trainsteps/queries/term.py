@@ -29,7 +29,7 @@ def owned_term(
             float32 could not hold these, total and count are multiplied by one power of 2.
     """
     if weighted:
-        scale = _scale(tf.reduce_sum(counts))
+        scale = count_scale(tf.reduce_sum(counts))
         totals, counts = totals * scale, counts * scale
     if owned is not None:
         totals = tf.where(owned, totals, totals - tf.stop_gradient(totals))
@@ -38,7 +38,7 @@ def owned_term(
     return LossTerm(tf.cast(total, dtype), tf.cast(count, dtype))
 
 
-def _scale(count: tf.Tensor) -> tf.Tensor:
+def count_scale(count: tf.Tensor) -> tf.Tensor:
     """1 for a count from 2**-80 to 2**80 (1e-24 to 1e24), else what brings it there.
 
     Powers of 2**160, so that all batches whose weights are alike are multiplied by the same.

@@ -23,6 +23,7 @@ class Compilations:
 
     def __init__(self) -> None:
         self._shapes: dict[bool, keras.Variable] = {}
+        self._of_batches: dict[bool, set[int]] = {}
         self._said = False
 
     def see(self, batch: Any, *, training: bool) -> None:
@@ -41,19 +42,33 @@ class Compilations:
 
     def end_epoch(self, training: bool) -> None:
         """Warns once of an epoch whose batches had more shapes than whole ones and a rest."""
-        if self._said or training not in self._shapes:
-            return
-        number = int((self._shapes[training].numpy() != 0).sum())
-        if number > 2:
+        self._warn(len(self._seen(training)), "in this epoch", stacklevel=6)
+
+    def end_batch(self, training: bool) -> None:
+        """Warns once of more shapes than these in a loop of the user's own.
+
+        Each of its batches is an epoch to Keras, which forgets what came before.
+        """
+        seen = self._of_batches.setdefault(training, set())
+        seen |= self._seen(training)
+        self._warn(len(seen), "up to now", stacklevel=4)
+
+    def _seen(self, training: bool) -> set[int]:
+        if training not in self._shapes:
+            return set()
+        return set(self._shapes[training].numpy().tolist()) - {0}
+
+    def _warn(self, number: int, when: str, stacklevel: int) -> None:
+        if number > 2 and not self._said:
             self._said = True
-            of_these = f"{number} or more" if number == REMEMBERED else f"{number}"
+            of_these = f"{number} or more" if number >= REMEMBERED else f"{number}"
             warnings.warn(
                 "`jit_compile=True` compiles a step for each shape of its batches. Received: "
-                f"batches of {of_these} different shapes in this epoch, and as many "
+                f"batches of {of_these} different shapes {when}, and as many "
                 "compilations. Compile with `jit_compile='auto'`, which leaves such data to "
                 "the graph, or give all batches one shape: by `data.query_batches(..., "
                 "pad=True)`, or `batch(..., drop_remainder=True)`.",
-                stacklevel=5,
+                stacklevel=stacklevel,
             )
 
     def reset(self) -> None:

@@ -134,6 +134,8 @@ EMBEDDINGS = {
     "mined_triplet, all": lambda y, x: losses.mined_triplet(y, x, mining="all"),
     "supervised_contrastive": losses.supervised_contrastive,
     "multi_similarity": losses.multi_similarity,
+    "info_nce": lambda y, x: losses.info_nce(*tf.split(x, 2)),
+    "nt_xent": lambda y, x: losses.nt_xent(*tf.split(x, 2)),
 }
 
 
@@ -167,7 +169,7 @@ def main() -> None:
                 report(f"{kind}, {name}", found, fastest)
     for kind in EMBEDDINGS:
         if not wanted or any(part in kind for part in wanted):
-            for rows in (256, 1024):
+            for rows in (256, 1024, 4096):
                 found = interleaved(embedded(kind, rows), 1.0)
                 report(f"{kind}, {rows} rows of 64", found, "a product of all pairs")
 

@@ -29,7 +29,7 @@ from .timing import machine, print_table
 
 LISTS = ["8 x 500", "8 x 1000", "8 x 2000", "8 x 4000"]
 QUERIES = ["8 x 500", "16 x 500", "64 x 500"]
-ROWS = ["256 x 64", "512 x 64", "1024 x 64", "2048 x 64"]
+ROWS = ["256 x 64", "1024 x 64", "4096 x 64", "16384 x 64"]
 TOKENS = ["8 x 64", "8 x 256"]  # sequences x tokens, of 8,000 classes
 CLASSES = 8000
 

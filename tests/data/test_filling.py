@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps import LossAwareModel, losses, metrics
-from keras_trainsteps.data import ROW_MASK, query_batches
+from keras_trainsteps.data import ROW_MASK, padding_of, query_batches
 from keras_trainsteps.rolling import resumable_batches
 
 SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=12)
@@ -50,6 +50,23 @@ def test_a_long_query_has_a_size_of_its_own():
     rows = [len(y) for _, y in dataset]
     assert len(set(rows)) == 2
     assert rows.count(max(rows)) == 1
+
+
+def test_the_waste_is_what_the_batches_hold():
+    for sizes in ([10, 11, 9, 10, 12, 8] * 20, [10] * 100 + [500]):
+        dataset = of(sizes, batch_size=100, pad=True, shuffle=False)
+        masks = [x[ROW_MASK].numpy() for x, _ in dataset]
+        found = padding_of(dataset)
+        assert found.rows == sum(sizes) == sum(mask.sum() for mask in masks)
+        assert found.filled == sum((~mask).sum() for mask in masks)
+        assert set(found.sizes) == {len(mask) for mask in masks}
+        assert found.waste == pytest.approx(np.mean(~np.concatenate(masks)), abs=1e-4)
+
+
+def test_what_is_not_filled_up_has_no_waste_to_say():
+    for batches in (of([3, 4]), of([3, 4], pad=True).take(1), {"row": [1]}):
+        with pytest.raises(ValueError, match=r"must be what `query_batches\(..., pad=True\)`"):
+            padding_of(batches)
 
 
 @pytest.mark.parametrize("x", [{ROW_MASK: np.ones(3), "id": np.arange(3)}], ids=["entry"])

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_trainsteps.pairs import HINGE, LOGISTIC, SQUARED_ERROR, SQUARED_HINGE, linear
+from keras_trainsteps.pairs import (
+    HINGE,
+    LOGISTIC,
+    SOFT_ZERO_ONE,
+    SQUARED_ERROR,
+    SQUARED_HINGE,
+    linear,
+)
 from tests.pairs.test_sums import runner
 from tests.reference.pairs import pair_sums_by_blocks
 
@@ -19,6 +26,7 @@ RULES = [
     (SQUARED_HINGE, "preference"),
     (SQUARED_ERROR, "preference"),
     (SQUARED_ERROR, "all"),
+    (SOFT_ZERO_ONE, "preference"),
 ]
 
 
@@ -90,12 +98,15 @@ def batch(labels, scores, rows, dtype, seed=0, queries=3):
     return y_true.astype(kind), y_pred.astype(kind), query, 10, weight
 
 
-def check(kernel, pairs, dtype, method, arrays, mode="graph"):
+def check(kernel, pairs, dtype, method, arrays, mode="graph", pair_weight="product"):
     y_true, y_pred, query, number, weight = arrays
     expected = pair_sums_by_blocks(
-        kernel.name, y_true, y_pred, query, number, pairs=pairs, row_weight=weight
+        *(kernel.name, y_true, y_pred, query, number),
+        pairs=pairs,
+        row_weight=weight,
+        pair_weight=pair_weight,
     )
-    run = runner(kernel, pairs, "product", dtype, mode, method, most=len(y_true))
+    run = runner(kernel, pairs, pair_weight, dtype, mode, method, most=len(y_true))
     ties = kernel is LOGISTIC and pairs == "all"
     assert_accurate(run(*arrays), expected, LIMIT[dtype], ties)
 
@@ -119,7 +130,7 @@ def test_float32_holds_1e_6(kernel, pairs, labels):
     [
         pytest.param(*rule, marks=() if rule[1] == "all" else pytest.mark.slow)
         for rule in RULES
-        if rule[0] in (LOGISTIC, SQUARED_ERROR)
+        if rule[0] in (LOGISTIC, SQUARED_ERROR, SOFT_ZERO_ONE)
     ],
 )
 @by_labels

@@ -8,7 +8,14 @@ import pytest
 import tensorflow as tf
 
 from keras_trainsteps import losses
-from keras_trainsteps.pairs import HINGE, LOGISTIC, SQUARED_ERROR, static, static_tiles
+from keras_trainsteps.pairs import (
+    HINGE,
+    LOGISTIC,
+    SOFT_ZERO_ONE,
+    SQUARED_ERROR,
+    static,
+    static_tiles,
+)
 from keras_trainsteps.pairs.rules import PairRows, PairRule
 from tests.pairs.test_linear import LABELS, LIMIT, RULES, SCORES, assert_accurate, batch, check
 from tests.pairs.test_sums import assert_equal_sums
@@ -74,7 +81,7 @@ def test_compiled_holds_1e_6(kernel, pairs, labels, method):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "pairs"), [r for r in RULES if r[0] in (LOGISTIC, SQUARED_ERROR)]
+    ("kernel", "pairs"), [r for r in RULES if r[0] in (LOGISTIC, SQUARED_ERROR, SOFT_ZERO_ONE)]
 )
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.slow

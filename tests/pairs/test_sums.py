@@ -328,9 +328,12 @@ def test_unknown_options_are_refused(name):
 @pytest.mark.parametrize(
     ("kernel", "dtype", "options"),
     [
-        (SOFT_ZERO_ONE, tf.float32, {}),
         (HINGE, tf.float64, {}),
-        (LOGISTIC, tf.float32, {"row_weight": True, "pair_weight": "preferred"}),
+        (
+            SQUARED_ERROR,
+            tf.float32,
+            {"pairs": "all", "row_weight": True, "pair_weight": "preferred"},
+        ),
         (LOGISTIC, tf.float32, {"pair_factor": PairFactor(lambda i, j: 1.0, {})}),
     ],
 )

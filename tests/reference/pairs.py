@@ -83,8 +83,10 @@ def pair_sums(
     return Reference(totals, counts, gradient, magnitude)
 
 
-def pair_sums_by_blocks(kernel, y_true, y_pred, query, num_queries, *, pairs, row_weight):
-    """`pair_sums` with products of weights, a block of rows at a time: for long queries."""
+def pair_sums_by_blocks(
+    kernel, y_true, y_pred, query, num_queries, *, pairs, row_weight, pair_weight="product"
+):
+    """`pair_sums`, a block of rows at a time: for long queries."""
     y, s, w = (np.asarray(x, np.float64) for x in (y_true, y_pred, row_weight))
     query, rows = np.asarray(query), np.arange(len(s))
     totals, counts = np.zeros(num_queries), np.zeros(num_queries)
@@ -93,7 +95,11 @@ def pair_sums_by_blocks(kernel, y_true, y_pred, query, num_queries, *, pairs, ro
         i = rows[start : start + 256]
         i = i[query[i] >= 0]
         d, label_d = s[i, None] - s, y[i, None] - y
-        weight = w[i, None] * w * (query[i, None] == query) * (i[:, None] != rows)
+        weight = w[i, None] * w
+        if pair_weight == "preferred":
+            even = 0.5 * (w[i, None] + w)
+            weight = np.where(label_d == 0, even, np.where(label_d > 0, w[i, None], w))
+        weight = weight * (query[i, None] == query) * (i[:, None] != rows)
         if pairs == "preference":
             weight = weight * (label_d > 0)
         term, slope = _pair_terms(kernel, d, label_d, pairs)
@@ -119,6 +125,10 @@ def _pair_terms(kernel, d, label_d, pairs):
         target = 0.5 * (1 + np.clip(label_d, -1, 1))
         other = np.maximum(d, 0) + np.log1p(small)
         return target * loss + (1 - target) * other, (1 - target) * right - target * wrong
+    if kernel == "SOFT_ZERO_ONE":
+        small = np.exp(-np.abs(d))
+        wrong = np.where(d > 0, small, 1) / (1 + small)  # sigmoid(-d)
+        return wrong, -small / (1 + small) ** 2
     if kernel == "SQUARED_ERROR":
         return (d - label_d) ** 2, 2 * (d - label_d)
     margin = np.maximum(1 - d, 0)

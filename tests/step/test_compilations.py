@@ -134,3 +134,23 @@ def test_whole_batches_and_a_rest_are_not_worth_a_word(rows):
     model = watched(jit_compile=True)
     model.fit(X[:rows], Y[:rows], batch_size=4, epochs=2, validation_data=dataset(), verbose=0)
     assert True in model.compiled_by_xla
+
+
+def test_batches_of_changing_shapes_are_said_once_in_a_loop_of_ones_own():
+    model = watched(jit_compile=True)
+    for rows in (3, 4, 3, 4):
+        model.train_on_batch(X[:rows], Y[:rows])  # warnings are errors
+    message = "batches of 3 different shapes up to now, and as many compilations"
+    with pytest.warns(UserWarning, match=message) as said:
+        model.train_on_batch(X[:5], Y[:5])
+    assert said[0].filename == __file__
+    model.train_on_batch(X[:6], Y[:6])
+
+
+def test_batches_of_evaluation_are_told_apart():
+    model = watched(jit_compile=True)
+    for rows in (3, 4):
+        model.test_on_batch(X[:rows], Y[:rows])
+        model.train_on_batch(X[:rows], Y[:rows])
+    with pytest.warns(UserWarning, match="batches of 3 different shapes up to now"):
+        model.test_on_batch(X[:5], Y[:5])

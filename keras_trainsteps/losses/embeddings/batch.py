@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from keras_trainsteps import compat, replicas
-from keras_trainsteps.queries import checked_weights, owned_term, widen
+from keras_trainsteps.queries import checked_weights, count_scale, widen
 from keras_trainsteps.step import running
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import as_float, as_mask, as_tensor, is_number, refuse
@@ -30,20 +30,6 @@ class Embeddings(NamedTuple):
     weight: tf.Tensor
     owned: tf.Tensor | None
 
-    def positives(self) -> tf.Tensor:
-        """Pairs of two rows of one label, bool, shape `(rows, rows)`."""
-        same = self.labels[:, None] == self.labels[None, :]
-        return same & self.others()
-
-    def negatives(self) -> tf.Tensor:
-        """Pairs of rows of different labels, bool, shape `(rows, rows)`."""
-        return (self.labels[:, None] != self.labels[None, :]) & self.others()
-
-    def others(self) -> tf.Tensor:
-        """Pairs of two rows, neither of them masked, bool, shape `(rows, rows)`."""
-        both = self.valid[:, None] & self.valid[None, :]
-        return tf.linalg.set_diag(both, tf.zeros_like(self.valid))
-
     def own_rows(self, value: Any) -> tf.Tensor:
         """A number, or one per row of this replica, as one per row of all replicas; float64.
 
@@ -56,20 +42,23 @@ class Embeddings(NamedTuple):
         value = tf.cast(tf.convert_to_tensor(value), tf.float64)
         return replicas.gather_rows(tf.broadcast_to(value, (own,)))
 
-    def temperature(self, value: Any) -> Any:
-        """A number as it is; a tensor, which may be trained, as one per anchor."""
-        if is_number(value):
-            return float(value)
-        return tf.cast(self.own_rows(value), self.values.dtype)[:, None]
+    def tempered(self, values: tf.Tensor, temperature: Any) -> tf.Tensor:
+        """Values of anchors, shape `(rows, ...)`, divided by a number, which may be trained."""
+        if is_number(temperature):
+            return values / float(temperature)
+        return values / tf.cast(self.own_rows(temperature), values.dtype)[:, None]
 
-    def term(self, totals: tf.Tensor, counts: tf.Tensor) -> LossTerm:
-        """The term of one total and one count per anchor."""
+    def term(self, total: tf.Tensor, counts: tf.Tensor) -> LossTerm:
+        """The term of the total of this replica's anchors and of one count per anchor."""
         # A minimum, a maximum or a hinge may pass over a NaN; the loss must not.
         finite = tf.reduce_all(tf.math.is_finite(self.values))
-        factor = tf.where(finite, 1.0, float("nan"))
-        totals = tf.cast(totals, tf.float64) * self.weight * tf.cast(factor, tf.float64)
+        total *= tf.cast(tf.where(finite, 1.0, float("nan")), tf.float64)
         counts = tf.cast(counts, tf.float64) * self.weight
-        return owned_term(totals, counts, self.owned, self.values.dtype, weighted=True)
+        scale = count_scale(tf.reduce_sum(counts))
+        if self.owned is not None:
+            counts = tf.where(self.owned, counts, tf.zeros_like(counts))
+        count, dtype = tf.reduce_sum(counts) * scale, self.values.dtype
+        return LossTerm(tf.cast(total * scale, dtype), tf.cast(count, dtype))
 
 
 def embeddings(labels: Any, values: Any, *, mask: Any, sample_weight: Any) -> Embeddings:

@@ -6,11 +6,13 @@ from typing import Literal
 
 import tensorflow as tf
 
-from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
+from keras_trainsteps.losses.embeddings.anchors import Anchors, by_tape, term_of_anchors
+from keras_trainsteps.losses.embeddings.batch import embeddings
 from keras_trainsteps.losses.embeddings.geometry import (
     Distance,
+    comparable,
     count,
-    pairwise_distances,
+    distances,
     row_sum,
 )
 from keras_trainsteps.step.terms import LossTerm
@@ -19,6 +21,7 @@ from keras_trainsteps.validation import (
     as_float,
     as_tensor,
     require_choice,
+    require_plain,
     require_positive,
 )
 
@@ -38,7 +41,8 @@ def contrastive(
     """Contrastive loss of all pairs of a batch.
 
     For labelled examples: rows of one label should coincide, rows of different labels
-    should be at least a margin apart. Computed in float64; memory is quadratic in the rows.
+    should be at least a margin apart. Computed in float64; memory is linear in the rows, time
+    quadratic.
 
     ```
     loss(i, j) = d(i, j) ** 2                    labels equal
@@ -65,10 +69,12 @@ def contrastive(
         A `LossTerm`; its count is 0 with fewer than two rows.
 
     Raises:
-        TypeError: For labels that are neither integers, strings nor whole numbers.
+        TypeError: For labels that are neither integers, strings nor whole numbers, and for
+            a margin that is a tensor.
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
             positive, and, except under XLA, for NaN labels and for weights that are NaN
             or negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 
@@ -81,12 +87,21 @@ def contrastive(
         Mapping", 2006.
     """
     require_choice("distance", distance, Distance)
+    require_plain(margin=margin)
     require_positive("margin", margin)
+    require_choice("normalize", normalize, Normalize)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
-    distances = pairwise_distances(batch.values, distance)
-    negative = tf.square(tf.nn.relu(margin - distances))
-    losses = tf.where(batch.positives(), tf.square(distances), negative)
-    return _pairs_term(batch, losses, normalize)
+    values = comparable(batch.values, distance)
+
+    def losses(
+        anchors: Anchors, some: tf.Tensor, every: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        apart = distances(some, every, distance)
+        negative = tf.square(tf.nn.relu(margin - apart))
+        of_pairs = tf.where(anchors.positives(), tf.square(apart), negative)
+        return _sums(anchors, of_pairs, normalize)
+
+    return term_of_anchors(batch, by_tape(losses), [values], [values])
 
 
 def margin_loss(
@@ -103,7 +118,8 @@ def margin_loss(
     """Margin loss of all pairs of a batch, with a boundary that can be trained.
 
     For labelled examples when no fixed distance separates positive from negative pairs. The
-    embeddings should have length 1. Computed in float64; memory is quadratic in the rows.
+    embeddings should have length 1. Computed in float64; memory is linear in the rows, time
+    quadratic.
 
     ```
     loss(i, j) = max(0, margin + d(i, j) - beta_i)   labels equal
@@ -135,8 +151,10 @@ def margin_loss(
         A `LossTerm`; its count is 0 with fewer than two rows.
 
     Raises:
-        TypeError: For labels that are neither integers, strings nor whole numbers.
+        TypeError: For labels that are neither integers, strings nor whole numbers, and for
+            a margin that is a tensor.
         ValueError: As for `contrastive`, and for a `beta` of another shape.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 
@@ -149,6 +167,7 @@ def margin_loss(
         2017.
     """
     require_choice("distance", distance, Distance)
+    require_plain(margin=margin)
     require_positive("margin", margin)
     beta = as_float("beta", beta, tf.float64)
     rows = as_tensor("y_pred", y_pred).shape[:1]
@@ -160,15 +179,24 @@ def margin_loss(
             f"Received: shape {tuple(beta.shape)} for {rows[0]} rows. "
             "For one per class pass `tf.gather(boundaries, labels)`."
         )
+    require_choice("normalize", normalize, Normalize)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
     boundary = batch.own_rows(beta)[:, None]
-    beyond = pairwise_distances(batch.values, distance) - boundary
-    losses = tf.nn.relu(margin + tf.where(batch.positives(), beyond, -beyond))
-    return _pairs_term(batch, losses, normalize)
+    values = comparable(batch.values, distance)
+
+    def losses(
+        anchors: Anchors, some: tf.Tensor, boundary: tf.Tensor, every: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        beyond = distances(some, every, distance) - boundary
+        of_pairs = tf.nn.relu(margin + tf.where(anchors.positives(), beyond, -beyond))
+        return _sums(anchors, of_pairs, normalize)
+
+    return term_of_anchors(batch, by_tape(losses), [values, boundary], [values])
 
 
-def _pairs_term(batch: Embeddings, losses: tf.Tensor, normalize: Normalize) -> LossTerm:
-    require_choice("normalize", normalize, Normalize)
-    pairs = batch.others()
+def _sums(
+    anchors: Anchors, losses: tf.Tensor, normalize: Normalize
+) -> tuple[tf.Tensor, tf.Tensor]:
+    pairs = anchors.others()
     counted = pairs if normalize == "pairs" else pairs & (losses != 0)
-    return batch.term(row_sum(losses, pairs), count(counted))
+    return row_sum(losses, pairs), count(counted)

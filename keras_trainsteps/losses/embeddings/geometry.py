@@ -19,24 +19,29 @@ def unit(vectors: tf.Tensor) -> tf.Tensor:
     return tf.where(scale == 0, tf.zeros_like(vectors), scaled / length)
 
 
-def similarities(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
-    """Cosines of each row of `a` with each row of `b`."""
-    return tf.matmul(unit(a), unit(b), transpose_b=True)
+def products(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Products of each row of `a` with each row of `b`."""
+    return tf.matmul(a, b, transpose_b=True)
 
 
-def pairwise_distances(values: tf.Tensor, distance: Distance) -> tf.Tensor:
-    """The distances of all pairs of rows, float64, shape `(rows, rows)`.
+def comparable(values: tf.Tensor, distance: Distance) -> tf.Tensor:
+    """What `distances` takes of the rows of a batch, float64."""
+    values = tf.cast(values, tf.float64)
+    if distance == "cosine":
+        return unit(values)
+    return values - tf.stop_gradient(tf.reduce_mean(values, 0))  # a shift moves no distance
+
+
+def distances(a: tf.Tensor, b: tf.Tensor, distance: Distance) -> tf.Tensor:
+    """The distances of each row of `a` from each row of `b`, float64.
 
     Squared distances are differences of products: their absolute error is a few 1e-16 of
     the largest squared distance from the mean.
     """
-    values = tf.cast(values, tf.float64)
     if distance == "cosine":
-        return 1.0 - similarities(values, values)
-    values -= tf.stop_gradient(tf.reduce_mean(values, 0))  # a shift moves no distance
-    square = tf.reduce_sum(values * values, 1)
-    product = tf.matmul(values, values, transpose_b=True)
-    squared = tf.nn.relu(square[:, None] + square[None, :] - 2 * product)
+        return 1.0 - products(a, b)
+    square_a, square_b = (tf.reduce_sum(values * values, 1) for values in (a, b))
+    squared = tf.nn.relu(square_a[:, None] + square_b - 2 * products(a, b))
     return squared if distance == "squared_euclidean" else root(squared)
 
 
@@ -56,11 +61,28 @@ def count(pairs: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(pairs, tf.float64), 1)
 
 
-def log_sum_exp(logits: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
-    """Each row's log-sum-exp over its `pairs`; minus infinity becomes 0 where none."""
-    some = tf.reduce_any(pairs, 1)
-    pairs |= ~some[:, None]
-    logits = tf.where(some[:, None], logits, tf.zeros_like(logits))
-    return tf.reduce_logsumexp(
-        tf.where(pairs, logits, tf.constant(-float("inf"), logits.dtype)), 1
-    )
+def softmax_losses(
+    logits: tf.Tensor, competing: tf.Tensor, positives: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The mean over a row's positives of `-log(exp(z_p) / sum(exp(z)))`; 0 without any.
+
+    Args:
+        logits: Shape `(anchors, rows)`.
+        competing: Whose exponentials are summed, bool, of that shape.
+        positives: The positives, each of which competes.
+
+    Returns:
+        The losses, the numbers of positives, and the slopes of losses by logits.
+    """
+    infinity = tf.constant(float("inf"), logits.dtype)
+    high = tf.reduce_max(tf.where(competing, logits, -infinity), 1, keepdims=True)
+    high = tf.where(high == -infinity, tf.zeros_like(high), high)
+    share = tf.where(competing, tf.exp(logits - high), tf.zeros_like(logits))
+    total = tf.reduce_sum(share, 1, keepdims=True)
+    positive = tf.cast(positives, logits.dtype)
+    number = tf.reduce_sum(positive, 1, keepdims=True)
+    each = tf.math.divide_no_nan(tf.ones_like(number), number)
+    log_total = tf.math.log(tf.where(total == 0, tf.ones_like(total), total)) + high
+    losses = tf.reduce_sum(tf.math.multiply_no_nan(log_total - logits, positive), 1) * each[:, 0]
+    slopes = share * tf.math.divide_no_nan(number * each, total) - positive * each
+    return losses, number[:, 0], slopes

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import tensorflow as tf
 
 from keras_trainsteps import replicas
+from keras_trainsteps.losses.embeddings.anchors import Anchors, of_products, term_of_anchors
 from keras_trainsteps.losses.embeddings.batch import (
     as_labels,
     as_rows,
@@ -15,7 +16,7 @@ from keras_trainsteps.losses.embeddings.batch import (
     matrix,
     require_same_form,
 )
-from keras_trainsteps.losses.embeddings.geometry import log_sum_exp, similarities
+from keras_trainsteps.losses.embeddings.geometry import softmax_losses, unit
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import (
     TensorLike,
@@ -42,7 +43,7 @@ def info_nce(
     """Softmax over in-batch candidates (InfoNCE): row i of `positive` belongs to anchor i.
 
     For retrieval with pairs of a query and its item: the other rows' items are the
-    negatives. Memory is quadratic in the rows. Both directions, as in CLIP, are
+    negatives. Memory is linear in the rows, time quadratic. Both directions, as in CLIP, are
     `info_nce(a, b) + info_nce(b, a)`.
 
     ```
@@ -76,6 +77,7 @@ def info_nce(
         ValueError: For shapes that do not fit, an unknown option, a temperature that is
             not positive, and, except under XLA, for a probability that is not in (0, 1]
             and for weights that are NaN or negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 
@@ -100,17 +102,21 @@ def info_nce(
     batch = gather_embeddings(tf.concat([anchors, candidates], 1), labels, valid, weight)
     left, right = tf.split(batch.values, 2, axis=1)
     if similarity == "cosine":
-        logits = similarities(left, right)
-    else:
-        logits = tf.matmul(left, right, transpose_b=True)
-    logits /= batch.temperature(temperature)
-    if sampling_probability is not None:
-        logits -= _log_probability(sampling_probability, anchors, valid)
-    negatives = batch.negatives()
-    competing = tf.linalg.set_diag(negatives, batch.valid)
-    totals = log_sum_exp(logits, competing) - tf.linalg.diag_part(logits)
-    usable = tf.reduce_any(negatives, 1)
-    return batch.term(tf.where(usable, totals, tf.zeros_like(totals)), usable)
+        left, right = unit(left), unit(right)
+    left = batch.tempered(left, temperature)
+    if sampling_probability is not None:  # one dimension more of the products
+        log_probability = _log_probability(sampling_probability, anchors, valid)[:, None]
+        left = tf.concat([left, -tf.ones_like(log_probability)], 1)
+        right = tf.concat([right, log_probability], 1)
+    return term_of_anchors(batch, of_products(_of_anchors), [left], [right])
+
+
+def _of_anchors(anchors: Anchors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    negatives = anchors.negatives()
+    usable = anchors.valid & tf.reduce_any(negatives, 1)
+    positives = anchors.themselves() & usable[:, None]
+    losses, number, slopes = softmax_losses(logits, negatives | positives, positives)
+    return losses, number, slopes
 
 
 def _log_probability(value: Any, anchors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

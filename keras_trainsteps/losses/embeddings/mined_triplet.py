@@ -9,16 +9,18 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.losses.embeddings import mined_pairs
-from keras_trainsteps.losses.embeddings.batch import Embeddings, embeddings
+from keras_trainsteps.losses.embeddings.anchors import Anchors, by_tape, term_of_anchors
+from keras_trainsteps.losses.embeddings.batch import embeddings
 from keras_trainsteps.losses.embeddings.geometry import (
     Distance,
+    comparable,
     count,
-    pairwise_distances,
+    distances,
     row_sum,
 )
 from keras_trainsteps.losses.embeddings.triplet import Normalize, as_margin, gap_loss
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, require_choice
+from keras_trainsteps.validation import TensorLike, require_choice, require_plain
 
 Mining = Literal["hard", "semihard", "all"]
 
@@ -39,7 +41,8 @@ def mined_triplet(
 
     For labelled examples: every row is an anchor `a`, rows of its label are its positives
     `p`, rows of other labels its negatives `n`. Distances and sums are taken in float64
-    and returned in float32; memory is quadratic in the rows for every kind of mining.
+    and returned in float32; memory is linear in the rows (times the positives of the commonest
+    label), time quadratic.
 
     ```
     loss(a, p, n) = max(0, d(a, p) - d(a, n) + margin), or log(1 + exp(d(a, p) - d(a, n)))
@@ -71,11 +74,12 @@ def mined_triplet(
         A `LossTerm`; its count is 0 where no anchor has both a positive and a negative.
 
     Raises:
-        TypeError: For labels that are neither integers, strings nor whole numbers.
+        TypeError: For labels that are neither integers, strings nor whole numbers, and for
+            a margin that is a tensor.
         ValueError: For shapes that do not fit, an unknown option, a margin that is not
             positive or comes with `soft_margin`, and, except under XLA, for NaN labels and
             for weights that are NaN or negative.
-        NotImplementedError: For the second derivative of `"all"` with `soft_margin`.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 
@@ -94,23 +98,26 @@ def mined_triplet(
     require_choice("mining", mining, Mining)
     require_choice("distance", distance, Distance)
     require_choice("normalize", normalize, Normalize)
+    require_plain(margin=margin)
     margin = as_margin(margin, soft_margin)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
-    distances = pairwise_distances(batch.values, distance)
-    if mining == "hard":
-        totals, triplets, active = _hard(batch, distances, margin)
-    elif mining == "semihard":
-        totals, triplets, active = _semihard(batch, distances, margin)
-    else:
-        totals, triplets, active = _all(batch, distances, margin)
-    return batch.term(totals, triplets if normalize == "triplets" else active)
+    values = comparable(batch.values, distance)
+    mine = {"hard": _hard, "semihard": _semihard, "all": _all}[mining]
+
+    def losses(
+        anchors: Anchors, some: tf.Tensor, every: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        totals, triplets, active = mine(anchors, distances(some, every, distance), margin)
+        return totals, triplets if normalize == "triplets" else active
+
+    return term_of_anchors(batch, by_tape(losses), [values], [values])
 
 
 Sums = tuple[tf.Tensor, tf.Tensor, tf.Tensor]  # losses, triplets, losses above 0; an anchor
 
 
-def _hard(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
-    positives, negatives = batch.positives(), batch.negatives()
+def _hard(anchors: Anchors, distances: tf.Tensor, margin: float | None) -> Sums:
+    positives, negatives = anchors.positives(), anchors.negatives()
     usable = tf.reduce_any(positives, 1) & tf.reduce_any(negatives, 1)
     farthest = tf.reduce_max(tf.where(positives, distances, _far(distances, -1)), 1)
     nearest = tf.reduce_min(tf.where(negatives, distances, _far(distances, 1)), 1)
@@ -123,9 +130,9 @@ def _hard(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums
     return losses, _float(usable), _float(losses != 0)
 
 
-def _semihard(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
-    negatives = batch.negatives()
-    near = mined_pairs.in_order(distances, batch.positives())
+def _semihard(anchors: Anchors, distances: tf.Tensor, margin: float | None) -> Sums:
+    negatives = anchors.negatives()
+    near = mined_pairs.in_order(distances, anchors.positives())
     pairs = near.exists & tf.reduce_any(negatives, 1, keepdims=True)
     chosen = mined_pairs.nearest_beyond(distances, near, negatives)
     gap = near.distances - tf.gather(distances, chosen, batch_dims=1)
@@ -134,8 +141,8 @@ def _semihard(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> 
     return row_sum(losses, pairs), count(pairs), count(active)
 
 
-def _all(batch: Embeddings, distances: tf.Tensor, margin: float | None) -> Sums:
-    positives, negatives = batch.positives(), batch.negatives()
+def _all(anchors: Anchors, distances: tf.Tensor, margin: float | None) -> Sums:
+    positives, negatives = anchors.positives(), anchors.negatives()
     triplets = count(positives) * count(negatives)
     if margin is None:
         return _all_soft(distances, positives, negatives), triplets, triplets

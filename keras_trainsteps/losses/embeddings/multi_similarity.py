@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from keras_trainsteps.losses.embeddings.anchors import Anchors, of_products, term_of_anchors
 from keras_trainsteps.losses.embeddings.batch import embeddings
-from keras_trainsteps.losses.embeddings.geometry import similarities
+from keras_trainsteps.losses.embeddings.geometry import unit
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, require_not_negative, require_positive
+from keras_trainsteps.validation import (
+    TensorLike,
+    require_not_negative,
+    require_plain,
+    require_positive,
+)
 
 
 def multi_similarity(
@@ -24,7 +30,7 @@ def multi_similarity(
     """Multi-similarity loss of a batch.
 
     For labelled examples with few classes' worth of easy pairs: hard pairs dominate
-    smoothly. Memory is quadratic in the rows.
+    smoothly. Memory is linear in the rows, time quadratic.
 
     ```
     loss(i) = log(1 + sum_p exp(-alpha * (S_ip - base))) / alpha
@@ -55,9 +61,11 @@ def multi_similarity(
         (with `epsilon=None`: with any pair); other libraries divide by all rows.
 
     Raises:
-        TypeError: For labels that are neither integers, strings nor whole numbers.
+        TypeError: For labels that are neither integers, strings nor whole numbers, and for
+            options that are tensors.
         ValueError: For shapes that do not fit, numbers that are not positive, and, except
             under XLA, for NaN labels and for weights that are NaN or negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 
@@ -71,30 +79,38 @@ def multi_similarity(
         Wang et al., "Multi-Similarity Loss with General Pair Weighting for Deep Metric
         Learning", 2019.
     """
+    require_plain(alpha=alpha, beta=beta, base=base)
     require_positive("alpha", alpha)
     require_positive("beta", beta)
     if epsilon is not None:
         require_not_negative("epsilon", epsilon)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
-    values = similarities(batch.values, batch.values)
-    positives, negatives = batch.positives(), batch.negatives()
-    some_positive = tf.reduce_any(positives, 1)
-    some_negative = tf.reduce_any(negatives, 1)
-    if epsilon is None:
-        usable = some_positive | some_negative
-    else:
-        usable = some_positive & some_negative
-        infinity = tf.constant(float("inf"), values.dtype)
-        lowest = tf.reduce_min(tf.where(positives, values, infinity), 1, keepdims=True)
-        highest = tf.reduce_max(tf.where(negatives, values, -infinity), 1, keepdims=True)
-        positives &= values < highest + epsilon
-        negatives &= values > lowest - epsilon
-    totals = _log1p_sum_exp(-alpha * (values - base), positives) / alpha
-    totals += _log1p_sum_exp(beta * (values - base), negatives) / beta
-    return batch.term(tf.where(usable, totals, tf.zeros_like(totals)), usable)
+    units = unit(batch.values)
+
+    def losses(anchors: Anchors, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        positives, negatives = anchors.positives(), anchors.negatives()
+        some_positive = tf.reduce_any(positives, 1)
+        some_negative = tf.reduce_any(negatives, 1)
+        if epsilon is None:
+            usable = some_positive | some_negative
+        else:
+            usable = some_positive & some_negative
+            infinity = tf.constant(float("inf"), values.dtype)
+            lowest = tf.reduce_min(tf.where(positives, values, infinity), 1, keepdims=True)
+            highest = tf.reduce_max(tf.where(negatives, values, -infinity), 1, keepdims=True)
+            positives &= (values < highest + epsilon) & usable[:, None]
+            negatives &= (values > lowest - epsilon) & usable[:, None]
+        near, of_near = _log1p_sum_exp(-alpha * (values - base), positives)
+        far, of_far = _log1p_sum_exp(beta * (values - base), negatives)
+        return near / alpha + far / beta, usable, of_far - of_near
+
+    return term_of_anchors(batch, of_products(losses), [units], [units])
 
 
-def _log1p_sum_exp(values: tf.Tensor, pairs: tf.Tensor) -> tf.Tensor:
-    """`log(1 + sum(exp(values)))` over each row's `pairs`."""
-    values = tf.where(pairs, values, tf.constant(-float("inf"), values.dtype))
-    return tf.reduce_logsumexp(tf.pad(values, [[0, 0], [0, 1]]), 1)
+def _log1p_sum_exp(values: tf.Tensor, pairs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """`log(1 + sum(exp(values)))` over each row's `pairs`, and its slopes."""
+    high = tf.reduce_max(tf.where(pairs, values, tf.zeros_like(values)), 1, keepdims=True)
+    high = tf.nn.relu(high)
+    share = tf.where(pairs, tf.exp(values - high), tf.zeros_like(values))
+    total = tf.exp(-high) + tf.reduce_sum(share, 1, keepdims=True)
+    return (high + tf.math.log(total))[:, 0], share / total

@@ -5,13 +5,14 @@ from __future__ import annotations
 import tensorflow as tf
 
 from keras_trainsteps import replicas
+from keras_trainsteps.losses.embeddings.anchors import Anchors, of_products, term_of_anchors
 from keras_trainsteps.losses.embeddings.batch import (
     embeddings,
     mask_and_weight,
     matrix,
     require_same_form,
 )
-from keras_trainsteps.losses.embeddings.geometry import log_sum_exp, similarities
+from keras_trainsteps.losses.embeddings.geometry import softmax_losses, unit
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import TensorLike, require_positive
 
@@ -27,7 +28,7 @@ def supervised_contrastive(
     """Softmax over the batch with all rows of the anchor's label as positives (SupCon).
 
     For labelled examples, two views or several rows per label in each batch. Memory is
-    quadratic in the rows.
+    linear in the rows, time quadratic.
 
     ```
     loss(i) = -mean_p log(exp(S_ip / temperature) / sum_{j != i} exp(S_ij / temperature))
@@ -54,6 +55,7 @@ def supervised_contrastive(
         TypeError: For labels that are neither integers, strings nor whole numbers.
         ValueError: For shapes that do not fit, a temperature that is not positive, and,
             except under XLA, for NaN labels and for weights that are NaN or negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 
@@ -66,13 +68,15 @@ def supervised_contrastive(
     """
     require_positive("temperature", temperature)
     batch = embeddings(y_true, y_pred, mask=mask, sample_weight=sample_weight)
-    logits = similarities(batch.values, batch.values) / batch.temperature(temperature)
-    positives, others = batch.positives(), batch.others()
-    number = tf.reduce_sum(tf.cast(positives, logits.dtype), 1)
-    losses = log_sum_exp(logits, others)[:, None] - logits
-    losses = tf.where(positives, losses, tf.zeros_like(losses))
-    totals = tf.math.divide_no_nan(tf.reduce_sum(losses, 1), number)
-    return batch.term(totals, number != 0)
+    units = unit(batch.values)
+    left = batch.tempered(units, temperature)
+    return term_of_anchors(batch, of_products(_of_anchors), [left], [units])
+
+
+def _of_anchors(anchors: Anchors, logits: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    others = anchors.others()
+    losses, number, slopes = softmax_losses(logits, others, others & anchors.of_label())
+    return losses, tf.cast(number != 0, number.dtype), slopes
 
 
 def nt_xent(
@@ -86,7 +90,7 @@ def nt_xent(
     """Normalised, temperature-scaled cross-entropy of two views of each example (SimCLR).
 
     For self-supervision: row i of one view must find row i of the other among all other
-    rows of both. Memory is quadratic in the rows.
+    rows of both. Memory is linear in the rows, time quadratic.
 
     ```
     loss(i) = -log(exp(S_ij / temperature) / sum_{k != i} exp(S_ik / temperature))
@@ -109,6 +113,7 @@ def nt_xent(
     Raises:
         ValueError: For shapes that do not fit, a temperature that is not positive, and,
             except under XLA, for weights that are NaN or negative.
+        NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
 

@@ -63,8 +63,17 @@ class Lists(NamedTuple):
         """The number of queries, where each row is of one of them."""
         return self.num_queries if self.valid is None else None
 
+    @property
+    def shape(self) -> tf.Tensor | None:
+        """Lists and their size, where the rows are padded lists one after the other."""
+        if self.list_size is None or self.owned is not None:
+            return None
+        return tf.stack([self.num_queries, self.list_size])
+
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum of the rows of each query, shape `(num_queries,)`."""
+        if self.shape is not None:
+            return tf.reduce_sum(tf.reshape(self.of_valid(values), self.shape), 1)
         return sum_by(self.of_valid(values), self.query, self.num_queries)
 
     def of_valid(self, values: tf.Tensor, otherwise: float = 0.0) -> tf.Tensor:
@@ -79,7 +88,12 @@ class Lists(NamedTuple):
 
     def maximum(self, values: tf.Tensor) -> tf.Tensor:
         """The largest of the rows of each query; a constant to the gradient."""
-        largest = tf.math.unsorted_segment_max(values, self.query, self.num_queries)
+        if self.shape is not None:
+            largest = tf.reduce_max(
+                tf.reshape(self.of_valid(values, values.dtype.min), self.shape), 1
+            )
+        else:
+            largest = tf.math.unsorted_segment_max(values, self.query, self.num_queries)
         return tf.stop_gradient(largest)
 
     def log_softmax_parts(self, values: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -92,7 +106,8 @@ class Lists(NamedTuple):
 
     def ordered(self, query: tf.Tensor) -> Lists:
         """What sums up rows in another order, by their query there."""
-        return self._replace(query=query, valid=None if self.valid is None else query >= 0)
+        valid = None if self.valid is None else query >= 0
+        return self._replace(query=query, valid=valid, list_size=None)
 
     def rows_of_queries(self) -> tf.Tensor:
         """How many rows each query has, float64."""
@@ -100,6 +115,8 @@ class Lists(NamedTuple):
 
     def at_rows(self, values: tf.Tensor) -> tf.Tensor:
         """Each row's entry of a `(num_queries,)` tensor."""
+        if self.shape is not None:
+            return tf.reshape(tf.broadcast_to(values[:, None], self.shape), (-1,))
         return take(values, self.query if self.valid is None else tf.maximum(self.query, 0))
 
     def term(self, totals: tf.Tensor, informative: tf.Tensor, normalize: Normalize) -> LossTerm:

@@ -221,7 +221,7 @@ def pairwise_soft_zero_one(
 
     A smooth count of misordered pairs, as in RAX, TF-Ranking and Keras-RS, with
     `d = (s_i - s_j) / temperature`: no pair counts more than its weight. Arguments, result
-    and errors are those of `pairwise_logistic`; every pair is visited.
+    and errors are those of `pairwise_logistic`.
 
     Example:
 

@@ -99,8 +99,7 @@ class PairwiseSoftZeroOne(RankingLoss):
     loss = sum of w_ij * sigmoid(-d),    d = (s_i - s_j) / temperature
     ```
 
-    over the pairs with `y_i > y_j` of each query, as in RAX, TF-Ranking and Keras-RS. Every
-    pair is visited.
+    over the pairs with `y_i > y_j` of each query, as in RAX, TF-Ranking and Keras-RS.
 
     Args:
         query_ids: Name of the side input with the query ids: integers or strings, shape
