@@ -24,7 +24,7 @@ def several_networks(printed):
     alone, _ = numbers(printed, "student alone:")
     taught, _ = numbers(printed, "student taught:")
     gain, smallest, largest = numbers(printed, "gain:")
-    assert alone + 0.02 < taught < teacher
+    assert alone + 0.03 < taught < teacher
     assert abs(gain - (taught - alone)) < 0.0015  # each is rounded
     assert smallest < gain < largest
     rising, lines = numbers(printed, "lines that rise:")
