@@ -182,6 +182,8 @@ class LossAwareModel(compat.Model):
     ) -> Mapping[str, Any]:
         """The named losses of a batch. The hook that a subclass fills.
 
+        It may name fewer: `def compute_losses(self, y, y_pred)` is given these two.
+
         Args:
             x: The whole `x` of the batch, side inputs included.
             y: Targets as given, floats in Keras's `floatx`.

@@ -66,6 +66,12 @@ class Aim(NamedTuple):
         """Whether it is one that a subclass names, and not the one of the whole model."""
         return self.added_by is not None
 
+    @property
+    def hook_name(self) -> str:
+        """How errors call its hook."""
+        named = getattr(self.objective.losses, "__name__", "losses")
+        return named if self.is_of_network else "compute_losses"
+
     def pursue(self, update: Callable[[int], None], steps: Any) -> None:
         """Updates as often as it says, in a step after so many; or, where it says so, not."""
 

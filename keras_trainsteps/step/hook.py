@@ -21,6 +21,8 @@ def hook_terms(
     rows: tf.Tensor,
     training: bool,
     repeat: int = 0,
+    *,
+    hook_name: str,
 ) -> list[StepTerm]:
     """The terms that a hook returns for one batch; it takes what `objective.GIVEN` names."""
     _require_one_shape(batch.y, y_pred)
@@ -36,7 +38,7 @@ def hook_terms(
     )
     if not isinstance(returned, Mapping) or isinstance(returned, LossTerm):
         raise TypeError(
-            "`compute_losses` must return a dict of name to loss. Received: "
+            f"`{hook_name}` must return a dict of name to loss. Received: "
             f"{type(returned).__name__}. Return `{{'my_loss': ...}}`."
         )
     step = running.current()

@@ -84,7 +84,7 @@ def require_distinct(losses: Losses, taken: Set[str]) -> None:
     for name in of["hook"]:
         if not isinstance(name, str) or name in taken | set(added) or name.startswith("val_"):
             raise ValueError(
-                "A term of `compute_losses` needs a name of its own: a string that does not "
+                "A term of a hook needs a name of its own: a string that does not "
                 "start with 'val_' and is neither 'loss', 'regularization', the name of a "
                 "metric, nor that of a compiled loss, of an objective or of one of its terms. "
                 f"Received: {name!r}. Rename the term."

@@ -132,7 +132,9 @@ class Plan(NamedTuple):
             # Several replicas share the layers: what is new may be another's.
             alone = shape["num_replicas"] == 1
             before = self.losses_of_calls() if alone else []
-            terms += hook_terms(aim.hook, batch, y_pred, rows, training, repeat)
+            terms += hook_terms(
+                aim.hook, batch, y_pred, rows, training, repeat, hook_name=aim.hook_name
+            )
             regularization += _new_of(self.losses_of_calls(), before) if alone else []
         aim.require_terms(terms)
         found, seen = [], set[str]()

@@ -7,6 +7,7 @@ import sys
 import nbformat
 import pytest
 
+from tests.notebooks import claims
 from tests.notebooks.stored import FOLDER, paths, stored_form
 
 BY_DEFAULT = ""  # each takes long, and CI runs them
@@ -28,6 +29,7 @@ def test_the_notebooks_are_these():
         "custom_loss_trap",
         "masks_and_triplets",
         "ranking_by_query",
+        "several_networks",
         "the_whole_guide",
         "trained_penalties",
     ]
@@ -57,6 +59,8 @@ def test_it_runs_top_to_bottom(path, tmp_path):
     assert streams["stdout"]
     assert not re.search(r"\w+Warning: .*", streams["stderr"])
     assert any("image/png" in output.get("data", {}) for output in outputs)
+    if path.stem in claims.OF:
+        claims.OF[path.stem](streams["stdout"])
 
 
 def test_a_cell_that_fails_fails_its_notebook(tmp_path):

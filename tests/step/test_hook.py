@@ -30,6 +30,17 @@ def test_compute_loss_tells_the_hook_whether_it_trains():
     assert float(model.compute_loss(X, Y, y_pred, None, training=False)) == 2.0
 
 
+def test_a_hook_may_name_only_what_it_takes():
+    class Short(LossAwareModel):
+        def compute_losses(self, y_pred, y):
+            return {"squares": ops.square(y - y_pred)}
+
+    model = still(network(Short))
+    assert fit(model)["squares"] == [close(MSE)]
+    assert evaluate(model)["loss"] == close(MSE)
+    assert float(model.compute_loss(X, Y, model(X))) == close(MSE)
+
+
 def test_an_output_may_be_none():
     class Optional(LossAwareModel):
         def __init__(self):

@@ -334,6 +334,18 @@ def test_wrong_arguments_are_refused(options, message):
         Objective(given.pop("losses"), **given)
 
 
+class ReturnsLoss(Two):
+    def second(self, x):
+        return ops.mean(self.other(x))
+
+
+def test_a_hook_that_returns_no_dict_is_named():
+    model = compiled(ReturnsLoss, run_eagerly=True)
+    with pytest.raises(TypeError, match="`second` must return a dict of name to loss"):
+        fit(model)
+    assert unchanged(model)
+
+
 def test_optimizers_that_are_missing_or_unknown_are_refused():
     for names in (["first"], ["first", "second", "third"]):
         with pytest.raises(ValueError, match=rf"`optimizer` must have one for each.*{NAMES}"):
