@@ -105,7 +105,7 @@ class Passes:
         found = tape.gradient(value, [*weights, *sources])
         past, back = found[:number], iter(found[number:])
         above = [next(back) if one.dtype.is_floating else None for one in self._made]
-        if all(gradient is None for gradient in above):
+        if not weights or all(gradient is None for gradient in above):
             return past
         dense = [None if one is None else tf.convert_to_tensor(one) for one in above]
         through = self._backward(dense, weights)
