@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -50,6 +50,9 @@ def update(model: Any, aim: Aim, batch: Batch, step: running.Running, repeat: in
     alone = model.distribute_strategy.num_replicas_in_sync == 1
     for place, (part, pairs) in enumerate(zip(aim.parts, gradients, strict=True)):
         optimizer = _optimizer_of(model, part)
+        if optimizer is None:
+            _refuse_to_train(pairs)
+            continue
         exchange = compat.without_exchange(optimizer) if alone else contextlib.nullcontext()
         with compat.after_loss(scaled), exchange:
             again = functools.partial(_of_part, once, place)
@@ -60,6 +63,8 @@ def update(model: Any, aim: Aim, batch: Batch, step: running.Running, repeat: in
 def steps_done(model: Any, plan: Plan) -> Any:
     """The number of steps so far, where anything asks for it."""
     asked = model.after_step or not plan.is_whole
+    if model.optimizer is None and not plan.is_whole:
+        _refuse_to_train(plan.aims)
     if not asked or model.optimizer is None:
         return None
     return tf.convert_to_tensor(model.optimizer.iterations)
@@ -144,6 +149,15 @@ def _gradients(
 def _optimizer_of(model: Any, part: Part) -> Any:
     several = isinstance(model.optimizer, Optimizers)
     return model.optimizer[part.name] if several else model.optimizer
+
+
+def _refuse_to_train(weights: Sequence[Any]) -> None:
+    """Refuses to train any of these without an optimizer."""
+    if weights:
+        raise ValueError(
+            "`optimizer` of `compile` must be given to train. Received: `None`. Compile with one, "
+            "e.g. `optimizer='adam'`; evaluation and prediction need none."
+        )
 
 
 def _of_part(once: Callable[..., tuple[Any, list[Pairs]]], place: int) -> Pairs:
