@@ -16,12 +16,14 @@ from keras_trainsteps import penalties as penalties
 from keras_trainsteps.model import LossAwareModel as LossAwareModel
 from keras_trainsteps.model import LossAwareSequential as LossAwareSequential
 from keras_trainsteps.step.ema import Ema as Ema
+from keras_trainsteps.step.for_objective import ForObjective as ForObjective
 from keras_trainsteps.step.objective import Objective as Objective
 from keras_trainsteps.step.queue import Queue as Queue
 from keras_trainsteps.step.terms import LossTerm as LossTerm
 
 __all__ = [
     "Ema",
+    "ForObjective",
     "LossAwareModel",
     "LossAwareSequential",
     "LossTerm",

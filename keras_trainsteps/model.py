@@ -516,7 +516,7 @@ class LossAwareModel(compat.Model):
         fitting.require_no_replicas(self, self._training.accumulation)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
-        fitting.require_callbacks(self, callbacks, self._training.parts)
+        fitting.require_callbacks(callbacks, self._training.parts)
         self._training.readers.require_readable(x, y, sample_weight)
         split = validation_split if validation_data is None else 0.0
         arrays = Arrays(x, batch_size, shuffle, split, validation_batch_size)
@@ -528,7 +528,11 @@ class LossAwareModel(compat.Model):
                 layer.bind()
         if isinstance(x, tf.data.Dataset):
             shuffle = False  # Keras warns of its own default
-        with self._run(arrays, "fit", steps_per_epoch), fitting.fit_running(self._training.log):
+        with (
+            self._run(arrays, "fit", steps_per_epoch),
+            fitting.fit_running(self._training.log),
+            compat.averages_of_what_is_trained(self.optimizer),
+        ):
             self._begin_group("`fit`")
             # fmt: off
             return super().fit(
@@ -559,6 +563,7 @@ class LossAwareModel(compat.Model):
         fitting.require_supported_strategy(self)
         fitting.require_batch_size(batch_size)
         fitting.require_targets_of_weights(y, sample_weight)
+        fitting.require_named_optimizers(callbacks, self._training.parts)
         self._training.readers.require_readable(x, y, sample_weight)
         self._training.readers.require_exact(y)
         arrays = Arrays(x, batch_size)
@@ -588,6 +593,7 @@ class LossAwareModel(compat.Model):
             ValueError: For part of such batches, or for what was made of them.
         """
         fitting.require_supported_strategy(self)
+        fitting.require_named_optimizers(callbacks, self._training.parts)
         order = order_for_predict(x, compat.sources_of(x), steps)
         if order is not None:
             x = order.in_order()
@@ -870,6 +876,14 @@ class LossAwareModel(compat.Model):
         """The sums of gradients of an open group of steps, by name: state of a training."""
         accumulation = self._training.accumulation
         return {} if accumulation is None else accumulation.variables
+
+    @property
+    def trained_weights(self) -> list[keras.Variable]:
+        """The weights that a step trains: of all, those that `trains`, or an objective, names."""
+        every = [
+            trained_weights(self, part.trains) for aim in self._plan.aims for part in aim.parts
+        ]
+        return list({id(weight): weight for each in every for weight in each}.values())
 
     @property
     def loss_weight_variables(self) -> dict[str, keras.Variable]:

@@ -20,6 +20,7 @@ def public(module):
 def test_the_package():
     assert public(keras_trainsteps) == [
         "Ema",
+        "ForObjective",
         "LossAwareModel",
         "LossAwareSequential",
         "LossTerm",

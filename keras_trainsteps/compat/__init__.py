@@ -38,6 +38,9 @@ from keras_trainsteps.compat.layers import tracked_layers as tracked_layers
 from keras_trainsteps.compat.layers import unlocked as unlocked
 from keras_trainsteps.compat.layers import with_mask as with_mask
 from keras_trainsteps.compat.layers import with_mask_of as with_mask_of
+from keras_trainsteps.compat.memory import (
+    averages_of_what_is_trained as averages_of_what_is_trained,
+)
 from keras_trainsteps.compat.memory import compile_options as compile_options
 from keras_trainsteps.compat.memory import each_optimizer as each_optimizer
 from keras_trainsteps.compat.memory import learning_rate_schedule as learning_rate_schedule

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import keras
@@ -69,6 +72,32 @@ def optimized_weights(optimizer: keras.optimizers.Optimizer) -> list[keras.Varia
     own = list(getattr(optimizer, "_trainable_variables", ()))
     inner = getattr(optimizer, "inner_optimizer", None)
     return own if own or inner is None else optimized_weights(inner)
+
+
+@contextlib.contextmanager
+def averages_of_what_is_trained(optimizer: keras.optimizers.Optimizer | None) -> Iterator[None]:
+    """Ends a `fit` with the averages (`use_ema`) of the weights that the optimizer trains.
+
+    Keras gives them in order to all trainable weights of the model: where an optimizer trains
+    some of these, others get their values, and `MultiOptimizer` raises (seen in 3.15.1).
+    """
+    if optimizer is None:
+        yield
+        return
+    own = functools.partial(_finalize, optimizer, optimizer.finalize_variable_values)
+    optimizer.__dict__["finalize_variable_values"] = own
+    try:
+        yield
+    finally:
+        del optimizer.__dict__["finalize_variable_values"]
+
+
+def _finalize(
+    optimizer: keras.optimizers.Optimizer,
+    finalize: Callable[[Sequence[Any]], None],
+    weights: Sequence[Any],
+) -> None:
+    finalize(optimized_weights(optimizer) or weights)
 
 
 def unbuilt_copy(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:

@@ -20,6 +20,9 @@ from keras_trainsteps.fitting.objectives import (
     require_aims_for_replicas as require_aims_for_replicas,
 )
 from keras_trainsteps.fitting.objectives import require_callbacks as require_callbacks
+from keras_trainsteps.fitting.objectives import (
+    require_named_optimizers as require_named_optimizers,
+)
 from keras_trainsteps.fitting.objectives import require_nothing_added as require_nothing_added
 from keras_trainsteps.fitting.objectives import require_one_optimizer as require_one_optimizer
 from keras_trainsteps.fitting.objectives import require_only_objectives as require_only_objectives

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import string
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
 
 from keras_trainsteps import compat
-from keras_trainsteps.step.aims import Aim
+from keras_trainsteps.step.aims import WHOLE, Aim
+from keras_trainsteps.step.for_objective import ForObjective
 from keras_trainsteps.step.objective import Objective
 from keras_trainsteps.step.plan import Plan
 
@@ -16,7 +18,9 @@ _OF_OPTIMIZER = (
     keras.callbacks.LearningRateScheduler,
     keras.callbacks.ReduceLROnPlateau,
     keras.callbacks.SwapEMAWeights,
+    keras.callbacks.TensorBoard,  # logs its learning rate
 )
+_LOSSES = (WHOLE, f"val_{WHOLE}")
 
 
 def require_one_optimizer(optimizer: Any) -> None:
@@ -69,7 +73,7 @@ def require_only_objectives(
 def require_nothing_added(model: Any, added: Iterable[Any], parts: Sequence[str]) -> None:
     """Refuses terms that were added to a model with objectives: they belong to none."""
     names = [term.name for layer in added for term in layer.terms]
-    if names and tuple(parts) != ("loss",):
+    if names and tuple(parts) != (WHOLE,):
         raise ValueError(
             "`add_loss` and `add_metric` are for models without `objectives`: what is added "
             f"belongs to none of {list(parts)}. Received: {names}. Return it from a hook."
@@ -104,31 +108,57 @@ def require_aims_for_replicas(model: keras.Model, aims: Sequence[Aim]) -> None:
             )
 
 
-def require_callbacks(model: Any, callbacks: Any, parts: Sequence[str]) -> None:
+def require_callbacks(callbacks: Any, parts: Sequence[str]) -> None:
     """Refuses callbacks that would act on no optimizer, or wait for a `loss` that is not logged.
 
     Raises:
         ValueError: For the first such callback.
     """
-    if tuple(parts) == ("loss",):
+    require_named_optimizers(callbacks, parts)
+    if tuple(parts) == (WHOLE,):
+        return
+    for callback in map(_inner, compat.callbacks_in(callbacks)):
+        kind = type(callback).__name__
+        argument, waits = _waits_for(callback)
+        if waits:
+            raise ValueError(
+                f"`{argument}` must name what is logged: there is no 'loss' of several objectives. "
+                f"Received: a `{kind}` of {waits!r}, where there are {list(parts)}, their "
+                "terms, and these with 'val_'. Name one of them, or write a callback of your own."
+            )
+
+
+def require_named_optimizers(callbacks: Any, parts: Sequence[str]) -> None:
+    """Refuses callbacks of Keras that act on one optimizer, where each objective has its own.
+
+    Raises:
+        ValueError: For the first such callback.
+    """
+    if tuple(parts) == (WHOLE,):
         return
     for callback in compat.callbacks_in(callbacks):
         kind = type(callback).__name__
         if isinstance(callback, _OF_OPTIMIZER):
             raise ValueError(
                 f"`{kind}` acts on one optimizer, and each objective has its own. Received: a "
-                f"model with {list(parts)}. Give the optimizer of one a schedule as its "
-                f"`learning_rate`, or act on `model.optimizer[{parts[0]!r}]` in a callback of "
-                "your own."
+                f"model with {list(parts)}. Say of which, as "
+                f"`ForObjective({parts[0]!r}, {kind}(...))`."
             )
-        watched = getattr(callback, "monitor", None)
-        if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_best_only:
-            watched = None
-        if isinstance(callback, keras.callbacks.TerminateOnNaN):
-            watched = "loss"
-        if watched in ("loss", "val_loss"):
-            raise ValueError(
-                f"`monitor` must name what is logged: there is no 'loss' of several objectives. "
-                f"Received: a `{kind}` of {watched!r}, where there are {list(parts)}, their "
-                "terms, and these with 'val_'. Name one of them, or write a callback of your own."
-            )
+
+
+def _inner(callback: keras.callbacks.Callback) -> keras.callbacks.Callback:
+    return callback.callback if isinstance(callback, ForObjective) else callback
+
+
+def _waits_for(callback: keras.callbacks.Callback) -> tuple[str, str | None]:
+    """The argument by which a callback waits for the one loss of a model, and what it names."""
+    if isinstance(callback, keras.callbacks.TerminateOnNaN):
+        return "monitor", WHOLE
+    if isinstance(callback, keras.callbacks.ModelCheckpoint):
+        fields = {name for _, name, _, _ in string.Formatter().parse(callback.filepath)}
+        if named := fields & set(_LOSSES):
+            return "filepath", min(named)
+    if not getattr(callback, "save_best_only", True):
+        return "monitor", None
+    watched = getattr(callback, "monitor", None)
+    return "monitor", watched if watched in _LOSSES else None

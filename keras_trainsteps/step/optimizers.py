@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 
 import keras
 
+from keras_trainsteps import compat
+
 _PREFIX = "of_"
 
 WeightsOf = Callable[[], Mapping[str, list[keras.Variable]]]
@@ -19,7 +21,8 @@ class Optimizers(keras.optimizers.Optimizer):
 
     It is what `model.optimizer` is for a model with `objectives`; `compile` makes it.
     `model.optimizer["critic"]` is the one of that name, `model.optimizer.names` are all
-    names, and `model.optimizer.iterations` counts the steps of the model.
+    names, and `model.optimizer.iterations` counts the steps of the model. A callback acts on
+    one of them by `ForObjective`.
 
     Args:
         optimizers: An optimizer for each name; the same one for several that train the same.
@@ -42,6 +45,15 @@ class Optimizers(keras.optimizers.Optimizer):
         for key, optimizer in optimizers.items():
             setattr(self, _PREFIX + key, keras.optimizers.get(optimizer))
         self._weights_of: WeightsOf | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # What is set in it, of any option of an optimizer, would act on none.
+        if "_weights_of" in vars(self) and name[0] != "_" and name != "built":
+            self._refuse(name)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(self._of_one(name), name=name, obj=self)
 
     def belongs_to(self, weights_of: WeightsOf) -> None:
         """Says how to find out what each trains."""
@@ -84,6 +96,11 @@ class Optimizers(keras.optimizers.Optimizer):
         own: list[keras.Variable] = super().variables
         return [*own, *(v for optimizer in self.distinct() for v in optimizer.variables)]
 
+    def finalize_variable_values(self, var_list: Any) -> None:
+        """Ends a `fit` with the averages of each that keeps them (`use_ema`), of its weights."""
+        for optimizer in self.distinct():
+            optimizer.finalize_variable_values(compat.optimized_weights(optimizer))
+
     def save_own_variables(self, store: Any) -> None:
         """Saves the number of steps; each optimizer saves its own state."""
         store["0"] = self.iterations.numpy()
@@ -107,10 +124,15 @@ class Optimizers(keras.optimizers.Optimizer):
         self._refuse("learning_rate")
 
     def _refuse(self, what: str) -> NoReturn:
-        raise ValueError(
+        raise ValueError(self._of_one(what))
+
+    def _of_one(self, what: str) -> str:
+        names = vars(self).get("names", ("name",))
+        return (
             f"`{what}` must be that of one optimizer: each objective has its own. Received: "
-            f"`optimizer.{what}` of a model with {self.names}. Take that of a named one, as "
-            f"`model.optimizer[{self.names[0]!r}].{what}`."
+            f"`optimizer.{what}` of a model with {names}. Take that of a named one, as "
+            f"`model.optimizer[{names[0]!r}].{what}`; in a callback, fit with "
+            f"`ForObjective({names[0]!r}, callback)`."
         )
 
     def get_config(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -73,6 +73,8 @@ def update_by_group(model: Any) -> None:
 def steps_done(model: Any, plan: Plan) -> Any:
     """The number of steps so far, where anything asks for it."""
     asked = model.after_step or not plan.is_whole
+    if model.optimizer is None and not plan.is_whole:
+        _refuse_to_train(plan.aims)
     if not asked or model.optimizer is None:
         return None
     return tf.convert_to_tensor(model.optimizer.iterations)
@@ -207,6 +209,9 @@ def _accumulate(model: Any, aim: Aim, computed: Iterable[_Computed]) -> None:
 def _apply(model: Any, aim: Aim, part: Part, pairs: Pairs, again: Callable[[], Pairs]) -> None:
     """Updates what a part of an objective trains."""
     optimizer = _optimizer_of(model, part)
+    if optimizer is None:
+        _refuse_to_train(pairs)
+        return
     alone = model.distribute_strategy.num_replicas_in_sync == 1
     exchange = compat.without_exchange(optimizer) if alone else contextlib.nullcontext()
     with exchange:
@@ -227,6 +232,15 @@ def _follow_update(
 def _optimizer_of(model: Any, part: Part) -> Any:
     several = isinstance(model.optimizer, Optimizers)
     return model.optimizer[part.name] if several else model.optimizer
+
+
+def _refuse_to_train(weights: Sequence[Any]) -> None:
+    """Refuses to train any of these without an optimizer."""
+    if weights:
+        raise ValueError(
+            "`optimizer` of `compile` must be given to train. Received: `None`. Compile with one, "
+            "e.g. `optimizer='adam'`; evaluation and prediction need none."
+        )
 
 
 def _of_part(once: Callable[..., list[_Computed]], place: int) -> Pairs:

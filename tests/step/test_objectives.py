@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from keras_trainsteps import LossAwareModel, LossTerm, Objective
+from keras_trainsteps import ForObjective, LossAwareModel, LossTerm, Objective
 from tests.toy import close
 
 ONES = np.ones((10, 1), "float32")
@@ -273,6 +273,15 @@ def test_a_callback_may_watch_an_objective():
 
 # Refused before anything is changed
 
+
+class Watching(keras.callbacks.Callback):
+    """A callback of one's own that waits for something."""
+
+    def __init__(self, monitor):
+        super().__init__()
+        self.monitor = monitor
+
+
 NAMES = r"\['first', 'second'\]"
 
 
@@ -290,10 +299,20 @@ NAMES = r"\['first', 'second'\]"
         ),
         (keras.callbacks.LearningRateScheduler(lambda epoch: 0.1), "acts on one optimizer"),
         (keras.callbacks.SwapEMAWeights(), "acts on one optimizer"),
+        (keras.callbacks.TensorBoard(), r"`ForObjective\('first', TensorBoard\(...\)\)`"),
         (
             keras.callbacks.ModelCheckpoint("best.keras", save_best_only=True),
             "`monitor` must name what is logged",
         ),
+        (
+            keras.callbacks.ModelCheckpoint("{epoch}-{loss:.2f}.keras"),
+            "`filepath` must name what is logged.*'loss'",
+        ),
+        (
+            ForObjective("first", keras.callbacks.ReduceLROnPlateau("loss")),
+            "`monitor` must name what is logged.*`ReduceLROnPlateau` of 'loss'",
+        ),
+        (Watching("val_loss"), "`monitor` must name what is logged.*`Watching` of 'val_loss'"),
     ],
 )
 def test_callbacks_that_would_do_nothing_are_refused(callback, message):
@@ -301,6 +320,29 @@ def test_callbacks_that_would_do_nothing_are_refused(callback, message):
     with pytest.raises(ValueError, match=message):
         fit(model, callbacks=[callback])
     assert unchanged(model)
+
+
+def test_callbacks_that_do_not_need_a_loss_are_not():
+    model = compiled(run_eagerly=True)
+    wait = [
+        keras.callbacks.ModelCheckpoint("{epoch}-{first:.2f}.keras", save_freq=1000),
+        keras.callbacks.EarlyStopping("val_second_term", mode="min"),
+        Watching("first"),
+    ]
+    fit(model, callbacks=wait, validation_data=(ONES,))
+    assert updates(model.one) == 3
+
+
+@pytest.mark.parametrize("run_eagerly", [False, True], ids=["graph", "eager"])
+def test_training_without_an_optimizer_is_refused_and_evaluating_is_not(run_eagerly):
+    model = Two()
+    model.compile(None, run_eagerly=run_eagerly)
+    for train in (lambda: fit(model), lambda: model.train_on_batch(ONES)):
+        with pytest.raises(ValueError, match="`optimizer` of `compile` must be given to train"):
+            train()
+    assert unchanged(model)
+    logs = model.evaluate(ONES, verbose=0, return_dict=True)
+    assert logs == {"first": 0.0, "first_term": 0.0, "second": 0.0, "second_term": 0.0}
 
 
 @pytest.mark.parametrize("what", ["learning_rate", "apply", "scale_loss"])

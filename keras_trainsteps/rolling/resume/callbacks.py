@@ -52,6 +52,14 @@ class StatefulCallback(Protocol):
         """Goes on from there."""
 
 
+@runtime_checkable
+class Wrapper(Protocol):
+    """A callback that has another one act on an objective, as `ForObjective`."""
+
+    objective: str
+    callback: keras.callbacks.Callback
+
+
 def require_resumable(
     callbacks: Sequence[keras.callbacks.Callback],
     stateless: Sequence[type[keras.callbacks.Callback]],
@@ -83,12 +91,22 @@ def require_resumable(
                 )
 
 
+def without_wrappers(
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> list[keras.callbacks.Callback]:
+    """The callbacks that remember: what has another one act does not."""
+    return [each.callback if isinstance(each, Wrapper) else each for each in callbacks]
+
+
 def options_of(
     callback: keras.callbacks.Callback,
     stateless: Sequence[type[keras.callbacks.Callback]],
     found: Descriptions,
 ) -> dict[str, Any]:
     """What a resumed job must share of a callback: its class, code and options."""
+    if isinstance(callback, Wrapper):
+        inner = options_of(callback.callback, stateless, found)
+        return {"objective": callback.objective, **inner}
     kind = type(callback)
     if isinstance(callback, tuple(stateless)):
         return {"class": kind.__qualname__}

@@ -12,7 +12,11 @@ import keras
 from keras_trainsteps.rolling.resume import rates
 from keras_trainsteps.rolling.resume.batches import ResumableBatches
 from keras_trainsteps.rolling.resume.callback_list import JobCallbacks
-from keras_trainsteps.rolling.resume.callbacks import Unchanged, require_resumable
+from keras_trainsteps.rolling.resume.callbacks import (
+    Unchanged,
+    require_resumable,
+    without_wrappers,
+)
 from keras_trainsteps.rolling.resume.checkpoint import JobCheckpoint
 from keras_trainsteps.rolling.resume.description import description_of, require_repeatable
 from keras_trainsteps.rolling.resume.directory import CheckpointDirectory
@@ -150,7 +154,8 @@ class ResumableJob:
                 checkpoint; another description than the job began with.
         """
         callbacks = keras.tree.flatten(callbacks or [])
-        require_resumable(callbacks, self.stateless)
+        remembering = without_wrappers(callbacks)
+        require_resumable(remembering, self.stateless)
         _require_batches(batches)
         _require_model(model)
         require_repeatable(validation_data)
@@ -166,7 +171,7 @@ class ResumableJob:
             validation_batch_size=validation_batch_size,
             validation_freq=validation_freq,
         )
-        unchanged, watch = Unchanged(callbacks, self.stateless), StepWatch(held)
+        unchanged, watch = Unchanged(remembering, self.stateless), StepWatch(held)
         with (
             rates.of_the_code(described, model.optimizer, self.directory) as job,
             store.opened({"run_id": self.run_id, **job}),
@@ -178,7 +183,7 @@ class ResumableJob:
                 store,
                 begin,
                 batches,
-                callbacks,
+                remembering,
                 save_freq=self.save_freq,
                 variables=self.variables,
                 sigterm=sigterm,

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from keras_trainsteps import compat
 from keras_trainsteps.rolling.resume.code import learning_rate_of
 
 # Of each optimizer, by directory of the job: the rate before its `fit`, and after.
@@ -29,15 +30,21 @@ def of_the_code(
     set by hand in between makes it one.
     """
     job = copy.deepcopy(dict(described))
-    options = job["optimizer"]["options"]
-    while "inner_optimizer" in options:
-        options = options["inner_optimizer"]["options"]
-    now = options.get("learning_rate")
-    of_optimizer = _fits.setdefault(optimizer, {})
-    begun, left = of_optimizer.get(directory, (now, now))
-    options["learning_rate"] = rate = begun if now == left else now
+    left_at: list[tuple[dict[Path, tuple[Any, Any]], Any, keras.optimizers.Optimizer]] = []
+    for place, one in compat.each_optimizer(optimizer).items():
+        options = job["optimizer"]["options"]
+        if place:  # of one of several objectives
+            options = options[place.rstrip("/")]["options"]
+        while "inner_optimizer" in options:
+            options = options["inner_optimizer"]["options"]
+        now = options.get("learning_rate")
+        fits = _fits.setdefault(one, {})
+        begun, left = fits.get(directory, (now, now))
+        options["learning_rate"] = rate = begun if now == left else now
+        if isinstance(now, float):
+            left_at.append((fits, rate, one))
     try:
         yield job
     finally:
-        varies = isinstance(now, float)
-        of_optimizer[directory] = (rate, learning_rate_of(optimizer) if varies else now)
+        for fits, rate, one in left_at:
+            fits[directory] = (rate, learning_rate_of(one))

@@ -55,7 +55,7 @@ def plan_optimizer(
     if problems:
         return problems
     if not was_built:
-        optimizer.build(model.trainable_variables)
+        optimizer.build(_trained(model))
     target = optimizer_variables(optimizer, structure.weights)
     carried = saved if policy == "carry" else None
     rate_names = _rate_names(target.scalars, optimizer)
@@ -248,8 +248,14 @@ def _rate_names(names: Iterable[str], optimizer: Any) -> set[str]:
 def _unbuilt(optimizer: Any, model: keras.Model, structure: Structure) -> OptimizerVariables:
     """The state that an unbuilt optimizer will have, from a copy of it."""
     copy = compat.unbuilt_copy(optimizer)
-    copy.build(model.trainable_variables)
+    copy.build(_trained(model))
     return optimizer_variables(copy, structure.weights)
+
+
+def _trained(model: keras.Model) -> list[keras.Variable]:
+    """What the optimizer will train: what a model says, or all."""
+    trained: list[keras.Variable] = getattr(model, "trained_weights", model.trainable_variables)
+    return trained
 
 
 def _drop(plan: Plan, saved: OptimizerState | None, reason: str) -> None:
