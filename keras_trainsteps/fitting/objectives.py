@@ -122,9 +122,9 @@ def require_callbacks(callbacks: Any, parts: Sequence[str]) -> None:
         argument, waits = _waits_for(callback)
         if waits:
             raise ValueError(
-                f"`{argument}` must name what is logged: there is no 'loss' of several objectives. "
-                f"Received: a `{kind}` of {waits!r}, where there are {list(parts)}, their "
-                "terms, and these with 'val_'. Name one of them, or write a callback of your own."
+                f"`{argument}` must name what is logged: there is no 'loss' of several "
+                f"objectives. Received: a `{kind}` of {waits!r}, where there are {list(parts)}, "
+                "their terms, and these with 'val_'. Name one of them, or write a callback of your own."
             )
 
 
@@ -155,7 +155,8 @@ def _waits_for(callback: keras.callbacks.Callback) -> tuple[str, str | None]:
     if isinstance(callback, keras.callbacks.TerminateOnNaN):
         return "monitor", WHOLE
     if isinstance(callback, keras.callbacks.ModelCheckpoint):
-        fields = {name for _, name, _, _ in string.Formatter().parse(callback.filepath)}
+        parts = string.Formatter().parse(str(callback.filepath))
+        fields = {name for _, name, _, _ in parts if name}
         if named := fields & set(_LOSSES):
             return "filepath", min(named)
     if not getattr(callback, "save_best_only", True):

@@ -103,6 +103,10 @@ class _SeenByCallback:
     def __class__(self) -> Any:
         return type(self._seen)  # what asks for a `keras.Model` finds one
 
+    @__class__.setter
+    def __class__(self, kind: Any) -> None:
+        self._seen.__class__ = kind
+
     @property
     def optimizer(self) -> Any:
         return self._seen.optimizer[self._objective]

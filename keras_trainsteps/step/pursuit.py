@@ -238,8 +238,8 @@ def _refuse_to_train(weights: Sequence[Any]) -> None:
     """Refuses to train any of these without an optimizer."""
     if weights:
         raise ValueError(
-            "`optimizer` of `compile` must be given to train. Received: `None`. Compile with one, "
-            "e.g. `optimizer='adam'`; evaluation and prediction need none."
+            "`optimizer` of `compile` must be given to train. Received: `None`. Compile with "
+            "one, e.g. `optimizer='adam'`; evaluation and prediction need none."
         )
 
 

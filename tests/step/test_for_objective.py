@@ -132,9 +132,9 @@ def test_a_name_that_is_none_is_refused():
         fit(model, callbacks=[ForObjective("third", halved())])
     assert unchanged(model)
     whole = still(network(), loss="mse")
-    with pytest.raises(ValueError, match="Received: 'loss'.*Give it the callback as it is"):
+    with pytest.raises(ValueError, match=r"Received: 'loss'.*Give it the callback as it is"):
         whole.fit(ONES, ONES, callbacks=[ForObjective("loss", halved())])
-    with pytest.raises(TypeError, match="`callback` must be a `keras.callbacks.Callback`"):
+    with pytest.raises(TypeError, match=r"`callback` must be a `keras.callbacks.Callback`"):
         ForObjective("first", [halved()])
 
 
