@@ -124,7 +124,8 @@ def require_callbacks(callbacks: Any, parts: Sequence[str]) -> None:
             raise ValueError(
                 f"`{argument}` must name what is logged: there is no 'loss' of several "
                 f"objectives. Received: a `{kind}` of {waits!r}, where there are {list(parts)}, "
-                "their terms, and these with 'val_'. Name one of them, or write a callback of your own."
+                "their terms, and these with 'val_'. Name one of them, or write a callback of "
+                "your own."
             )
 
 
