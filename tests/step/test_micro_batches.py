@@ -124,6 +124,7 @@ MODELS = {
         dense(4), keras.layers.BatchNormalization(trainable=False)
     ),
 }
+BY_DEFAULT = [("activity", "graph"), ("subclassed", "eager")]
 MODES = {
     "eager": {"run_eagerly": True},
     "graph": {},
@@ -165,7 +166,7 @@ CUT = pytest.mark.filterwarnings("ignore:.* batches of the epoch had rows of que
 @pytest.mark.parametrize(
     ("name", "mode"),
     [
-        pytest.param(name, mode, marks=() if mode == "eager" else SLOW)
+        pytest.param(name, mode, marks=() if (name, mode) in BY_DEFAULT else SLOW)
         for name in MODELS
         for mode in MODES
         if (name, mode) != ("objectives", "accumulated")  # which `compile` refuses
@@ -180,6 +181,7 @@ def test_the_numbers_are_those_of_the_undivided_step(name, mode):
 
 
 @CUT
+@pytest.mark.slow
 def test_the_numbers_in_a_graph_of_batches_of_any_size():
     require_same(trained(functional, 4, batch=9), trained(functional, None, batch=9))
 
