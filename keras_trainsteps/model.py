@@ -378,9 +378,10 @@ class LossAwareModel(compat.Model):
                 more forward pass, and the memory of one micro-batch and of all outputs.
                 `evaluate` runs it once. Layers draw random numbers for each micro-batch, and
                 the same both times. What `call` gives to `add_loss` is taken for a mean over
-                rows, and gradients of embeddings are summed up dense. A network that the hook
-                calls itself keeps its activations, and the gradient of `y_pred` with the
-                inputs is not to be had.
+                rows, and a layer of your own that mixes rows cannot be seen. The gradient of an
+                embedding has an entry for each id of the batch, as ever. A network that the
+                hook calls itself keeps its activations, and the gradient of `y_pred` with the
+                inputs is refused.
             per_micro_batch: Names of layers that may see a micro-batch alone, and so compute
                 something else: a `BatchNormalization` that is trained. Default: none may.
             accumulate_steps: The number of steps whose gradients make one update: for batches

@@ -56,6 +56,7 @@ from keras_trainsteps.compat.operations import handles_of as handles_of
 from keras_trainsteps.compat.operations import handles_of_variable as handles_of_variable
 from keras_trainsteps.compat.operations import operations_seen as operations_seen
 from keras_trainsteps.compat.replays import changed_by as changed_by
+from keras_trainsteps.compat.replays import kinds_of as kinds_of
 from keras_trainsteps.compat.replays import losses_by_layer as losses_by_layer
 from keras_trainsteps.compat.replays import random_states as random_states
 from keras_trainsteps.compat.replays import set_losses_of_call as set_losses_of_call

@@ -35,6 +35,16 @@ def changed_by(operations: Iterable[tf.Operation]) -> Iterator[tf.Tensor]:
             yield _outermost(handle)
 
 
+def kinds_of(graph: tf.Graph) -> set[str]:
+    """The kinds of all operations of the graph of a function, and of the functions it calls."""
+    called = (
+        node.op
+        for function in graph.as_graph_def().library.function
+        for node in function.node_def
+    )
+    return {*called, *(operation.type for operation in graph.get_operations())}
+
+
 def losses_by_layer(model: keras.Model) -> list[tuple[keras.layers.Layer, list[Any]]]:
     """What each layer, and the model, has passed to `add_loss` in its last call."""
     every = ((layer, list(layer._losses)) for layer in (model, *sublayers(model)))

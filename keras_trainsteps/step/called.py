@@ -9,7 +9,8 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.step.terms import loss_name, named_loss
+from keras_trainsteps.step.in_turn import Parts
+from keras_trainsteps.step.terms import as_loss, loss_name, named_loss
 
 Tensors: TypeAlias = dict[str, list[Any]]
 """What a call of a network gives, by kind: `Called.flat`."""
@@ -44,6 +45,31 @@ class Called:
             "metrics": [value for _, added in self.metrics for value in added.values()],
         }
 
+    def of_share(self, share: tf.Tensor) -> Tensors:
+        """Its tensors as those of a micro-batch with this share of the rows: means by parts."""
+
+        def part(one: Any) -> tf.Tensor:
+            one = tf.convert_to_tensor(one)
+            return as_loss(one) * as_loss(share) if one.shape.rank == 0 else one
+
+        return {kind: [part(one) for one in found] for kind, found in self.flat.items()}
+
+    def parts(self, share: tf.Tensor) -> Parts:
+        """Its tensors, of rows and not, as `InTurn` puts them together."""
+        every = [one for found in self.of_share(share).values() for one in found]
+        return Parts(
+            [one for one in every if one.shape.rank != 0],
+            [one for one in every if one.shape.rank == 0],
+        )
+
+    def of(self, parts: Parts) -> Tensors:
+        """What `InTurn` has put together, by kind."""
+        joined, added = map(iter, parts)
+        return {
+            kind: [next(joined if tf.convert_to_tensor(o).shape.rank else added) for o in found]
+            for kind, found in self.flat.items()
+        }
+
     def with_tensors(self, found: Tensors) -> Any:
         """The output made of other tensors; losses and metrics are put where these were."""
         outputs, masks, losses, metrics = (iter(found[key]) for key in self.flat)
@@ -68,18 +94,3 @@ class Called:
             return compat.with_mask(new, next(masks)) if masked else new
 
         return keras.tree.map_structure(of, self.y_pred)
-
-
-def times_rows(tensors: Tensors, rows: tf.Tensor) -> Tensors:
-    """Means over rows as sums."""
-
-    def times(one: Any) -> tf.Tensor:
-        one = tf.convert_to_tensor(one)
-        return one * tf.cast(tf.shape(rows)[0], one.dtype) if one.shape.rank == 0 else one
-
-    return {key: [times(one) for one in found] for key, found in tensors.items()}
-
-
-def _named_as(loss: Any, value: tf.Tensor) -> tf.Tensor:
-    name = loss_name(loss)
-    return value if name is None else named_loss(value, name)

@@ -9,19 +9,22 @@ time, which run forward once more for that (Gao et al. 2021,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.step.called import Called, Tensors, times_rows
+from keras_trainsteps.step.called import Called
+from keras_trainsteps.step.in_turn import InTurn, Parts
 from keras_trainsteps.step.replayable import (
     require_by_rows,
     require_replayable,
     require_rows,
     require_stateless,
+    require_whole,
 )
 
 
@@ -47,7 +50,7 @@ class Passes:
         metrics: Where what is added as metrics in a call is kept.
 
     Attributes:
-        reached: The variables that the network reads, once it has run in a graph.
+        reached: The variables that the network reads, once it has run.
     """
 
     def __init__(
@@ -62,17 +65,9 @@ class Passes:
         self._x, self._added = x, metrics
         self._leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
         self._static = require_rows(self._leaves)
-        if self._static is None and compat.in_xla():
-            raise ValueError(
-                "`micro_batch_size` needs batches of a known number of rows where they are "
-                "compiled by XLA. Received: batches of any number. Cut them by "
-                "`dataset.batch(..., drop_remainder=True)` or `data.query_batches(..., "
-                "pad=True)`, or compile with `jit_compile=False`."
-            )
-        self._rows = tf.shape(self._leaves[0])[0]
         alone = [layer for layer in compat.sublayers(model) if layer.name in micro_batches.alone]
-        inside = [one for layer in alone for one in layer.non_trainable_variables]
-        self._states = [*compat.random_states(model), *inside]
+        self._alone = [one for layer in alone for one in layer.non_trainable_variables]
+        self._states: list[keras.Variable] = []
         self._before: list[tf.Tensor] = []
         self._made: list[tf.Tensor] = []
         self._last: Called | None = None
@@ -85,16 +80,17 @@ class Passes:
 
     def forward(self, *, training: bool, tape: tf.GradientTape | None) -> Any:
         """The output of the network for all rows; `tape` records nothing of its making."""
-        self._before = [tf.identity(state) for state in self._states]
-        if tape is None:
-            found = self._forward(training)
-        else:
-            with tape.stop_recording():
-                found = self._forward(training)
+        with contextlib.nullcontext() if tape is None else tape.stop_recording():
+            parts = self._forward(training)
+            last = self._last
+            assert last is not None  # a batch has a row
+            found = last.of(parts)
+            require_whole(found["outputs"], self._leaves)
+            found = {kind: [_kept_apart(one) for one in found[kind]] for kind in found}
+        if tape is not None:
             self._made = [*found["outputs"], *found["losses"]]
             tape.watch([output for output in self._made if output.dtype.is_floating])
-        assert self._last is not None  # a batch has a row
-        return self._last.with_tensors(found)
+        return last.with_tensors(found)
 
     def gradients(
         self, tape: tf.GradientTape, value: tf.Tensor, weights: Sequence[keras.Variable]
@@ -123,154 +119,100 @@ class Passes:
         require_by_rows(self._last, rows[0])
         return self._last
 
-    def _forward(self, training: bool) -> Tensors:
-        def call(*rows: tf.Tensor) -> Tensors:
-            return times_rows(self._call(rows, training=training).flat, rows[0])
+    def _forward(self, training: bool) -> Parts:
+        def of_one(rows: list[tf.Tensor], share: tf.Tensor) -> Parts:
+            if not tf.executing_eagerly():
+                return self._call(rows, training=training).parts(share)
+            with tf.GradientTape() as tape:  # which sees what the network reads
+                parts = self._call(rows, training=training).parts(share)
+                self.reached = tape.watched_variables()
+            return parts
 
-        if tf.executing_eagerly():
-            return self._joined(
-                [self._noted(call, start) for start in range(0, int(self._rows), self._size)]
-            )
-        traced = tf.function(call, autograph=False)
-        specs = [tf.TensorSpec(leaf.shape, leaf.dtype) for leaf in self._cut(tf.constant(0))]
-        function = traced.get_concrete_function(*specs)
-        self.reached = function.graph.variables
-        if training:
-            require_replayable(self._model, self._states, function.graph.get_operations())
-        arrays = keras.tree.map_structure(
-            lambda one: tf.TensorArray(one.dtype, self._loops, element_shape=one.shape),
-            function.structured_outputs,
-        )
-
-        def step(place: tf.Tensor, arrays: Any) -> Any:
-            found = traced(*self._cut(place * self._size))
-            return keras.tree.map_structure(
-                lambda array, value: array.write(place, value), arrays, found
-            )
-
-        called = self._last
-        parts = [keras.tree.map_structure(self._of_loop, self._each(step, arrays))]
-        if self._rest:
-            parts.append(traced(*self._cut_rest()))
-        self._last = called
-        return self._joined(parts)
-
-    def _noted(self, call: Callable[..., Tensors], start: int) -> Tensors:
-        """Calls the network on some rows eagerly, and notes which variables it reads."""
-        with tf.GradientTape() as tape:
-            found = call(*self._cut(tf.constant(start)))
-            self.reached = tape.watched_variables()
-        return found
+        in_turn = InTurn(of_one, self._leaves, self._size)
+        if not tf.executing_eagerly():
+            graph = in_turn.traced(in_turn.first).graph
+            self.reached = graph.variables
+        # Once it is traced: `keras.random` makes its generator in the first call.
+        self._states = [*compat.random_states(self._model), *self._alone]
+        if training and not tf.executing_eagerly():
+            require_replayable(self._model, self._states, graph)
+        self._before = [tf.identity(state) for state in self._states]
+        return in_turn()
 
     def _backward(
         self, upstream: Sequence[tf.Tensor | None], weights: Sequence[keras.Variable]
-    ) -> list[tf.Tensor | None]:
-        for state, before in zip(self._states, self._before, strict=True):
-            state.assign(before)  # to draw the same numbers again
-        connected = [False] * len(weights)
-        called = self._last
-        assert called is not None
-        by_rows, scalars = len(called.outputs), len(upstream)
+    ) -> list[Any]:
+        last = self._last
+        assert last is not None
+        places = [place for place, one in enumerate(upstream) if one is not None]
+        of_rows = [place for place in places if place < len(last.outputs)]
+        kinds: list[Any] = []
 
-        def of_rows(rows: Sequence[tf.Tensor], upstream: Sequence[Any], sums: Any) -> Any:
+        def of_one(rows: list[tf.Tensor], share: tf.Tensor) -> Parts:
+            own, given = rows[: len(self._leaves)], rows[len(self._leaves) :]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([weight.value for weight in weights])
-                found = times_rows(self._call(rows, training=True).flat, rows[0])
-                outputs = [*found["outputs"], *found["losses"]]
-            pairs = [(o, u) for o, u in zip(outputs, upstream, strict=True) if u is not None]
-            targets, above = zip(*pairs, strict=True)
-            gradients = tape.gradient(list(targets), weights, output_gradients=list(above))
-            for place, gradient in enumerate(gradients):
-                connected[place] |= gradient is not None
-            return [_sum(*pair) for pair in zip(sums, gradients, strict=True)]
+                found = self._call(own, training=True).of_share(share)
+                made = [*found["outputs"], *found["losses"]]
+            above = dict(enumerate(upstream)) | dict(zip(of_rows, given, strict=True))
+            gradients = tape.gradient(
+                [made[place] for place in places],
+                weights,
+                output_gradients=[above[place] for place in places],
+            )
+            kinds[:] = [None if one is None else type(one) for one in gradients]
+            parts = Parts([], [])
+            for gradient, weight in zip(gradients, weights, strict=True):
+                if isinstance(gradient, tf.IndexedSlices):  # of some rows of an embedding
+                    values = tf.ensure_shape(gradient.values, [None, *weight.shape[1:]])
+                    parts.joined.extend([values, gradient.indices])
+                elif gradient is not None:
+                    parts.added.append(tf.ensure_shape(gradient, weight.shape))
+            return parts
 
-        rows = tf.cast(self._rows, tf.float32)
-        of_losses = [
-            None if one is None else one / tf.cast(rows, one.dtype)
-            for one in upstream[by_rows:scalars]
+        entries = [*self._leaves, *(upstream[place] for place in of_rows)]
+        after = [tf.identity(state) for state in self._states]
+        _assign(self._states, self._before)  # to draw the same numbers again
+        joined, added = map(iter, InTurn(of_one, entries, self._size)())
+        _assign(self._states, after)  # of losses that draw, too
+        self._last = last
+        return [
+            _gradient(kind, weight, joined, added)
+            for kind, weight in zip(kinds, weights, strict=True)
         ]
-        of_outputs = upstream[:by_rows]
-
-        def step(place: tf.Tensor, sums: Any) -> Any:
-            start = place * self._size
-            above = [None if one is None else self._cut_one(one, start) for one in of_outputs]
-            return of_rows(self._cut(start), [*above, *of_losses], sums)
-
-        sums = [tf.zeros(weight.shape, weight.dtype) for weight in weights]
-        sums = self._each(step, sums)
-        if self._rest:
-            above = [None if one is None else self._rest_of(one) for one in of_outputs]
-            sums = of_rows(self._cut_rest(), [*above, *of_losses], sums)
-        self._last = called
-        return [s if is_there else None for s, is_there in zip(sums, connected, strict=True)]
-
-    @property
-    def _loops(self) -> Any:
-        """The number of micro-batches of one size, or of all where rows are not known."""
-        if self._static is not None:
-            return self._static // self._size
-        return -(-self._rows // self._size)
-
-    @property
-    def _rest(self) -> int:
-        """The rows of the last micro-batch, where it is known to be a smaller one."""
-        return 0 if self._static is None else self._static % self._size
-
-    def _each(self, step: Callable[[tf.Tensor, Any], Any], state: Any) -> Any:
-        """The state after `step(place, state)` for each micro-batch in turn."""
-        _, state = tf.while_loop(
-            lambda place, _: place < self._loops,
-            lambda place, state: (place + 1, step(place, state)),
-            (tf.constant(0), state),
-            parallel_iterations=1,  # else TensorFlow keeps activations of several
-        )
-        return state
-
-    def _cut(self, start: tf.Tensor) -> list[tf.Tensor]:
-        return [self._cut_one(leaf, start) for leaf in self._leaves]
-
-    def _cut_one(self, leaf: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
-        if self._static is None or tf.executing_eagerly():
-            return leaf[start : tf.minimum(start + self._size, self._rows)]
-        axes = leaf.shape.rank - 1
-        return tf.slice(leaf, [start, *[0] * axes], [self._size, *[-1] * axes])
-
-    def _cut_rest(self) -> list[tf.Tensor]:
-        return [self._rest_of(leaf) for leaf in self._leaves]
-
-    def _rest_of(self, leaf: tf.Tensor) -> tf.Tensor:
-        return leaf[self._loops * self._size :]
-
-    def _of_loop(self, array: tf.TensorArray) -> tf.Tensor:
-        if array.element_shape.rank == 0:
-            return tf.reduce_sum(array.stack())
-        if self._static is None:
-            return array.concat()
-        pieces = array.stack()
-        return tf.reshape(pieces, tf.concat([[-1], tf.shape(pieces)[2:]], 0))
-
-    def _joined(self, parts: Sequence[Tensors]) -> Tensors:
-        """One tensor of all rows from those of parts; a mean of what is one number of each."""
-
-        def one(*of_parts: tf.Tensor) -> tf.Tensor:
-            if of_parts[0].shape.rank == 0:
-                total = tf.add_n(of_parts)
-                return total / tf.cast(self._rows, total.dtype)
-            joined = tf.concat(of_parts, 0) if len(of_parts) > 1 else of_parts[0]
-            return tf.ensure_shape(joined, (self._static, *joined.shape[1:]))
-
-        return keras.tree.map_structure(one, *parts)
 
 
-def _sum(first: Any, second: Any) -> Any:
-    """The sum of two gradients, either of which may be none, or of some rows."""
-    if second is None or first is None:
-        return first if second is None else second
-    if isinstance(first, tf.IndexedSlices):
-        first, second = second, first
-    if isinstance(first, tf.IndexedSlices):
-        first = tf.convert_to_tensor(first)
-    if isinstance(second, tf.IndexedSlices):
-        values = tf.cast(second.values, first.dtype)
-        return tf.tensor_scatter_nd_add(first, second.indices[:, None], values)
-    return first + tf.cast(second, first.dtype)
+def _kept_apart(value: tf.Tensor) -> tf.Tensor:
+    """A value whose gradient `Passes` alone knows, and `tf.gradients` does not."""
+    return tf.raw_ops.PreventGradient(
+        input=value,
+        message="With `micro_batch_size` the network keeps no activations, and its output must "
+        "not be differentiated in a hook. Call the network there, or compile without it.",
+    )
+
+
+def _assign(states: Sequence[keras.Variable], values: Sequence[tf.Tensor]) -> None:
+    for state, value in zip(states, values, strict=True):
+        state.assign(value)
+
+
+def _gradient(
+    kind: Any, weight: keras.Variable, joined: Iterator[tf.Tensor], added: Iterator[tf.Tensor]
+) -> Any:
+    """The gradient with one weight: none, of some rows, or of all."""
+    if kind is None:
+        return None
+    if kind is tf.IndexedSlices:
+        return tf.IndexedSlices(next(joined), next(joined), tf.constant(list(weight.shape)))
+    return next(added)
+
+
+def _sum(past: Any, through: Any) -> Any:
+    """Two gradients with one weight as one, as a tape adds them up."""
+    if past is None or through is None:
+        return through if past is None else past
+    if isinstance(past, tf.IndexedSlices) and isinstance(through, tf.IndexedSlices):
+        indices = [tf.cast(one.indices, tf.int64) for one in (past, through)]
+        values = tf.concat([past.values, through.values], 0)
+        return tf.IndexedSlices(values, tf.concat(indices, 0), through.dense_shape)
+    return tf.convert_to_tensor(past) + tf.convert_to_tensor(through)

@@ -10,18 +10,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.step.called import Called
-
-_RANDOM = {
-    "Multinomial",
-    "ParameterizedTruncatedNormal",
-    "RandomGamma",
-    "RandomPoissonV2",
-    "RandomShuffle",
-    "RandomStandardNormal",
-    "RandomUniform",
-    "RandomUniformInt",
-    "TruncatedNormal",
-}
+from keras_trainsteps.step.terms import FAILED
 
 
 def require_stateless(layers: Iterable[keras.layers.Layer]) -> None:
@@ -52,7 +41,29 @@ def require_rows(leaves: Sequence[Any]) -> int | None:
             "Inputs must have the same number of rows, to be cut into micro-batches. Received: "
             f"{sorted(map(str, found))}. Compile without `micro_batch_size`."
         )
+    if None in found:  # seen while it runs
+        for leaf in leaves[1:]:
+            tf.debugging.assert_equal(
+                tf.shape(leaf)[0],
+                tf.shape(leaves[0])[0],
+                message=f"{FAILED}Inputs must have the same number of rows, to be cut into "
+                "micro-batches. Received: different ones. Make what is the same for all rows an "
+                "attribute of the model, or compile without `micro_batch_size`.",
+            )
     return next(iter(known), None)
+
+
+def require_whole(outputs: Iterable[tf.Tensor], leaves: Sequence[tf.Tensor]) -> None:
+    """Refuses, while it runs, outputs of more or fewer rows than the inputs."""
+    for output in outputs:
+        if output.shape[0] is None or output.shape[0] != leaves[0].shape[0]:
+            tf.debugging.assert_equal(
+                tf.shape(output)[0],
+                tf.shape(leaves[0])[0],
+                message=f"{FAILED}Outputs must have one entry per row of the input, to be put "
+                "together from micro-batches. Received: another number of rows. Compile without "
+                "`micro_batch_size`.",
+            )
 
 
 def require_by_rows(called: Called, rows: tf.Tensor) -> None:
@@ -75,25 +86,54 @@ def require_by_rows(called: Called, rows: tf.Tensor) -> None:
 
 
 def require_replayable(
-    model: keras.Model, states: Sequence[keras.Variable], operations: Iterable[tf.Operation]
+    model: keras.Model, states: Sequence[keras.Variable], graph: tf.Graph
 ) -> None:
-    """Refuses a network that gives something else when it runs once more."""
-    operations = list(operations)
-    random = sorted({one.type for one in operations if one.type in _RANDOM})
+    """Refuses a network that gives something else when it runs once more.
+
+    Args:
+        model: The model.
+        states: What is put back before it runs once more.
+        graph: That of a call of its network.
+    """
+    _require_nothing_kept(model, graph)
+    random = sorted(filter(compat.draws_by_itself, compat.kinds_of(graph)))
     if random:
         raise ValueError(
             "A network must draw from `keras.random` with a `SeedGenerator` where it runs in "
             f"micro-batches, to draw the same numbers again. Received: TensorFlow's {random}."
         )
-    known = {id(state.value.handle) for state in states}
-    changed = {id(handle) for handle in compat.changed_by(operations)} - known
+    known = _handles(states)
+    changed = {id(handle) for handle in compat.changed_by(graph.get_operations())} - known
     every = [*model.variables, *model.metrics_variables]
-    paths = sorted(v.path for v in every if id(getattr(v.value, "handle", None)) in changed)
+    paths = sorted({one.path for one in every if _handles([one]) & changed})
+    if changed - _handles(every):
+        paths.append("a variable that is of no layer")
     if paths:
         raise ValueError(
             "Layers must not change in a call where the network runs in micro-batches: what they "
             "see is not the batch, and they see it twice. Received: changes of "
             f"{paths}. Freeze such a layer (`layer.trainable = False` for BatchNormalization), "
-            "use LayerNormalization or GroupNormalization, or allow the layers by "
-            "`compile(per_micro_batch=[...])`, with their names."
+            "use LayerNormalization or GroupNormalization, make a `SeedGenerator` an attribute "
+            "of its layer, or allow the layers by `compile(per_micro_batch=[...])`, with their "
+            "names."
         )
+
+
+def _require_nothing_kept(model: keras.Model, graph: tf.Graph) -> None:
+    """Refuses tensors of one micro-batch that a call makes attributes, for a hook to read."""
+    kept = [
+        f"{layer.name}.{name}"
+        for layer in (model, *compat.sublayers(model))
+        for name, value in vars(layer).items()
+        if isinstance(value, tf.Tensor) and getattr(value, "graph", None) is graph
+    ]
+    if kept:
+        raise ValueError(
+            "A network must return what it computes where it runs in micro-batches: an attribute "
+            f"would be of the last of them alone. Received: a call that sets {kept}. Return it "
+            "beside the other outputs, and read it from `y_pred`."
+        )
+
+
+def _handles(variables: Iterable[keras.Variable]) -> set[int]:
+    return {id(handle) for one in variables for handle in compat.handles_of_variable(one)}

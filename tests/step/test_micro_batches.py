@@ -385,6 +385,31 @@ class Noise(keras.layers.Layer):
         return x + tf.random.normal(tf.shape(x))
 
 
+class CompiledNoise(keras.layers.Layer):
+    def build(self, shape):
+        self.noise = tf.function(lambda x: x + tf.random.normal(tf.shape(x)))
+
+    def call(self, x):
+        return self.noise(x)
+
+
+class HiddenGenerator(keras.layers.Layer):
+    """Of a generator that Keras does not find."""
+
+    def build(self, shape):
+        generator = keras.random.SeedGenerator(1)
+        self.noise = lambda x: x + keras.random.normal(ops.shape(x), seed=generator)
+
+    def call(self, x):
+        return self.noise(x)
+
+
+class Keeping(keras.layers.Layer):
+    def call(self, x):
+        self.kept = ops.square(x)
+        return x
+
+
 class Total(keras.layers.Layer):
     def call(self, x):
         return ops.sum(x)
@@ -427,6 +452,18 @@ REFUSED = {
     "numbers of TensorFlow": (
         lambda: functional(Noise()),
         r"must draw from `keras.random`.*\['RandomStandardNormal'\]",
+    ),
+    "numbers of TensorFlow in a function": (
+        lambda: functional(CompiledNoise()),
+        r"must draw from `keras.random`.*\['RandomStandardNormal'\]",
+    ),
+    "a generator that is no attribute": (
+        lambda: functional(HiddenGenerator()),
+        r"must not change in a call.*a variable that is of no layer.*make a `SeedGenerator`",
+    ),
+    "an attribute set in a call": (
+        lambda: functional(Keeping(name="keeping")),
+        r"must return what it computes.*\['keeping.kept'\]",
     ),
     "a stateful RNN": (
         lambda: stateful(keras.layers.LSTM(2, stateful=True, name="rnn")),
@@ -497,9 +534,89 @@ def test_inputs_that_cannot_be_cut():
         model.train_step((x, np.ones((4, 1))))
 
 
-def test_batches_of_any_size_are_not_for_xla():
-    model = functional()
-    model.compile("sgd", micro_batch_size=4, jit_compile=True)
-    data = tf.data.Dataset.from_tensor_slices((X, Y, WEIGHTS)).batch(9)
-    with pytest.raises(ValueError, match="batches of a known number of rows"):
+@CUT
+@pytest.mark.slow
+def test_batches_of_any_size_compiled_by_xla():
+    options = {"batch": 9, "jit_compile": True}
+    whole = trained(with_activity, None, **options)
+    for size in (4, 9, 100):  # with a rest, without, and larger than any batch
+        require_same(trained(with_activity, size, **options), whole)
+
+
+@CUT
+@pytest.mark.slow
+@pytest.mark.parametrize("make", [with_activity, with_graph_terms])
+def test_one_micro_batch_of_a_batch_of_any_size_is_the_undivided_step_to_the_bit(make):
+    whole, found = (trained(make, size, batch=9) for size in (None, 100))
+    assert found[1:] == whole[1:]
+    for weight, other in zip(found[0], whole[0], strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+@pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm", "clipvalue"])
+def test_gradients_of_embeddings_are_clipped_by_rows(clip):
+    """Keras clips what the rows of a batch give, before it adds up those of one id."""
+
+    def optimizer():
+        return keras.optimizers.SGD(1.0, **{clip: 0.001})
+
+    options = {"run_eagerly": True, "optimizer": optimizer}
+    require_same(of_sequences(4, **options), of_sequences(None, **options))
+
+
+class Drawing(LossAwareModel):
+    """A hook that draws, from the generator that layers draw from, too, or from its own."""
+
+    def __init__(self, own):
+        super().__init__()
+        self.dropout, self.scores = keras.layers.Dropout(0.5, seed=1), dense(1)
+        self.generator = keras.random.SeedGenerator(2) if own else self.dropout.seed_generator
+
+    def call(self, x):
+        return self.scores(self.dropout(x["features"]))
+
+    def compute_losses(self, x, y, y_pred, sample_weight=None, training=True):
+        drawn = keras.random.uniform((), seed=self.generator)
+        return {"drawn": drawn + 0.0 * ops.mean(y_pred)}
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_numbers_that_a_hook_draws_go_on(own):
+    def logged(size):
+        make = functools.partial(Drawing, own)
+        return trained(make, size, x={"features": X["features"]}, run_eagerly=True)[1]["drawn"]
+
+    assert logged(None)[0] != logged(None)[1]
+    assert logged(ROWS - 1)[:1] != logged(None)[1:]
+    if own:
+        assert logged(4) == logged(None)
+    else:  # the network draws three times a step, the hook once
+        generator = keras.random.SeedGenerator(1)
+        drawn = [float(keras.random.uniform((), seed=generator)) for _ in range(8)]
+        assert logged(10) == close([drawn[3], drawn[7]])
+
+
+@pytest.mark.slow
+def test_a_hook_does_not_differentiate_an_output_without_activations():
+    def slopes(x, y, y_pred):
+        return {"slopes": ops.sum(ops.square(tf.gradients(y_pred, x["features"])[0]), -1)}
+
+    model = functional(cls=hooked(slopes))
+    model.compile("sgd", micro_batch_size=4)
+    with pytest.raises(LookupError, match="its output must not be differentiated in a hook"):
+        model.fit({"features": X["features"]}, Y, verbose=0)
+
+
+@pytest.mark.slow
+def test_inputs_of_other_rows_are_refused_while_it_runs():
+    inputs = [keras.Input((3,)), keras.Input((2,))]
+    model = LossAwareModel(inputs, dense(1)(inputs[0]) + ops.mean(inputs[1]))
+    model.compile("sgd", "mse", micro_batch_size=4)
+    table = np.ones((100, 2), "float32")
+    kinds = [tf.TensorSpec((None, size)) for size in (3, 2, 1)]
+    data = tf.data.Dataset.from_generator(
+        lambda: iter([((X["features"], table), Y)]),
+        output_signature=((kinds[0], kinds[1]), kinds[2]),
+    )
+    with pytest.raises(ValueError, match="must have the same number of rows.*attribute"):
         model.fit(data, verbose=0)
