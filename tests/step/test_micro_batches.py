@@ -553,7 +553,9 @@ def test_one_micro_batch_of_a_batch_of_any_size_is_the_undivided_step_to_the_bit
         np.testing.assert_array_equal(weight, other)
 
 
-@pytest.mark.parametrize("clip", ["clipnorm", "global_clipnorm", "clipvalue"])
+@pytest.mark.parametrize(
+    "clip", ["clipnorm", *(pytest.param(c, marks=SLOW) for c in ("global_clipnorm", "clipvalue"))]
+)
 def test_gradients_of_embeddings_are_clipped_by_rows(clip):
     """Keras clips what the rows of a batch give, before it adds up those of one id."""
 
@@ -586,10 +588,9 @@ def test_numbers_that_a_hook_draws_go_on(own):
         make = functools.partial(Drawing, own)
         return trained(make, size, x={"features": X["features"]}, run_eagerly=True)[1]["drawn"]
 
-    assert logged(None)[0] != logged(None)[1]
-    assert logged(ROWS - 1)[:1] != logged(None)[1:]
     if own:
-        assert logged(4) == logged(None)
+        assert logged(10) == logged(None)
+        assert len(set(logged(10))) == 2
     else:  # the network draws three times a step, the hook once
         generator = keras.random.SeedGenerator(1)
         drawn = [float(keras.random.uniform((), seed=generator)) for _ in range(8)]
@@ -618,5 +619,5 @@ def test_inputs_of_other_rows_are_refused_while_it_runs():
         lambda: iter([((X["features"], table), Y)]),
         output_signature=((kinds[0], kinds[1]), kinds[2]),
     )
-    with pytest.raises(ValueError, match="must have the same number of rows.*attribute"):
+    with pytest.raises(ValueError, match=r"must have the same number of rows.*attribute"):
         model.fit(data, verbose=0)
