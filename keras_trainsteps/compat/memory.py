@@ -81,8 +81,8 @@ def averages_of_what_is_trained(optimizer: keras.optimizers.Optimizer | None) ->
     Keras gives them in order to all trainable weights of the model: where an optimizer trains
     some of these, others get their values, and `MultiOptimizer` raises (seen in 3.15.1).
     """
-    if optimizer is None:
-        yield
+    if optimizer is None or "finalize_variable_values" in vars(optimizer):
+        yield  # the `fit` around this one does
         return
     own = functools.partial(_finalize, optimizer, optimizer.finalize_variable_values)
     optimizer.__dict__["finalize_variable_values"] = own
