@@ -47,6 +47,8 @@ class Configuration:
         rows, batch_size, epochs: As in `fit`.
         mode: `eager`, `graph` or `xla`.
         steps_per_execution: As in `compile`.
+        micro_batch_size: As in `compile`.
+        accumulate_steps: As in `compile`.
         source: What the data comes in.
         validation: Whether `fit` validates.
         seed: Of data and weights.
@@ -71,6 +73,8 @@ class Configuration:
     epochs: int
     mode: str
     steps_per_execution: int
+    micro_batch_size: int | None
+    accumulate_steps: int
     source: str
     validation: bool
     seed: int
@@ -211,6 +215,8 @@ def configurations(draw, mode):
         epochs=1 if source == "generator" else one_of(1, 2),
         mode=mode,
         steps_per_execution=one_of(1, 1, 1, 2, 3) if source != "on_batch" else 1,
+        micro_batch_size=one_of(None, None, 1, 2, 3),
+        accumulate_steps=one_of(1, 1, 2, 3),
         source=source,
         validation=source != "on_batch" and draw(st.booleans()),
         seed=draw(st.integers(0, 10**6)),

@@ -312,6 +312,8 @@ def trained(c):
         run_eagerly=c.mode == "eager",
         jit_compile=c.mode == "xla",
         steps_per_execution=c.steps_per_execution,
+        micro_batch_size=c.micro_batch_size,
+        accumulate_steps=c.accumulate_steps,
         **metrics,
     )
     data, other = Data(c, c.rows, c.seed), Data(c, c.rows + 1, c.seed + 1)
@@ -324,6 +326,7 @@ def trained(c):
                 for _ in range(c.epochs)
                 for piece in pieces(without_none(arrays_of(c, data)), c.batch_size)
             ]
+            model.apply_accumulated_gradients()
             last = model.test_on_batch(*without_none(arrays_of(c, other)), return_dict=True)
         else:
             validation = {}

@@ -1,8 +1,8 @@
 """What a configuration must give, computed anew in float64 from what is documented.
 
 The loss of a batch is the sum of its weighted terms and of what is added without a name. A term
-is a total with a count. Over an epoch a term with a count of its own is logged as the sum of
-totals over the sum of counts, everything else as the mean by rows.
+is a total with a count. Over an epoch, and over steps that make one update, a term with a count
+of its own is the sum of totals over the sum of counts, everything else the mean by rows.
 """
 
 import numpy as np
@@ -126,6 +126,7 @@ class Batch:
     Attributes:
         terms: By name, value as total and count, and whether epochs average it by rows.
         regularization: The sum of what has no name.
+        sizes: By name of a term, or none, the total and the count that several batches add up.
         metrics: Sum and count of each metric.
     """
 
@@ -162,6 +163,10 @@ class Batch:
             "activity": FACTOR * tf.reduce_sum(hidden**2) / self.rows,
         }
         self.regularization = sum(unnamed[kind] for kind in c.added if kind in unnamed)
+        self.sizes = {"": (self.rows * self.regularization, self.rows)}
+        for name, (total, count, is_by_rows) in self.terms.items():
+            by_rows = self.rows * ratio(total, count), self.rows
+            self.sizes[name] = by_rows if is_by_rows else (total, count)
         self.metrics = {}
         if c.metrics:
             kept = np.ones(targets[0].shape[:-1]) if mask is None else mask * 1.0
@@ -169,14 +174,6 @@ class Batch:
             for name, loss, each in (("mae", "mae", kept), ("wse", "mse", weight)):
                 values = values_of(loss, targets[0], outputs[0]).numpy()
                 self.metrics[name] = np.sum(each * values), np.sum(each)
-
-    def loss(self, weights):
-        """What is trained on."""
-        named = [
-            weights.get(name, 1.0) * ratio(total, count)
-            for name, (total, count, _) in self.terms.items()
-        ]
-        return sum(named) + self.regularization
 
 
 def ratio(total, count):
@@ -263,6 +260,34 @@ class Optimizer:
             weights[name].assign_add(change)
 
 
+class Group:
+    """The batches that make one update: sums of counts, and of the gradients of totals."""
+
+    def __init__(self):
+        self.steps, self.counts, self.gradients = 0, {}, {}
+
+    def add(self, tape, batch, weights):
+        self.steps += 1
+        for term, (total, count) in batch.sizes.items():
+            self.counts[term] = self.counts.get(term, 0.0) + count
+            found = tape.gradient(total, weights) if tf.is_tensor(total) else {}
+            for name, gradient in found.items():
+                if gradient is not None:
+                    key = term, name
+                    dense = tf.convert_to_tensor(gradient).numpy()
+                    self.gradients[key] = self.gradients.get(key, 0.0) + dense
+
+    def update(self, optimizer, weights, of_terms):
+        """Updates the weights by what is there, if any."""
+        found = {}
+        for (term, name), gradient in self.gradients.items():
+            part = of_terms.get(term, 1.0) * ratio(gradient, self.counts[term])
+            found[name] = found.get(name, 0.0) + part
+        if self.steps:
+            optimizer.update(weights, found)
+        self.__init__()
+
+
 def trained(c):
     """Logs of every epoch (or batch), of `evaluate`, and the weights."""
     start = initial_weights(c)
@@ -275,25 +300,24 @@ def trained(c):
         size = other.rows if c.source == "on_batch" else c.batch_size
         return logs_of(c, [Batch(c, weights, other, rows) for rows in slices(other.rows, size)])
 
-    logs = []
+    logs, group = [], Group()
     for _ in range(c.epochs):
         batches = []
         for rows in slices(data.rows, c.batch_size):
-            with tf.GradientTape() as tape:
+            with tf.GradientTape(persistent=True) as tape:
                 batch = Batch(c, weights, data, rows)
-                loss = batch.loss(of_terms)
-            found = tape.gradient(loss, weights)
-            known = {
-                n: tf.convert_to_tensor(g).numpy() for n, g in found.items() if g is not None
-            }
-            optimizer.update(weights, known)
+            group.add(tape, batch, weights)
+            if group.steps == c.accumulate_steps:
+                group.update(optimizer, weights, of_terms)
             batches.append(batch)
         if c.source == "on_batch":
             logs += [logs_of(c, [batch]) for batch in batches]
         else:
+            group.update(optimizer, weights, of_terms)
             logs.append(logs_of(c, batches))
             if c.validation:
                 logs[-1] |= {f"val_{name}": value for name, value in evaluated().items()}
+    group.update(optimizer, weights, of_terms)
     return logs, evaluated(), {name: weight.numpy() for name, weight in weights.items()}
 
 
