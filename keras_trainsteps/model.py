@@ -95,7 +95,7 @@ class LossAwareModel(compat.Model):
     loss, and log the numbers, of a single device.
 
     Args:
-        inputs: Of a Functional model: its `keras.Input`s, alone or in a list or dict.
+        inputs: Of a Functional model: its `keras.Input` tensors, alone or in a list or dict.
         outputs: Of a Functional model: the tensors of its graph that it gives.
         name: Name of the model. Default: made by Keras.
         trainable: As in `keras.Model`.

@@ -1,7 +1,9 @@
-"""Every example in a docstring, and in the README, runs and prints what it says."""
+"""Every example in a docstring, in the README and on a page of the site does what it says."""
 
+import contextlib
 import doctest
 import importlib
+import io
 import pkgutil
 import re
 from pathlib import Path
@@ -18,7 +20,14 @@ MODULES = sorted(
     for module in pkgutil.walk_packages(keras_trainsteps.__path__, "keras_trainsteps.")
     if "__main__" not in module.name
 )
-README = Path(__file__).parent.parent / "README.md"
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted(
+    path for path in DOCS.rglob("*.md") if "```python" in path.read_text(encoding="utf-8")
+)
+BLOCK = re.compile(
+    r"^```python\n(.*?)^```$(?:\n+^```text\n(.*?)^```$)?", re.DOTALL | re.MULTILINE
+)
 
 
 @pytest.mark.slow
@@ -30,9 +39,22 @@ def test_docstrings(name):
     assert result.failed == 0
 
 
-def test_readme():
-    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def assert_prints_what_it_says(path):
+    """Runs the blocks of a page; a block of text that follows one is what it prints."""
+    blocks = BLOCK.findall(path.read_text(encoding="utf-8"))
     assert blocks
     names = {}
-    for block in blocks:
-        exec(compile(block, str(README), "exec"), names)
+    for code, text in blocks:
+        with contextlib.redirect_stdout(io.StringIO()) as printed:
+            exec(compile(code, str(path), "exec"), names)
+        assert printed.getvalue() == text, code
+
+
+def test_readme():
+    assert_prints_what_it_says(ROOT / "README.md")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_page(path):
+    assert_prints_what_it_says(path)

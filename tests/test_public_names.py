@@ -3,6 +3,7 @@
 import inspect
 import re
 import types
+from pathlib import Path
 
 import pytest
 
@@ -175,3 +176,20 @@ def test_signatures_say_what_is_taken(value):
             assert not vague, f"{name}({parameter})"
             if parameter.name not in ("self", "cls"):
                 assert annotation not in ("Any", parameter.empty), f"{name}({parameter})"
+
+
+def test_each_has_one_place_in_the_documentation():
+    directive = re.compile(r"^\.\. (currentmodule|autoclass|autofunction):: (\S+)", re.MULTILINE)
+    listed = []
+    for page in (Path(__file__).parents[1] / "docs" / "api").glob("*.md"):
+        module = None
+        for kind, name in directive.findall(page.read_text(encoding="utf-8")):
+            if kind == "currentmodule":
+                module = name
+            else:
+                listed.append(
+                    name if name.startswith("keras_trainsteps.") else f"{module}.{name}"
+                )
+    assert sorted(listed) == sorted(
+        f"{p.__name__}.{name}" for p in PACKAGES for name in members(p)
+    )
