@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import warnings
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,7 +43,7 @@ from keras_trainsteps.step.epoch_metric import end_epoch
 from keras_trainsteps.step.log import Log
 from keras_trainsteps.step.metric_weights import beside_masks
 from keras_trainsteps.step.micro_batches import Passes
-from keras_trainsteps.step.objective import Objective, called
+from keras_trainsteps.step.objective import Objective, called, require_hook
 from keras_trainsteps.step.optimizers import Optimizers, optimizers_for
 from keras_trainsteps.step.plan import Plan
 from keras_trainsteps.step.trackers import weigh_by_rows
@@ -133,6 +134,11 @@ class LossAwareModel(compat.Model):
     output_names: list[str]
     train_function: Any
     test_function: Any
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if inspect.isfunction(hook := vars(cls).get("compute_losses")):
+            require_hook(hook)
 
     # Names of Keras 2
     metrics_tensors = Removed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -161,17 +162,40 @@ def called(objective: Objective, **given: Any) -> Any:
 _VARIABLES = (keras.Variable, tf.Variable)
 
 
-def _takes(losses: Callable[..., Any]) -> tuple[bool, tuple[str, ...]]:
+def require_hook(hook: Callable[..., Any]) -> None:
+    """Refuses a `compute_losses` of a class that no step could call."""
+    parameters = list(inspect.signature(hook).parameters)
+    if not parameters or parameters[0] in GIVEN:
+        raise TypeError(
+            f"`compute_losses` must be a method. Received: {_place(hook)}, with {parameters}. "
+            "Make `self` its first argument."
+        )
+    _takes(functools.partial(hook, None), "compute_losses", _place(hook))
+
+
+def _place(hook: Callable[..., Any]) -> str:
+    """A function by its name, file and line."""
+    name = getattr(hook, "__qualname__", repr(hook))
+    code = getattr(hook, "__code__", None)
+    return repr(name) if code is None else f"{name!r} ({code.co_filename}:{code.co_firstlineno})"
+
+
+def _takes(
+    losses: Callable[..., Any], argument: str = "losses", place: str = ""
+) -> tuple[bool, tuple[str, ...]]:
     """Whether a hook takes its arguments by place, as `compute_losses`, and which it takes."""
     signature = inspect.signature(losses)
     named = [p for p in signature.parameters.values() if p.kind not in (p.VAR_POSITIONAL,)]
+    names = [p.name for p in named[:4]]
+    elsewhere = any(n in GIVEN and n != given for n, given in zip(names, GIVEN, strict=False))
     try:
         signature.bind(None, None, None, None, training=True)
     except TypeError:
         pass
     else:
-        repeat = ("repeat",) if "repeat" in signature.parameters else ()
-        return True, (*GIVEN[:5], *repeat)
+        if not elsewhere:
+            repeat = ("repeat",) if "repeat" in signature.parameters else ()
+            return True, (*GIVEN[:5], *repeat)
     unknown = [
         p.name
         for p in named
@@ -180,8 +204,8 @@ def _takes(losses: Callable[..., Any]) -> tuple[bool, tuple[str, ...]]:
     ]
     if unknown:
         raise TypeError(
-            f"`losses` must take arguments among {list(GIVEN)}, by name. Received: "
-            f"{getattr(losses, '__qualname__', losses)!r}, which needs {unknown}. Rename them, "
+            f"`{argument}` must take arguments among {list(GIVEN)}, by name. Received: "
+            f"{place or _place(losses)}, which needs {unknown}. Rename them, "
             "or give them by `functools.partial`."
         )
     return False, tuple(p.name for p in named if p.name in GIVEN)

@@ -1,10 +1,12 @@
 """The hook: names that are taken, and whether it trains."""
 
 import keras
+import numpy as np
 import pytest
 from keras import ops
 
 from keras_trainsteps import LossAwareModel
+from tests.models import linear
 from tests.toy import MSE, X, Y, close, dense, evaluate, fit, hooked, network, still
 
 
@@ -92,3 +94,29 @@ def test_targets_by_name_in_another_order_than_the_outputs_reach_the_hook():
     model = still(hooked(hook)(inputs, [scores, keras.layers.Reshape(())(scores)]))
     logs = evaluate(model, y={"a": Y[:, 0], "b": Y})
     assert logs["both"] == close(2 * MSE)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("def compute_losses(self, inputs, targets): ...", r"\['inputs', 'targets'\]"),
+        ("def compute_losses(self, x, y_pred, weights): ...", r"\['weights'\]"),
+        ("def compute_losses(x, y, y_pred): ...", "Make `self` its first argument"),
+        ("def compute_losses(): ...", "Make `self`"),
+    ],
+)
+def test_another_signature_is_refused_when_the_class_is_made(source, message):
+    code = compile(f"class Model(LossAwareModel):\n    {source}", "user.py", "exec")
+    with pytest.raises(TypeError, match=rf"(?s)`compute_losses` must.*user.py:2.*{message}"):
+        exec(code, {"LossAwareModel": LossAwareModel})
+
+
+def test_arguments_in_another_order_are_given_by_name():
+    class Swapped(LossAwareModel):
+        def compute_losses(self, y, x, y_pred, sample_weight=None, training=True):
+            return {"target": keras.ops.sum(y), "input": keras.ops.sum(x)}
+
+    model = linear(Swapped)
+    model.compile("sgd")
+    logs = model.evaluate(np.full((2, 3), 5.0), np.ones((2, 1)), verbose=0, return_dict=True)
+    assert (logs["target"], logs["input"]) == (2.0, 30.0)
