@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from keras_trainsteps.plots.curves import Array, Curve, Curves, read
+from keras_trainsteps.plots.figures import pyplot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +69,7 @@ def plot_history(
     >>> [axes.get_title() for axes in figure.axes]
     ['loss', 'fit', 'prior (weight 2)', 'share of loss']
     """
-    plt = _pyplot()
+    plt = pyplot("plot_history")
     curves = read(history, weights, validation_freq)
     shares = curves.shares() if len(curves.parts) > 1 else {}
     panels = [name for name in curves.weights if not _is_the_loss(curves, name)]
@@ -90,17 +91,6 @@ def plot_history(
     if curves.validation:
         figure.axes[0].legend(frameon=False)
     return figure
-
-
-def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            "`plot_history` needs matplotlib, which is not installed. The extra `plot` "
-            "brings it: `pip install 'keras-trainsteps[plot]'`."
-        ) from error
-    return plt
 
 
 def _is_the_loss(curves: Curves, name: str) -> bool:
