@@ -15,6 +15,7 @@ from keras_trainsteps import metrics as metrics
 from keras_trainsteps import penalties as penalties
 from keras_trainsteps.model import LossAwareModel as LossAwareModel
 from keras_trainsteps.model import LossAwareSequential as LossAwareSequential
+from keras_trainsteps.progress import TermProgress as TermProgress
 from keras_trainsteps.step.ema import Ema as Ema
 from keras_trainsteps.step.for_objective import ForObjective as ForObjective
 from keras_trainsteps.step.objective import Objective as Objective
@@ -29,6 +30,7 @@ __all__ = [
     "LossTerm",
     "Objective",
     "Queue",
+    "TermProgress",
     "data",
     "losses",
     "metrics",

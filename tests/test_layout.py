@@ -30,6 +30,7 @@ ALLOWED = {
     "keras2": {"compat", "step"},
     "fitting": {"compat", "step"},
     "model": {"compat", "fitting", "added", "keras2", "step", "data"},
+    "progress": set(),
     "plots": {"model", "metrics", "validation"},
     "rolling": {"compat", "structure", "data", "metrics", "queries", "validation"},
     "examples": {"data", "losses", "metrics", "model", "rolling", "step"},

@@ -27,6 +27,7 @@ def test_the_package():
         "LossTerm",
         "Objective",
         "Queue",
+        "TermProgress",
     ]
     assert keras_trainsteps.__version__ == "0.2.0"
 
