@@ -18,6 +18,7 @@ from keras_trainsteps.model import LossAwareSequential as LossAwareSequential
 from keras_trainsteps.progress import TermProgress as TermProgress
 from keras_trainsteps.step.ema import Ema as Ema
 from keras_trainsteps.step.for_objective import ForObjective as ForObjective
+from keras_trainsteps.step.loss_schedules import LossWeightScheduler as LossWeightScheduler
 from keras_trainsteps.step.objective import Objective as Objective
 from keras_trainsteps.step.queue import Queue as Queue
 from keras_trainsteps.step.terms import LossTerm as LossTerm
@@ -28,6 +29,7 @@ __all__ = [
     "LossAwareModel",
     "LossAwareSequential",
     "LossTerm",
+    "LossWeightScheduler",
     "Objective",
     "Queue",
     "TermProgress",

@@ -64,7 +64,7 @@ Losses: TypeAlias = Any
 """A loss, its name or a function `(y_true, y_pred)`; one per output in a list or dict."""
 
 LossWeightsLike: TypeAlias = Any
-"""A number or `keras.Variable`; a list or dict of them."""
+"""A number, a `keras.Variable` or a function of the step; a list or dict of them."""
 
 Metrics: TypeAlias = Any
 """A list of metrics, names or functions; one list per output in a list or dict."""
@@ -366,9 +366,10 @@ class LossAwareModel(compat.Model):
             loss: As in Keras, or losses that name side inputs, together with or instead of
                 `compute_losses`. A list on a single output trains every loss in it.
             loss_weights: As in Keras, or a dict that also names terms of `compute_losses`.
-                Values are numbers, or a variable to be changed during training; no step
-                trains it, and it is saved as the number it holds. To train a weight, see
-                `penalties.UncertaintyWeighting`.
+                Values are numbers; functions of the number of steps so far, as the schedules
+                of `keras.optimizers.schedules`; or variables that a callback changes, as
+                `LossWeightScheduler` does by epoch, and that are saved as the number they
+                hold. To train a weight, see `penalties.UncertaintyWeighting`.
             metrics: As in Keras; may name side inputs.
             weighted_metrics: As in Keras; may name side inputs.
             run_eagerly: As in Keras.
@@ -453,6 +454,8 @@ class LossAwareModel(compat.Model):
         )
         if auto:
             compat.save_as_compiled(self, jit_compile="auto")
+        if weights.scheduled:
+            compat.save_as_compiled(self, loss_weights=weights.as_saved())
         if accumulate_steps > 1:
             compat.save_as_compiled(self, accumulate_steps=accumulate_steps)
         if micro_batches is not None:
@@ -727,6 +730,7 @@ class LossAwareModel(compat.Model):
         """
         plan, batch = self._plan, Batch.of(data)
         pursuit.rehearse(self, data)
+        pursuit.follow_schedules(self, plan)
         with plan.running(batch, training=True) as step:
             before, steps = self._state_before(), pursuit.steps_done(self, plan)
             for aim in plan.aims:  # each sees the weights that the ones before it left
@@ -743,6 +747,7 @@ class LossAwareModel(compat.Model):
         """The losses and metrics of a batch, without a step."""
         plan, batch = self._plan, Batch.of(data)
         own_steps.require_loss_of_training(plan.log)
+        pursuit.follow_schedules(self, plan)
         with plan.running(batch, training=False) as step:
             before = self._state_before()
             for aim in plan.aims:

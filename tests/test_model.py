@@ -294,7 +294,7 @@ def test_names_of_an_earlier_compile_are_gone():
 
 
 def test_weights_that_are_variables_are_known_by_name():
-    weight = keras.Variable(0.5)
+    weight = keras.Variable(0.5, trainable=False)
     model = linear(Ranker)
     assert model.loss_weight_variables == {}
     model.compile("sgd", loss_weights={"ranking": weight, "squared": 2.0})
@@ -302,7 +302,7 @@ def test_weights_that_are_variables_are_known_by_name():
 
 
 def test_a_weight_that_changes_within_an_epoch_counts_as_it_was_in_force():
-    weight = keras.Variable(0.0)
+    weight = keras.Variable(0.0, trainable=False)
 
     class Anneal(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):

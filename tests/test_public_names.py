@@ -25,6 +25,7 @@ def test_the_package():
         "LossAwareModel",
         "LossAwareSequential",
         "LossTerm",
+        "LossWeightScheduler",
         "Objective",
         "Queue",
         "TermProgress",

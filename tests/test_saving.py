@@ -45,7 +45,9 @@ def compiled_ranker():
 
 def hooked():
     model = linear(Ranker)
-    model.compile("adam", loss_weights={"ranking": keras.Variable(0.5)}, metrics=["mae"])
+    model.compile(
+        "adam", loss_weights={"ranking": keras.Variable(0.5, trainable=False)}, metrics=["mae"]
+    )
     return model
 
 

@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
-from keras_trainsteps.step import after, padding, running
+from keras_trainsteps.step import after, loss_schedules, padding, running
 from keras_trainsteps.step.accumulation import (
     Quotient,
     quotients_of,
@@ -78,6 +78,13 @@ def steps_done(model: Any, plan: Plan) -> Any:
     if not asked or model.optimizer is None:
         return None
     return tf.convert_to_tensor(model.optimizer.iterations)
+
+
+def follow_schedules(model: Any, plan: Plan) -> None:
+    """Has loss weights follow the number of steps so far."""
+    scheduled = plan.compiled.weights.scheduled
+    if scheduled and model.optimizer is not None:
+        loss_schedules.follow(scheduled, model.optimizer.iterations)
 
 
 def end(model: Any, plan: Plan, step: running.Running, steps: Any) -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_trainsteps import compat
+from keras_trainsteps.step.loss_schedules import (
+    is_schedule,
+    require_untrained,
+    scheduled_variable,
+)
 from keras_trainsteps.step.outputs import Output, entry_of
 from keras_trainsteps.step.terms import StepTerm
 
@@ -18,11 +23,28 @@ class LossWeights:
 
     Args:
         given: A number for every compiled loss, a list of one weight per loss or per output,
-            or a dict by name of output or logged term. Values may be variables.
+            or a dict by name of output or logged term. Values may be variables, and functions
+            of the number of steps, which become variables that follow them.
+
+    Attributes:
+        given: What was given, with variables for schedules.
+        scheduled: These variables, each with its schedule.
     """
 
     def __init__(self, given: Any = None) -> None:
-        self.given = given
+        self.original = given
+        self.scheduled: list[tuple[keras.Variable, Callable[[Any], Any]]] = []
+        flat = [self._as_weight(*each) for each in keras.tree.flatten_with_path(given)]
+        self.given = keras.tree.pack_sequence_as(given, flat)
+
+    def _as_weight(self, path: tuple[Any, ...], weight: Any) -> Any:
+        name = "/".join(map(str, path))
+        require_untrained(name, weight)
+        if not is_schedule(weight):
+            return weight
+        variable = scheduled_variable(name, weight)
+        self.scheduled.append((variable, weight))
+        return variable
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
@@ -42,6 +64,15 @@ class LossWeights:
                 float(weight) if isinstance(weight, keras.Variable | tf.Variable) else weight
             ),
             self.given,
+        )
+
+    def as_saved(self) -> Any:
+        """The weights as a file holds them: schedules, and variables as their numbers."""
+        return keras.tree.map_structure(
+            lambda weight: (
+                float(weight) if isinstance(weight, keras.Variable | tf.Variable) else weight
+            ),
+            self.original,
         )
 
     def of_term(self, name: str) -> Any:

@@ -172,7 +172,7 @@ VARYING_SHARES = {
 def test_where_a_weight_varies_its_part_is_the_logged_one(known):
     weights = {"squared": 9.0, "absolute": 2.0, "fixed": 2.0}  # 9: as it is when drawn
     if known == "by the model":
-        weights["squared"] = keras.Variable(9.0)
+        weights["squared"] = keras.Variable(9.0, trainable=False)
         figure = plot_history(history_of(model_of(**weights), VARYING))
     else:
         figure = plot_history(VARYING, weights=weights)

@@ -123,14 +123,14 @@ def test_the_logged_part_of_a_term_needs_a_name_of_its_own():
     cls = hooked(
         lambda x, y, y_pred: {"a": ops.square(y - y_pred), "a_weighted": ops.abs(y - y_pred)}
     )
-    model = still(network(cls), loss_weights={"a": keras.Variable(2.0)})
+    model = still(network(cls), loss_weights={"a": keras.Variable(2.0, trainable=False)})
     with pytest.raises(ValueError, match=r"Received: \['a_weighted'\]"):
         fit(model)
 
 
 def test_the_part_of_a_term_whose_weight_varies_is_logged():
     cls = hooked(lambda x, y, y_pred: {"a": ops.square(y - y_pred), "b": ops.abs(y - y_pred)})
-    weight = keras.Variable(2.0)
+    weight = keras.Variable(2.0, trainable=False)
     model = still(network(cls), loss_weights={"a": weight, "b": 3.0})
     history = fit(model, validation_data=(X, Y))
     assert history["a_weighted"] == history["val_a_weighted"] == [close(2 * MSE)]

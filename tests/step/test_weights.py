@@ -19,7 +19,7 @@ def test_a_single_compiled_loss_is_no_term_of_its_own():
 
 
 def test_term_weights_are_those_of_what_is_logged_and_1_by_default():
-    variable = keras.Variable(0.5)
+    variable = keras.Variable(0.5, trainable=False)
     weights = {"mse_loss": 2.0, "mae_loss": variable}
     model = network()
     still(model, loss=["mse", "mae", "log_cosh"], loss_weights=weights)
@@ -32,7 +32,7 @@ def test_term_weights_are_those_of_what_is_logged_and_1_by_default():
 
 @pytest.mark.parametrize("name", [None, "mse_loss"], ids=["alone", "by name"])
 def test_a_loss_weight_that_is_a_tf_variable_is_known_to_keras_as_its_number(name):
-    weight = tf.Variable(3.0)
+    weight = tf.Variable(3.0, trainable=False)
     model = still(
         network(), loss=["mse"], loss_weights=[weight] if name is None else {name: weight}
     )

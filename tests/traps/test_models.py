@@ -45,7 +45,7 @@ def test_gradients_are_clipped_after_they_are_unscaled():
 
 @pytest.mark.parametrize("run_eagerly", [False, True])
 def test_a_variable_weight_can_be_annealed(run_eagerly):
-    weight = keras.Variable(0.0)
+    weight = keras.Variable(0.0, trainable=False)
     anneal = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: weight.assign(float(epoch))
     )

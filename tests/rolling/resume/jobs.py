@@ -147,7 +147,7 @@ class OneTerm(LossAwareModel):
 
 
 def annealed():
-    weight = keras.Variable(1.0, name="annealed")
+    weight = keras.Variable(1.0, name="annealed", trainable=False)
     model = OneTerm(*network())
     model.compile("adam", loss_weights={"squared": weight})
     return model, weight

@@ -123,7 +123,9 @@ def private(beta):
 
 def weighted(value):
     """Loss weights that are variables: their values are state."""
-    return lambda: plain(cls=Hooked, loss_weights={"squared": keras.Variable(value), "b": 0.5})
+    return lambda: plain(
+        cls=Hooked, loss_weights={"squared": keras.Variable(value, trainable=False), "b": 0.5}
+    )
 
 
 def penalised(term):
@@ -343,7 +345,7 @@ def test_what_changed_is_refused(tmp_path):
 
 def test_the_value_of_a_loss_weight_that_is_a_variable_is_no_change():
     assert described(weighted(1.0)) == described(weighted(0.5))
-    for weight in (keras.Variable(1.0), [keras.Variable(1.0)]):
+    for weight in (keras.Variable(1.0, trainable=False), [keras.Variable(1.0, trainable=False)]):
         found = described(
             lambda weight=weight: plain(cls=LossAwareModel, loss="mse", loss_weights=weight)
         )

@@ -87,7 +87,7 @@ class Counted(keras.callbacks.Callback):
 
 
 def annealed():
-    weights = {"squared": keras.Variable(1.0, name="annealed")}
+    weights = {"squared": keras.Variable(1.0, name="annealed", trainable=False)}
     return plain(cls=Terms, loss_weights=weights)
 
 
