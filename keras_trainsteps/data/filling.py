@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from keras_trainsteps.data.gathering import Pass
 from keras_trainsteps.data.order import ROW_MASK
-from keras_trainsteps.data.rows import Queries
+from keras_trainsteps.data.rows import Pass, Queries
 
 TRIALS = 16
 WORTH_ANOTHER_SIZE = 0.8
