@@ -31,7 +31,7 @@ ALLOWED = {
     "fitting": {"compat", "step"},
     "model": {"compat", "fitting", "added", "keras2", "step", "data"},
     "progress": set(),
-    "plots": {"model", "metrics", "validation"},
+    "plots": {"model", "metrics"},
     "rolling": {"compat", "structure", "data", "metrics", "queries", "validation"},
     "examples": {"data", "losses", "metrics", "model", "rolling", "step"},
 }

@@ -1,6 +1,11 @@
 """Losses as functions that return a `LossTerm`, and as objects for `compile`."""
 
 from keras_trainsteps.losses import lambda_weights
+from keras_trainsteps.losses.clicks.position_bias import PositionBias
+from keras_trainsteps.losses.clicks.propensities import (
+    estimate_propensities,
+    inverse_propensity_weights,
+)
 from keras_trainsteps.losses.embeddings.contrastive import contrastive, margin_loss
 from keras_trainsteps.losses.embeddings.info_nce import info_nce
 from keras_trainsteps.losses.embeddings.mined_triplet import mined_triplet
@@ -70,6 +75,7 @@ __all__ = [
     "PairwiseMeanSquaredError",
     "PairwiseSoftZeroOne",
     "PairwiseSquaredHinge",
+    "PositionBias",
     "RankingLoss",
     "SideInputLoss",
     "SigmoidCrossentropy",
@@ -80,9 +86,11 @@ __all__ = [
     "approx_mrr",
     "approx_ndcg",
     "contrastive",
+    "estimate_propensities",
     "gradient_penalty",
     "gumbel",
     "info_nce",
+    "inverse_propensity_weights",
     "lambda_weights",
     "list_mle",
     "margin_loss",

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from keras_trainsteps.metrics.query_table import QueryTable
 from keras_trainsteps.plots.figures import pyplot
-from keras_trainsteps.validation import as_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +62,9 @@ def plot_queries(
     >>> [axes.get_title() for axes in figure.axes]
     ['rows', 'best and worst']
     """
-    groups, extremes = as_count("groups", groups), as_count("extremes", extremes)
+    for option, count in (("groups", groups), ("extremes", extremes)):
+        if count < 1:
+            raise ValueError(f"`{option}` must be at least 1. Received: {count!r}.")
     counted = table.weights[table.known(name)] > 0
     if not np.any(counted):
         raise ValueError(f"{name!r} must have a value of some query. Received: none.")

@@ -130,8 +130,15 @@ def test_pointwise_losses_by_query(ids):
 def test_every_public_loss_is_on_the_list():
     public = [getattr(losses, name) for name in losses.__all__]
     functions = {value for value in public if inspect.isfunction(value)}
-    without_objects = {losses.gumbel, losses.with_gumbel, losses.gradient_penalty}
+    without_objects = {
+        losses.gumbel,
+        losses.with_gumbel,
+        losses.gradient_penalty,
+        losses.inverse_propensity_weights,
+        losses.estimate_propensities,
+    }
     assert {case.function for case in CASES.values()} == functions - without_objects
     bases = {losses.RankingLoss, losses.LabelLoss, losses.OutputsLoss, losses.SideInputLoss}
+    bases |= {losses.PositionBias}
     classes = {value for value in public if inspect.isclass(value)}
     assert {case.cls for case in CASES.values()} == classes - bases
