@@ -11,9 +11,9 @@ import tensorflow as tf
 
 from keras_trainsteps.data.arrays import Arrays, as_arrays, checked_ids
 from keras_trainsteps.data.filling import filled, fixed_sizes, with_row_mask
-from keras_trainsteps.data.gathering import gathered_batches
+from keras_trainsteps.data.gathering import Pass, gathered_batches
 from keras_trainsteps.data.order import WholeQueries, remember
-from keras_trainsteps.data.rows import Pass, queries_of
+from keras_trainsteps.data.rows import queries_of
 
 
 def query_batches(

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from keras_trainsteps.data.gathering import Pass
 from keras_trainsteps.data.order import ROW_MASK
-from keras_trainsteps.data.rows import Pass, Queries
+from keras_trainsteps.data.rows import Queries
 
 TRIALS = 16
 WORTH_ANOTHER_SIZE = 0.8

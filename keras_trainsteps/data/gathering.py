@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -12,7 +12,10 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from keras_trainsteps.data.order import ROW_MASK
-from keras_trainsteps.data.rows import Pass, as_element, spec_of
+from keras_trainsteps.data.rows import as_element, spec_of
+
+Pass: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+"""The rows of one pass in their order, and where each batch begins, then where the last ends."""
 
 
 def gathered_batches(
@@ -23,7 +26,6 @@ def gathered_batches(
     first: int = 0,
     endless: bool = False,
     sizes: tuple[int, ...] | None = None,
-    batch_rows: int | None = None,
 ) -> tf.data.Dataset:
     """A dataset of batches of rows of arrays.
 
@@ -39,10 +41,9 @@ def gathered_batches(
         sizes: The rows that batches are filled up to; default: they are not. A row `~i` of
             `pass_of` stands for a copy of row `i`, and the entry `ROW_MASK` of `x` is then
             whether rows are real ones.
-        batch_rows: The rows of every batch, where all have as many.
     """
     source = _Source(data, pass_of, fills=sizes is not None)
-    rows = sizes[0] if sizes is not None and len(sizes) == 1 else batch_rows
+    rows = sizes[0] if sizes is not None and len(sizes) == 1 else None
     specs = [spec_of(array, rows) for array in source.arrays]
 
     def of_pass(number: tf.Tensor) -> tf.data.Dataset:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
-
-Pass: TypeAlias = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-"""The rows of one pass in their order, and where each batch begins, then where the last ends."""
 
 
 class Queries(NamedTuple):
@@ -27,7 +24,9 @@ class Queries(NamedTuple):
         """How many batches of whole queries there are, whatever the order."""
         return len(cut_points(self.sizes, batch_size)) + 1
 
-    def in_batches(self, order: npt.NDArray[np.int64], batch_size: int) -> Pass:
+    def in_batches(
+        self, order: npt.NDArray[np.int64], batch_size: int
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """The rows of queries in an order, and where each batch begins, then the last ends."""
         sizes = self.sizes[order]
         begins = (np.cumsum(self.sizes) - self.sizes)[order]

@@ -14,10 +14,8 @@ import tensorflow as tf
 # What keeps queries whole is that of `query_batches`.
 from keras_trainsteps.data.arrays import as_arrays, checked_ids
 from keras_trainsteps.data.filling import filled, fixed_sizes, with_row_mask
-from keras_trainsteps.data.gathering import gathered_batches
-from keras_trainsteps.data.ordered import require_rows
-from keras_trainsteps.data.orders import RowOrder
-from keras_trainsteps.data.rows import Pass, Queries, queries_of
+from keras_trainsteps.data.gathering import Pass, gathered_batches
+from keras_trainsteps.data.rows import Queries, queries_of
 
 _HASHED_AT_ONCE = 2**20
 """Bytes: what is not contiguous must be copied to be hashed."""
@@ -48,14 +46,8 @@ class ResumableBatches:
         batch_size: int,
         seed: int,
         pad: bool = False,
-        order: RowOrder | None = None,
     ) -> None:
-        self._seed, self._batch_size, self._order = seed, batch_size, order
-        self._last: tuple[int, Pass] | None = None
-        if order is not None:
-            self._data, self._sizes, self.steps_per_epoch = data, None, order.batches
-            self.fingerprint = _fingerprint(data, f"{order.fingerprint()}|{seed}")
-            return
+        self._seed, self._batch_size = seed, batch_size
         if query_ids is None:
             rows = len(keras.tree.flatten(data)[0])
             self._queries = Queries(np.arange(rows), np.ones(rows, int))
@@ -66,6 +58,7 @@ class ResumableBatches:
         self.steps_per_epoch = self._queries.number_of_batches(batch_size)
         kind = f"{query_ids}|{batch_size}|{seed}" + ("|pad" if pad else "")
         self.fingerprint = _fingerprint(data, kind)
+        self._last: tuple[int, Pass] | None = None
 
     def from_step(self, step: int) -> tf.data.Dataset:
         """The stream from its `step`-th element on, without an end.
@@ -83,7 +76,6 @@ class ResumableBatches:
             first=step,
             endless=True,
             sizes=self._sizes,
-            batch_rows=None if self._order is None else self._order.batch_rows,
         )
 
     def rows(self, step: int) -> npt.NDArray[np.int64]:
@@ -101,8 +93,6 @@ class ResumableBatches:
 
     def _pass_of(self, number: int) -> Pass:
         generator = np.random.default_rng([self._seed, number])
-        if self._order is not None:
-            return self._order.passed(generator)
         order = generator.permutation(len(self._queries.sizes))
         passed = self._queries.in_batches(order, self._batch_size)
         return passed if self._sizes is None else filled(passed, self._sizes)
@@ -117,7 +107,6 @@ def resumable_batches(
     batch_size: int = 1024,
     seed: int,
     pad: bool = False,
-    order: RowOrder | None = None,
 ) -> ResumableBatches:
     """Shuffled batches for a job that can be killed and resumed: see `ResumableJob`.
 
@@ -137,8 +126,6 @@ def resumable_batches(
             repeated.
         pad: Whether batches are filled up to one number of rows, or two, as by
             `query_batches`. Default: `False`.
-        order: A `data.ByClass` or `data.ByLength` of these rows, which says what a batch is,
-            in the place of `query_ids`, `batch_size` and `pad`. Default: none.
 
     Returns:
         The batches, for `ResumableJob.fit`.
@@ -170,14 +157,8 @@ def resumable_batches(
         )
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weighs targets. Received: weights without `y`.")
-    if order is not None and (query_ids is not None or pad or batch_size != 1024):
-        raise ValueError(
-            "`order` says what a batch is. Received: `query_ids`, `batch_size` or `pad`, too."
-        )
     data = as_arrays(x, y, sample_weight)
-    if order is not None:
-        require_rows(order, data)
-    return ResumableBatches(data, query_ids, int(batch_size), int(seed), pad, order)
+    return ResumableBatches(data, query_ids, int(batch_size), int(seed), pad)
 
 
 def _fingerprint(data: Any, kind: str) -> str:
