@@ -210,6 +210,7 @@ CASES = {
         losses.mean_squared_error, losses.MeanSquaredError, frequency=True
     ),
     "masked_crossentropy": by_token(label_smoothing=0.1),
+    "masked_crossentropy, focal": by_token(label_smoothing=0.1, smoothing_spares=0, gamma=2.0),
     "masked_crossentropy, by sequence": by_token(normalize="sequences")._replace(frequency=False),
     "triplet": of_outputs(losses.triplet, losses.Triplet, ulps=40.0, adds_up=True),
     # Cosines are rounded to 4 ulps of 1, and multiplied by 1 / temperature = 10 or beta = 50.

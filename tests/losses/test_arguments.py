@@ -207,6 +207,8 @@ NUMBERS = {
     "base": np.float32(0.5),
     "epsilon": np.float32(0.25),
     "label_smoothing": np.float32(0.25),
+    "smoothing_spares": np.int64(1),
+    "gamma": np.float32(1.5),
     "seed": np.int64(3),
     "pad_id": np.int32(0),
 }
