@@ -282,10 +282,14 @@ class SequenceAccuracy(TokenMetric):
         return tf.reduce_sum(weight * all_right), tf.reduce_sum(weight)
 
 
+def likeliest(batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
+    """The likeliest class of each token, and which cannot be known: a prediction is NaN."""
+    chosen = tf.argmax(batch.y_pred, axis=-1, output_type=batch.y_true.dtype)
+    return chosen, tf.reduce_any(tf.math.is_nan(batch.y_pred), -1) & batch.mask
+
+
 def _right(batch: Tokens) -> tf.Tensor:
     """1 for a right token, 0 for a wrong one, NaN where a prediction is NaN."""
-    predictions = batch.y_pred
-    chosen = tf.argmax(predictions, axis=-1, output_type=batch.y_true.dtype)
-    right = tf.cast(chosen == batch.y_true, predictions.dtype)
-    unknown = tf.reduce_any(tf.math.is_nan(predictions), -1) & batch.mask
+    chosen, unknown = likeliest(batch)
+    right = tf.cast(chosen == batch.y_true, batch.y_pred.dtype)
     return tf.where(unknown, tf.constant(float("nan"), right.dtype), right)

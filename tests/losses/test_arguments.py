@@ -13,7 +13,12 @@ from keras_trainsteps.losses import lambda_weights
 from tests.losses.every_loss import every, example, one_of_each
 
 RANKED = ("NDCG", "MAP", "MRR", "PairAccuracy")
-TOKENS = (metrics.Perplexity, metrics.TokenAccuracy, metrics.SequenceAccuracy)
+TOKENS = (
+    metrics.Perplexity,
+    metrics.TokenAccuracy,
+    metrics.SequenceAccuracy,
+    metrics.EditDistance,
+)
 
 
 def value_and_gradient(case, batch):

@@ -70,5 +70,33 @@ def sequence_accuracy(y, z, mask, weight):
     return right / count if count else 0.0
 
 
+def edits(first, second):
+    """The fewest insertions, deletions and substitutions that make one list the other."""
+    if not first or not second:
+        return len(first) + len(second)
+    if first[-1] == second[-1]:
+        return edits(first[:-1], second[:-1])
+    ways = (first[:-1], second), (first, second[:-1]), (first[:-1], second[:-1])
+    return 1 + min(edits(*way) for way in ways)
+
+
+def edit_distance(y, found, kept, found_kept, weight, *, normalize, end=None):
+    """Edits by token of the references, or by sequence, of lists of ids."""
+    total = count = 0.0
+    for b in range(len(y)):
+        wanted, given = (
+            _until(end, [one for one, keep in zip(ids[b], keeps[b], strict=True) if keep])
+            for ids, keeps in ((y, kept), (found, found_kept))
+        )
+        total += weight[b] * edits(given, wanted)
+        exists = bool(wanted or given)
+        count += weight[b] * (len(wanted) if normalize == "tokens" else exists)
+    return total / count if count else np.inf if total else 0.0
+
+
+def _until(end, ids):
+    return ids[: ids.index(end)] if end in ids else ids
+
+
 def _token_weight(weight, t):
     return weight[t] if isinstance(weight, list) else weight

@@ -81,7 +81,7 @@ def masked_crossentropy(
         A `LossTerm`.
 
     Raises:
-        TypeError: For targets, a `pad_id` or a `smoothing_spares` that are not numbers of classes.
+        TypeError: For targets, a `pad_id` or a `smoothing_spares` that are no class numbers.
         ValueError: For shapes that do not fit, a `label_smoothing` outside [0, 1), a `gamma`
             below 0, a `smoothing_spares` that is no class, a `pad_id` beside distributions, an
             unknown `normalize`, and, except under XLA, for targets that are no class and no
@@ -224,9 +224,8 @@ def _as_class(value: Any, predictions: tf.Tensor) -> int | tf.Tensor:
     known = predictions.shape[-1]
     if known is None:
         wrong = (spared >= classes) | (classes < 2)
-        with tf.control_dependencies(
-            [refuse(classes, wrong, "number of classes", rule, way_out)]
-        ):
+        checked = refuse(classes, wrong, "number of classes", rule, way_out)
+        with tf.control_dependencies([checked]):
             return tf.identity(spared)
     if spared >= known or known < 2:
         raise ValueError(f"{rule}. Received: {spared} for {known} classes. {way_out}")

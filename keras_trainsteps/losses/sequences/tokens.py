@@ -16,7 +16,8 @@ from keras_trainsteps.validation import as_float, as_integer, as_mask, as_tensor
 class Tokens(NamedTuple):
     """Targets and predictions, checked, with the weight of each token.
 
-    A batch has one token a row, `(B,)`, or a sequence of them, `(B, T)`, or an image, `(B, H, W)`.
+    A row of a batch has one token, `(B,)`, a sequence of them, `(B, T)`, or an image of them,
+    `(B, H, W)`.
 
     Attributes:
         y_true: Classes, int64 or int32, one a token; 0 where a token does not count. Or
@@ -56,7 +57,7 @@ def tokens(
     """Checks a batch of sequences and finds the tokens that count.
 
     Args:
-        y_true: Integer targets, shape `(B,)`, `(B, T)` or `(B, H, W)`, and 1 beside it if need be.
+        y_true: Integer targets, shape `(B,)`, `(B, T)` or `(B, H, W)`, or with a last axis of 1.
         y_pred: The same shape, and `V`.
         mask: Bool, one entry a token, or `None`.
         pad_id: Targets of this value do not count, or `None`. Combined with `mask` by
@@ -75,8 +76,8 @@ def tokens(
     soft = distributions and _are_distributions(y_true.shape, y_pred.shape)
     if soft and pad_id is not None:
         raise ValueError(
-            "`pad_id` must be None where targets are distributions, which are no class. Received: "
-            f"{pad_id!r}. Leave tokens out with `mask`."
+            "`pad_id` must be None where targets are distributions, which are no class. "
+            f"Received: {pad_id!r}. Leave tokens out with `mask`."
         )
     y_true = tf.cast(y_true, y_pred.dtype) if soft else _classes(y_true, y_pred.shape)
     shape = y_true.shape[:-1] if soft else y_true.shape
