@@ -36,11 +36,11 @@ def edit_distances(
     """
     if compat.in_xla():  # which has no `tf.edit_distance`; elsewhere it is 3 to 12 times faster
         return in_loops(first, first_sizes, second, second_sizes)
-    given, wanted = _sparse(first, first_sizes), _sparse(second, second_sizes)
+    given, wanted = _as_sparse(first, first_sizes), _as_sparse(second, second_sizes)
     return tf.cast(tf.edit_distance(given, wanted, normalize=False), tf.int32)[:-1]
 
 
-def _sparse(ids: tf.Tensor, sizes: tf.Tensor) -> tf.SparseTensor:
+def _as_sparse(ids: tf.Tensor, sizes: tf.Tensor) -> tf.SparseTensor:
     inside = tf.sequence_mask(sizes, tf.shape(ids)[1])
     shape = tf.add(tf.shape(ids, tf.int64), [1, 0])  # it wants a row
     return tf.SparseTensor(tf.where(inside), tf.boolean_mask(ids, inside), shape)

@@ -221,7 +221,9 @@ def test_a_class_that_smoothing_spares_where_classes_are_not_known():
         value(y, z[..., :2])
 
 
-@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+@pytest.mark.parametrize(
+    "shape", [(2, 3), *(pytest.param(s, marks=pytest.mark.slow) for s in ((), (3,)))]
+)
 def test_in_compile_with_weights_of_tokens(shape):
     inputs = keras.Input((*shape, 4))
     model = LossAwareModel(inputs, keras.layers.Dense(3)(inputs))
