@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.losses.sequences.crossentropy import token_losses, token_sums
+from keras_trainsteps.losses.sequences.crossentropy import token_sums
+from keras_trainsteps.losses.sequences.token_losses import token_losses
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
 from keras_trainsteps.step import side_inputs
 from keras_trainsteps.validation import TensorLike, as_integer, repr_of

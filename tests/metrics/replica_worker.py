@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from keras_trainsteps.metrics import DCG, MAP, MRR, NDCG, OPA, EditDistance
+from keras_trainsteps.metrics import ARP, DCG, MAP, MRR, NDCG, OPA, EditDistance
 from tests.metrics.test_query_metric import CASES
 
 TWICE = ("ndcg@3", "err@3", "map, weighed")  # also with a row alone
@@ -23,6 +23,7 @@ def builds():
         "mrr, weighed": (lambda: MRR("q", weigh="relevant"), ("sample_weight",)),
         "ndcg, weighed": (lambda: NDCG("q", weigh="relevant"), both),
         "dcg, weighed": (lambda: DCG("q", weigh="relevant"), both),
+        "arp, weighed": (lambda: ARP("q", normalize="relevance"), ("row_weight",)),
         "edit distance": (lambda: EditDistance(pad_id=0), ("sample_weight",)),
         "map, weighed": (lambda: MAP("q", weigh="relevant"), both),
     }

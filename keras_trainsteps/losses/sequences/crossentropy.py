@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import tensorflow as tf
 
-from keras_trainsteps import compat
+from keras_trainsteps.losses.sequences.targets import as_class
+from keras_trainsteps.losses.sequences.token_losses import token_losses
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
 from keras_trainsteps.step.terms import LossTerm, ratio
 from keras_trainsteps.validation import (
     TensorLike,
-    as_integer,
     is_number,
-    refuse,
     require_choice,
     require_not_negative,
 )
@@ -117,7 +116,7 @@ def masked_crossentropy(
         distributions=True,
     )
     if smoothing_spares is not None:
-        smoothing_spares = _as_class(smoothing_spares, batch.y_pred)
+        smoothing_spares = as_class(smoothing_spares, batch.y_pred)
     losses = token_losses(batch, from_logits, label_smoothing, smoothing_spares, gamma)
     if normalize == "tokens":
         total, count = token_sums(losses, batch)
@@ -133,131 +132,6 @@ def token_sums(values: tf.Tensor, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.reduce_sum(weight * tf.cast(values, tf.float64)), tf.reduce_sum(weight)
 
 
-def token_losses(
-    batch: Tokens,
-    from_logits: bool,
-    label_smoothing: float = 0.0,
-    spared: int | tf.Tensor | None = None,
-    gamma: float = 0.0,
-) -> tf.Tensor:
-    """The cross-entropy of each token, of the shape of the mask; 0 where it does not count."""
-    classes = tf.shape(batch.y_pred)[-1]
-    predictions, mask = tf.reshape(batch.y_pred, (-1, classes)), tf.reshape(batch.mask, (-1,))
-    if batch.have_distributions or (gamma and label_smoothing):
-        target = _distributions(batch, classes)
-        target = (1 - label_smoothing) * target + label_smoothing * _uniform(target, spared)
-        losses = _of_distributions(predictions, target, mask, from_logits, gamma)
-    else:
-        targets = tf.reshape(batch.y_true, (-1,))
-        if from_logits:
-            losses = _fused(predictions, targets, mask)
-        else:
-            losses = -tf.math.log(_of_target(predictions, targets, mask))
-        if label_smoothing:
-            target, kept = _of_target(predictions, targets, mask), mask[:, None]
-            if spared is not None:
-                kept &= tf.range(classes) != spared
-            others = tf.where(kept, predictions, tf.ones_like(predictions))
-            if not from_logits:
-                target, others = tf.math.log(target), tf.math.log(others)
-            # With log p = logits - z the normaliser z cancels.
-            losses += label_smoothing * (target - _mean(others, spared))
-        if gamma:
-            losses *= _doubt(-losses, gamma)
-    losses = tf.where(mask, losses, tf.zeros_like(losses))
-    return tf.reshape(losses, tf.shape(batch.mask))
-
-
-def _mean(logs: tf.Tensor, spared: int | tf.Tensor | None) -> tf.Tensor:
-    """The mean of the logarithms of each row, over the classes that smoothing does not spare."""
-    if spared is None:
-        return tf.reduce_mean(logs, 1)
-    return tf.reduce_sum(logs * _uniform(logs, spared), 1)
-
-
-def _uniform(values: tf.Tensor, spared: int | tf.Tensor | None) -> tf.Tensor:
-    """What each class gets of smoothing, shape `(1, V)`."""
-    classes = tf.shape(values)[1]
-    if spared is None:
-        return tf.fill((1, classes), 1 / tf.cast(classes, values.dtype))
-    share = 1 / tf.cast(classes - 1, values.dtype)
-    return tf.where(tf.range(classes)[None] == spared, tf.zeros_like(share), share)
-
-
-def _distributions(batch: Tokens, classes: tf.Tensor) -> tf.Tensor:
-    """The target of each token as a distribution, shape `(tokens, V)`."""
-    if batch.have_distributions:
-        return tf.reshape(batch.y_true, (-1, classes))
-    return tf.one_hot(tf.reshape(batch.y_true, (-1,)), classes, dtype=batch.y_pred.dtype)
-
-
-def _of_distributions(
-    predictions: tf.Tensor, target: tf.Tensor, mask: tf.Tensor, from_logits: bool, gamma: float
-) -> tf.Tensor:
-    """The cross-entropy of each row with its target, 0 for a class that has nothing of it."""
-    wanted = mask[:, None] & (target > 0)
-    if from_logits:
-        predictions = tf.where(mask[:, None], predictions, tf.zeros_like(predictions))
-        logs = predictions - tf.reduce_logsumexp(predictions, 1, keepdims=True)
-        logs = tf.where(wanted, logs, tf.zeros_like(logs))
-    else:
-        logs = tf.math.log(tf.where(wanted, predictions, tf.ones_like(predictions)))
-    terms = target * logs * _doubt(logs, gamma) if gamma else target * logs
-    return -tf.reduce_sum(tf.where(wanted, terms, tf.zeros_like(terms)), 1)
-
-
-def _doubt(logs: tf.Tensor, gamma: float) -> tf.Tensor:
-    """`(1 - p) ** gamma` of `log p`; its slope is 0 at 1, where that of the power may be none."""
-    doubt = -tf.math.expm1(logs)
-    sure = doubt <= 0
-    doubt = tf.where(sure, tf.ones_like(doubt), doubt) ** gamma
-    return tf.where(sure, tf.zeros_like(doubt), doubt)
-
-
-def _as_class(value: Any, predictions: tf.Tensor) -> int | tf.Tensor:
-    """A class that smoothing spares, of at least two."""
-    spared, classes = as_integer("smoothing_spares", value), tf.shape(predictions)[-1]
-    rule = "`smoothing_spares` must be a class of `y_pred`, which has another beside it"
-    way_out = "Classes are counted from 0."
-    if spared < 0:
-        raise ValueError(f"{rule}. Received: {spared}. {way_out}")
-    known = predictions.shape[-1]
-    if known is None:
-        wrong = (spared >= classes) | (classes < 2)
-        checked = refuse(classes, wrong, "number of classes", rule, way_out)
-        with tf.control_dependencies([checked]):
-            return tf.identity(spared)
-    if spared >= known or known < 2:
-        raise ValueError(f"{rule}. Received: {spared} for {known} classes. {way_out}")
-    return spared
-
-
-def _fused(logits: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """TensorFlow's fused cross-entropy, whose gradient is 0 where the mask is false.
-
-    Its own gradient there is 0 times the gradient of a softmax, which is NaN for logits
-    that are; masking the logits first would copy them.
-    """
-
-    def compute(logits: tf.Tensor) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-        losses, slopes = tf.raw_ops.SparseSoftmaxCrossEntropyWithLogits(
-            features=logits, labels=targets
-        )
-        return [losses], [slopes, mask]
-
-    return _OF_FUSED(compute, logits)[0]
-
-
-def _slopes_of_fused(
-    upstream: tf.Tensor, _: tf.Tensor, slopes: tf.Tensor, mask: tf.Tensor
-) -> tf.Tensor:
-    upstream = tf.where(mask, upstream, tf.zeros_like(upstream))
-    return tf.math.multiply_no_nan(slopes, upstream[:, None])
-
-
-_OF_FUSED = compat.HandGradient("masked_crossentropy", _slopes_of_fused)
-
-
 def _sequence_sums(losses: tf.Tensor, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
     weight = tf.cast(batch.weight, tf.float64)
     weights = tf.reduce_sum(weight, batch.of_sequence)
@@ -267,11 +141,3 @@ def _sequence_sums(losses: tf.Tensor, batch: Tokens) -> tuple[tf.Tensor, tf.Tens
     kept = tf.cast(batch.sequence_weight, tf.float64)
     kept = tf.where(weights != 0, kept, tf.zeros_like(kept))
     return tf.reduce_sum(kept * means), tf.reduce_sum(kept)
-
-
-def _of_target(values: tf.Tensor, targets: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Each kept row's value of its target class; 1 elsewhere."""
-    index = tf.cast(targets, tf.int64)
-    rows = tf.range(tf.size(index, tf.int64), dtype=tf.int64)
-    chosen = tf.gather_nd(values, tf.stack([rows, index], 1))
-    return tf.where(mask, chosen, tf.ones_like(chosen))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
-from keras_trainsteps.validation import refuse
+from keras_trainsteps.validation import as_integer, refuse
 
 _SUM = 1e-2  # of distributions, off 1: what narrow floats lose
 
@@ -45,3 +47,21 @@ def checked_distributions(
     way_out = "Divide them by their sum, or leave tokens out with `mask`."
     with tf.control_dependencies([refuse(sums, off, "sum", rule, way_out)]):
         return tf.identity(y_true), tf.reduce_any(broken, -1) | off
+
+
+def as_class(value: Any, predictions: tf.Tensor) -> int | tf.Tensor:
+    """A class that smoothing spares, of at least two."""
+    spared, classes = as_integer("smoothing_spares", value), tf.shape(predictions)[-1]
+    rule = "`smoothing_spares` must be a class of `y_pred`, which has another beside it"
+    way_out = "Classes are counted from 0."
+    if spared < 0:
+        raise ValueError(f"{rule}. Received: {spared}. {way_out}")
+    known = predictions.shape[-1]
+    if known is None:
+        wrong = (spared >= classes) | (classes < 2)
+        checked = refuse(classes, wrong, "number of classes", rule, way_out)
+        with tf.control_dependencies([checked]):
+            return tf.identity(spared)
+    if spared >= known or known < 2:
+        raise ValueError(f"{rule}. Received: {spared} for {known} classes. {way_out}")
+    return spared
