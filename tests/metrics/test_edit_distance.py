@@ -68,6 +68,31 @@ def test_words_and_characters():
         assert float(metric.result()) == edits
 
 
+def ids_of(sentences, vocabulary):
+    words = [sentence.split() for sentence in sentences]
+    longest = max(map(len, words))
+    numbers = [[vocabulary.setdefault(w, len(vocabulary) + 1) for w in one] for one in words]
+    return np.array([one + [0] * (longest - len(one)) for one in numbers])
+
+
+@pytest.mark.parametrize(
+    ("normalize", "expected"), [("tokens", (0.733, 0.85)), ("sequences", (5.5, 5.667))]
+)
+def test_the_examples_of_keras_hub(normalize, expected):
+    # test_update_state_normalize and _false of edit_distance_test.py.
+    metric, vocabulary = EditDistance(pad_id=0, normalize=normalize), {}
+    batches = [
+        (
+            ["the tiny little cat was found under the big funny bed", "it is sunny today"],
+            ["the cat was found under the bed", "it is sunny but with a hint of cloud cover"],
+        ),
+        (["what is your favourite show"], ["my favourite show is silicon valley"]),
+    ]
+    for batch, value in zip(batches, expected, strict=True):
+        metric.update_state(*(ids_of(sentences, vocabulary) for sentences in batch))
+        assert float(metric.result()) == pytest.approx(value, abs=1e-3)
+
+
 def test_logits_are_the_ids_of_their_likeliest_classes_where_a_token_is():
     rng = np.random.default_rng(0)
     y, z = rng.integers(0, 5, (4, 6)), rng.normal(size=(4, 6, 5))
