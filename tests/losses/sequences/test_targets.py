@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_trainsteps import LossAwareModel, losses, metrics
@@ -28,7 +28,6 @@ def probabilities(z):
     return np.exp(z) / np.exp(z).sum(-1, keepdims=True)
 
 
-@settings(max_examples=30)
 @given(
     batch=sequence_batches(),
     soft=st.booleans(),
