@@ -4,6 +4,7 @@ from keras_trainsteps.metrics.average_precision import MAP
 from keras_trainsteps.metrics.binary_preference import BPref
 from keras_trainsteps.metrics.comparison import Comparison, compare
 from keras_trainsteps.metrics.dcg import DCG, NDCG
+from keras_trainsteps.metrics.edit_distance import EditDistance
 from keras_trainsteps.metrics.expected_reciprocal_rank import ERR
 from keras_trainsteps.metrics.f1 import F1AtK
 from keras_trainsteps.metrics.first_relevant import MRR, HitRateAtK
@@ -29,6 +30,7 @@ __all__ = [
     "RBP",
     "BPref",
     "Comparison",
+    "EditDistance",
     "F1AtK",
     "HitRateAtK",
     "Interval",

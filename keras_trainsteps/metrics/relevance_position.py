@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -10,6 +10,9 @@ import tensorflow as tf
 from keras_trainsteps.metrics.ranked_metric import RankedMetric
 from keras_trainsteps.metrics.ranked_rows import RankedRows, Ties
 from keras_trainsteps.metrics.split_queries import SplitQueries
+from keras_trainsteps.validation import require_choice
+
+ARPNormalize = Literal["queries", "relevance"]
 
 
 @keras.saving.register_keras_serializable("keras_trainsteps")
@@ -20,7 +23,7 @@ class ARP(RankedMetric):
     position and does not count.
 
     ```
-    ARP = sum_i y_i * rank_i / sum_i y_i
+    ARP = sum_i w_i * y_i * rank_i / sum_i w_i * y_i
     ```
 
     Args:
@@ -29,6 +32,11 @@ class ARP(RankedMetric):
         mask: The name of the side input with the mask, bool, one per row: rows where it is
             `False` are ignored. Default: none, and padded lists must have no negative label,
             as a -1 for padding.
+        row_weight: The name of the side input with weights of rows, not negative, `w`: those of
+            their labels. Default: 1 each.
+        normalize: `"queries"` (default): each query counts the same. `"relevance"`: each counts
+            `sum w * y`, so that the result is the mean rank over the relevance of all queries, as
+            in TF-Ranking.
         ties: The rule for equal scores. `"average"` (default) is the mean over all orders, in
             closed form: a model that scores all rows alike gains nothing from how they lie.
             `"stable"` keeps the order of the rows, `"random"` draws one.
@@ -43,7 +51,7 @@ class ARP(RankedMetric):
 
     Raises:
         TypeError: For a `seed` that is no integer.
-        ValueError: For an unknown `ties`; from `update_state` for labels that are
+        ValueError: For an unknown `ties` or `normalize`; from `update_state` for labels that are
             negative or NaN (under XLA the result is NaN), and as `QueryMetric`.
 
     Example:
@@ -63,6 +71,7 @@ class ARP(RankedMetric):
 
     default_name = "arp"
     better = "down"
+    weighs_rows = True
     label_rule = (
         "`y_true` must not be negative or NaN, nor infinite: labels weigh positions here",
         "Mark padding with the mask, not with a label of -1.",
@@ -73,6 +82,8 @@ class ARP(RankedMetric):
         query_ids: str | None = "query_id",
         *,
         mask: str | None = None,
+        row_weight: str | None = None,
+        normalize: ARPNormalize = "queries",
         ties: Ties = "average",
         seed: int = 0,
         split_queries: SplitQueries = "error",
@@ -87,15 +98,21 @@ class ARP(RankedMetric):
             split_queries=split_queries,
             name=name,
         )
+        require_choice("normalize", normalize, ARPNormalize)
+        self.normalize, self.row_weight = normalize, row_weight
 
     def valid_labels(self, y_true: tf.Tensor) -> tf.Tensor:
         return (y_true >= 0) & (y_true < float("inf"))
 
     def ranked_values(self, ranked: RankedRows) -> tuple[tf.Tensor, tf.Tensor]:
-        labels = ranked.sum(ranked.y_true)
-        positions = ranked.sum(ranked.y_true * ranked.expected(ranked.rank))
-        return tf.math.divide_no_nan(positions, labels), labels > 0
+        worth = ranked.weighed(ranked.y_true)
+        labels = ranked.sum(worth)
+        positions = ranked.sum(worth * ranked.expected(ranked.rank))
+        counts = labels if self.normalize == "relevance" else labels > 0
+        return tf.math.divide_no_nan(positions, labels), counts
 
     def get_config(self) -> dict[str, Any]:
         fixed = ("k", "no_relevant", "weigh")
-        return {key: value for key, value in super().get_config().items() if key not in fixed}
+        options = {"row_weight": self.row_weight, "normalize": self.normalize}
+        config = super().get_config() | options
+        return {key: value for key, value in config.items() if key not in fixed}

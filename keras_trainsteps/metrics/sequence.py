@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
-from keras_trainsteps.losses.sequences.crossentropy import token_losses, token_sums
+from keras_trainsteps.losses.sequences.crossentropy import token_sums
+from keras_trainsteps.losses.sequences.token_losses import token_losses
 from keras_trainsteps.losses.sequences.tokens import Tokens, tokens
 from keras_trainsteps.step import side_inputs
 from keras_trainsteps.validation import TensorLike, as_integer, repr_of
@@ -27,6 +28,7 @@ class TokenMetric(keras.metrics.Metric):
     """
 
     default_name: ClassVar[str]
+    takes_distributions: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -66,10 +68,11 @@ class TokenMetric(keras.metrics.Metric):
         """Adds a batch.
 
         Args:
-            y_true: Integer targets, shape `(B, T)`.
-            y_pred: Logits or probabilities, shape `(B, T, V)`.
+            y_true: Integer targets, shape `(B, T)`, `(B,)` or `(B, H, W)`. `Perplexity` takes
+                distributions, too, of the shape of `y_pred`.
+            y_pred: Logits or probabilities, shape `(B, T, V)`, `(B, V)` or `(B, H, W, V)`.
             sample_weight: One weight per token, `(B, T)`, or per sequence, `(B,)`.
-            mask: Bool, shape `(B, T)`. Default: the side input that the metric names.
+            mask: Bool, one entry a token. Default: the side input that the metric names.
 
         Raises:
             TypeError: For targets that are no class numbers.
@@ -80,7 +83,14 @@ class TokenMetric(keras.metrics.Metric):
         if mask is None and self.mask is not None:
             mask = side_inputs.current(self.mask)
         total, count = self.sums(
-            tokens(y_true, y_pred, mask=mask, pad_id=self.pad_id, sample_weight=sample_weight)
+            tokens(
+                y_true,
+                y_pred,
+                mask=mask,
+                pad_id=self.pad_id,
+                sample_weight=sample_weight,
+                distributions=self.takes_distributions,
+            )
         )
         self.total.assign_add(total)
         self.count.assign_add(count)
@@ -142,6 +152,7 @@ class Perplexity(TokenMetric):
     """
 
     default_name = "perplexity"
+    takes_distributions = True
 
     def __init__(
         self,
@@ -156,7 +167,7 @@ class Perplexity(TokenMetric):
 
     def sums(self, batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
         """The cross-entropy and the weight of the batch's tokens, rounded as in the loss."""
-        sums = token_sums(token_losses(batch, self.from_logits, 0.0), batch)
+        sums = token_sums(token_losses(batch, self.from_logits), batch)
         total, count = (tf.cast(part, batch.y_pred.dtype) for part in sums)
         return tf.cast(total, tf.float64), tf.cast(count, tf.float64)
 
@@ -264,17 +275,22 @@ class SequenceAccuracy(TokenMetric):
         """The weight of the right sequences and of all."""
         counts = batch.weight != 0
         right = tf.where(counts, _right(batch), tf.ones_like(batch.weight))
+        within = batch.of_sequence
         weight = tf.cast(batch.sequence_weight, tf.float64)
-        weight = tf.where(tf.reduce_any(counts, 1), weight, tf.zeros_like(weight))
+        weight = tf.where(tf.reduce_any(counts, within), weight, tf.zeros_like(weight))
         # A product: 1 if all are right, and NaN if one is.
-        all_right = tf.cast(tf.reduce_prod(right, 1), tf.float64)
+        all_right = tf.cast(tf.reduce_prod(right, within), tf.float64)
         return tf.reduce_sum(weight * all_right), tf.reduce_sum(weight)
+
+
+def likeliest(batch: Tokens) -> tuple[tf.Tensor, tf.Tensor]:
+    """The likeliest class of each token, and which cannot be known: a prediction is NaN."""
+    chosen = tf.argmax(batch.y_pred, axis=-1, output_type=batch.y_true.dtype)
+    return chosen, tf.reduce_any(tf.math.is_nan(batch.y_pred), -1) & batch.mask
 
 
 def _right(batch: Tokens) -> tf.Tensor:
     """1 for a right token, 0 for a wrong one, NaN where a prediction is NaN."""
-    predictions = batch.y_pred
-    chosen = tf.argmax(predictions, axis=-1, output_type=batch.y_true.dtype)
-    right = tf.cast(chosen == batch.y_true, predictions.dtype)
-    unknown = tf.reduce_any(tf.math.is_nan(predictions), -1) & batch.mask
+    chosen, unknown = likeliest(batch)
+    right = tf.cast(chosen == batch.y_true, batch.y_pred.dtype)
     return tf.where(unknown, tf.constant(float("nan"), right.dtype), right)

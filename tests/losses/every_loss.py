@@ -147,6 +147,11 @@ first_rows = pairwise(
     lambda_weight=lambda_weights.NDCG1(k=3, gains="linear"),
 )
 by_rank = by_query(losses.softmax, losses.Softmax, labels=lambda_weights.NDCG(k=3))
+neighbours = pairwise(
+    losses.pairwise_logistic,
+    losses.PairwiseLogistic,
+    lambda_weight=lambda_weights.YetiDCG(k=2, gains="linear"),
+)
 CASES = {
     "pairwise_logistic": pairwise(
         losses.pairwise_logistic, losses.PairwiseLogistic, frequency=True
@@ -170,6 +175,9 @@ CASES = {
     "pairwise_logistic, NDCG1 weights": first_rows._replace(
         batches=first_rows.batches.map(without_ties)
     ),
+    "pairwise_logistic, Yeti weights": neighbours._replace(
+        batches=neighbours.batches.map(without_ties)
+    ),
     "pairwise_hinge": pairwise(losses.pairwise_hinge, losses.PairwiseHinge, frequency=True),
     "pairwise_squared_hinge": pairwise(
         losses.pairwise_squared_hinge, losses.PairwiseSquaredHinge, frequency=True
@@ -185,6 +193,11 @@ CASES = {
         losses.PairwiseMeanSquaredError,
         pairs="preference",
         frequency=True,
+    ),
+    "pairwise_mean_squared_error, first rows": pairwise(
+        losses.pairwise_mean_squared_error,
+        losses.PairwiseMeanSquaredError,
+        pair_weight="first",
     ),
     "softmax": by_query(losses.softmax, losses.Softmax),
     "softmax, tempered": by_query(
@@ -210,6 +223,7 @@ CASES = {
         losses.mean_squared_error, losses.MeanSquaredError, frequency=True
     ),
     "masked_crossentropy": by_token(label_smoothing=0.1),
+    "masked_crossentropy, focal": by_token(label_smoothing=0.1, smoothing_spares=0, gamma=2.0),
     "masked_crossentropy, by sequence": by_token(normalize="sequences")._replace(frequency=False),
     "triplet": of_outputs(losses.triplet, losses.Triplet, ulps=40.0, adds_up=True),
     # Cosines are rounded to 4 ulps of 1, and multiplied by 1 / temperature = 10 or beta = 50.

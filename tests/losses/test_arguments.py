@@ -13,7 +13,12 @@ from keras_trainsteps.losses import lambda_weights
 from tests.losses.every_loss import every, example, one_of_each
 
 RANKED = ("NDCG", "MAP", "MRR", "PairAccuracy")
-TOKENS = (metrics.Perplexity, metrics.TokenAccuracy, metrics.SequenceAccuracy)
+TOKENS = (
+    metrics.Perplexity,
+    metrics.TokenAccuracy,
+    metrics.SequenceAccuracy,
+    metrics.EditDistance,
+)
 
 
 def value_and_gradient(case, batch):
@@ -207,6 +212,8 @@ NUMBERS = {
     "base": np.float32(0.5),
     "epsilon": np.float32(0.25),
     "label_smoothing": np.float32(0.25),
+    "smoothing_spares": np.int64(1),
+    "gamma": np.float32(1.5),
     "seed": np.int64(3),
     "pad_id": np.int32(0),
 }

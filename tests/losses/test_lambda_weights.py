@@ -1,8 +1,11 @@
 """Every lambda weight against plain formulas, and within a saved loss."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given
 
 from keras_trainsteps import losses
@@ -58,6 +61,12 @@ LAMBDAS = {
         lambda_weights.NDCG2(3, gains=TABLE, discount=rsqrt),
         reference_weights.ndcg2,
         {"k": 3, "gains": of_table, "discount": rsqrt},
+    ),
+    "yeti@2": (lambda_weights.YetiDCG(2), reference_weights.yeti_dcg, {"k": 2}),
+    "yeti linear, reciprocal": (
+        lambda_weights.YetiDCG(gains="linear", discount="reciprocal"),
+        reference_weights.yeti_dcg,
+        {"gains": linear, "discount": reciprocal},
     ),
     "dcg2 reciprocal": (
         lambda_weights.DCG2(gains="linear", discount="reciprocal"),
@@ -130,6 +139,33 @@ def test_weights_of_the_first_row_equal_plain_formulas(weight):
         )
 
     check()
+
+
+@pytest.mark.parametrize(("k", "expected"), [(None, [1 / 2, 1 / 2]), (1, [1.0, 3 / 4])])
+def test_weights_of_neighbours_in_the_tests_of_tf_ranking(k, expected):
+    # YetiDCGLambdaWeightTest of losses_impl_test.py, less its factor of the list's length.
+    weight = lambda_weights.YetiDCG(k, gains="linear", discount="reciprocal")
+    scores = np.array([3.0, 2.0, 0.0])
+    term = losses.pairwise_logistic([2, 1, 0], scores, query_ids=[0, 0, 0], lambda_weight=weight)
+    costs = np.log1p(np.exp([-1.0, -2.0]))
+    np.testing.assert_allclose(term.total, np.dot(expected, costs), rtol=1e-6)
+
+
+def test_a_discount_that_leaves_no_room_beyond_k():
+    weight = lambda_weights.YetiDCG(1, discount=tf.ones_like)
+    with pytest.raises(ValueError, match="`discount` must be below 1 beyond rank `k`"):
+        losses.pairwise_logistic(**batch_of(), lambda_weight=weight)
+
+
+def test_neighbours_of_perturbed_scores():
+    batch = batch_of()
+    pairwise = functools.partial(
+        losses.pairwise_logistic, lambda_weight=lambda_weights.YetiDCG(gains="linear")
+    )
+    found = losses.with_gumbel(pairwise, samples=3, seed=1)(**batch)
+    copies = losses.gumbel(batch.pop("y_pred"), samples=3, seed=1)
+    expected = sum(float(pairwise(**batch, y_pred=copy).total) for copy in copies)
+    np.testing.assert_allclose(found.total, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("cls", [lambda_weights.NDCG, lambda_weights.DCG2])

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import tensorflow as tf
 
-from keras_trainsteps.metrics import DCG, MAP, MRR, NDCG, OPA
+from keras_trainsteps.metrics import ARP, DCG, MAP, MRR, NDCG, OPA, EditDistance
 from tests.metrics.test_query_metric import CASES
 
 TWICE = ("ndcg@3", "err@3", "map, weighed")  # also with a row alone
@@ -23,6 +23,8 @@ def builds():
         "mrr, weighed": (lambda: MRR("q", weigh="relevant"), ("sample_weight",)),
         "ndcg, weighed": (lambda: NDCG("q", weigh="relevant"), both),
         "dcg, weighed": (lambda: DCG("q", weigh="relevant"), both),
+        "arp, weighed": (lambda: ARP("q", normalize="relevance"), ("row_weight",)),
+        "edit distance": (lambda: EditDistance(pad_id=0), ("sample_weight",)),
         "map, weighed": (lambda: MAP("q", weigh="relevant"), both),
     }
 
@@ -36,6 +38,13 @@ def batch():
     s[3] = -np.inf
     weights = {"sample_weight": rng.random(18), "row_weight": rng.random(18)}
     return {"y_true": y, "y_pred": s, "query_ids": query, "mask": rng.random(18) < 0.9, **weights}
+
+
+def sequences():
+    """References and predictions, of which one sequence has a weight of 0."""
+    rng = np.random.default_rng(0)
+    y, found = rng.integers(0, 4, (18, 5)), rng.integers(0, 4, (18, 4))
+    return {"y_true": y, "y_pred": found, "sample_weight": np.arange(18) / 4}
 
 
 def result(build, columns):
@@ -69,7 +78,8 @@ def main():
     tf.config.set_logical_device_configuration(cpu, [logical, logical])
     strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
     for name, (build, weights) in builds().items():
-        columns = {n: v for n, v in batch().items() if not n.endswith("weight") or n in weights}
+        given = sequences() if name == "edit distance" else batch()
+        columns = {n: v for n, v in given.items() if not n.endswith("weight") or n in weights}
         expected = result(build, columns)
         for cut in (9, 1) if name in TWICE else (9,):
             found = on_two(strategy, build, columns, cut)

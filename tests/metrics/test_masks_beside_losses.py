@@ -8,7 +8,12 @@ import pytest
 
 from keras_trainsteps import LossAwareModel, losses, metrics
 
-TOKENS = [metrics.Perplexity, metrics.TokenAccuracy, metrics.SequenceAccuracy]
+TOKENS = [
+    metrics.Perplexity,
+    metrics.TokenAccuracy,
+    metrics.SequenceAccuracy,
+    metrics.EditDistance,
+]
 
 
 def model_of_words():

@@ -72,6 +72,15 @@ def ndcg1(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
     return dcg1(y, s, i, j, k, gains, discount, w) / best if best else 0.0
 
 
+def yeti_dcg(y, s, i, j, k=None, gains=exponential, discount=log2, w=None):
+    r, g = ranks(s), _worth(y, w, gains)
+    if abs(r[i] - r[j]) != 1:
+        return 0.0
+    lower = max(r[i], r[j])
+    beyond = 1.0 if k is None or lower <= k else 1 / (1 - discount(lower))
+    return abs(g[i] - g[j]) * (discount(1) - discount(2)) * beyond
+
+
 def precision(y, s, i, j, k, relevant_from=None):
     r = ranks(s)
     relevant = [label > 0 if relevant_from is None else label >= relevant_from for label in y]

@@ -49,6 +49,8 @@ def pairwise(
                     continue
                 if pair_weight == "product":
                     v = w[i] * w[j]
+                elif pair_weight == "first":
+                    v = w[i]
                 else:
                     v = w[i] if y[i] > y[j] else w[j] if y[j] > y[i] else (w[i] + w[j]) / 2
                 d = (s[i] - s[j]) / temperature

@@ -8,6 +8,7 @@ With `r` the rank of a row by score within its query (from 1), `G = 2**y - 1` it
 - `NDCG(k)`: the same over the best DCG@k of the query.
 - `DCG2(k)`: `abs(G_i - G_j) * (D(n) - D(n + 1))`, `n = abs(r_i - r_j)`.
 - `NDCG2(k)`: the same over the best DCG@k of the query.
+- `YetiDCG(k)`: `abs(G_i - G_j) * (D(1) - D(2))` of rows with neighbouring ranks, else 0.
 - `DCG1(k)`: `G_i * D(r_i)`, for `pairs="ordered"`.
 - `NDCG1(k)`: the same over the best DCG@k of the query.
 - `ARP1()`: `y_i`, for `pairs="ordered"`.
@@ -22,6 +23,7 @@ A weight of one's own is a subclass of `LambdaWeight`.
 from keras_trainsteps.losses.lambda_weights.base import LabelDifference, LambdaWeight
 from keras_trainsteps.losses.lambda_weights.bounds import ARP1, DCG1, NDCG1
 from keras_trainsteps.losses.lambda_weights.distance import DCG2, NDCG2
+from keras_trainsteps.losses.lambda_weights.neighbours import YetiDCG
 from keras_trainsteps.losses.lambda_weights.swaps import DCG, NDCG, Precision
 from keras_trainsteps.pairs import PairFactor
 from keras_trainsteps.queries import RankingRows, ranks
@@ -39,5 +41,6 @@ __all__ = [
     "PairFactor",
     "Precision",
     "RankingRows",
+    "YetiDCG",
     "ranks",
 ]

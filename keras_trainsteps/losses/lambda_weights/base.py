@@ -30,6 +30,7 @@ class LambdaWeight:
 
     Example:
 
+    >>> from keras_trainsteps import LossAwareModel
     >>> from keras_trainsteps.losses import PairwiseLogistic
     >>> from keras_trainsteps.losses.lambda_weights import ranks
     >>> @keras.saving.register_keras_serializable("mine")
@@ -43,7 +44,14 @@ class LambdaWeight:
     ...         return PairFactor(weigh, {"rank": rank})
     ...     def get_config(self):
     ...         return {"power": self.power}
-    >>> PairwiseLogistic(lambda_weight=NearTheTop(power=0.5))
+    >>> loss = PairwiseLogistic(lambda_weight=NearTheTop(power=0.5))
+    >>> inputs = keras.Input((2,), name="features")
+    >>> model = LossAwareModel(inputs, keras.layers.Dense(1)(inputs))
+    >>> model.compile("adam", loss=loss)
+    >>> x = {"features": np.eye(4, 2), "query_id": np.array([7, 7, 8, 8])}
+    >>> list(model.fit(x, np.array([1.0, 0.0, 2.0, 0.0]), verbose=0).history)
+    ['loss']
+    >>> keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
     PairwiseLogistic(query_ids='query_id', lambda_weight=NearTheTop(power=0.5))
     """
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_trainsteps import compat
 from keras_trainsteps.losses.lambda_weights import LambdaWeight
+from keras_trainsteps.losses.ranking.first_rows import by_first_row, first_row_counts
 from keras_trainsteps.losses.ranking.query_weights import query_weights
 from keras_trainsteps.pairs import SQUARED_ERROR, PairKernel, pair_sums
 from keras_trainsteps.queries import (
@@ -24,7 +25,7 @@ from keras_trainsteps.step.terms import LossTerm, QueryTerm, ratio
 from keras_trainsteps.validation import require_choice, require_not_negative, require_positive
 
 Pairs = Literal["preference", "all", "ordered"]
-PairWeight = Literal["product", "preferred"]
+PairWeight = Literal["product", "preferred", "first"]
 Normalize = Literal["pairs", "queries", "rows"]
 Method = Literal["auto", "exact", "linear"]
 
@@ -75,15 +76,25 @@ def pairwise_term(
     grows = lambda_weight is not None and lambda_weight.grows
     limit = gain_limit(rows.y_pred.dtype) if grows else None
     rows = _with_checked_labels(rows, gains=gains, limit=limit)
+    factor = None if lambda_weight is None else lambda_weight.factor(rows)
+    row_weight, by_first = rows.weight, pair_weight == "first" and pairs == "all"
+    if by_first and row_weight is not None:
+        if method == "linear":
+            raise ValueError(
+                "`method` must be 'auto' or 'exact' for all pairs with `pair_weight='first'`: "
+                "there is no linear method. Received: 'linear'."
+            )
+        row_weight, factor = None, by_first_row(row_weight, factor)
     sums = functools.partial(
         pair_sums,
         kernel,
         y_pred=rows.y_pred / tf.constant(temperature, rows.y_pred.dtype),
         query=rows.query,
         num_queries=rows.num_queries,
-        row_weight=rows.weight,
-        pair_weight=pair_weight,
-        pair_factor=None if lambda_weight is None else lambda_weight.factor(rows),
+        row_weight=row_weight,
+        # Elsewhere the first row of a pair is the preferred one.
+        pair_weight="product" if pair_weight == "product" or by_first else "preferred",
+        pair_factor=factor,
         method=method,
         list_size=_list_size(tf.convert_to_tensor(y_pred)) if query_ids is None else None,
     )
@@ -94,6 +105,8 @@ def pairwise_term(
         totals, counts = (tf.add(*parts) for parts in zip(*both, strict=True))
     else:
         totals, counts = sums(y_true=rows.y_true, pairs=pairs)
+        if by_first and rows.weight is not None:
+            counts = first_row_counts(rows, rows.weight)
     if normalize == "queries":
         totals = ratio(totals, counts)
         counts = tf.cast(counts != 0, totals.dtype)  # NaN stays in sight

@@ -61,7 +61,9 @@ def pairwise_logistic(
         pair_weight: What a pair weighs: `"product"` of its rows' weights, so that weight 2
             equals the row twice, or the weight of the `"preferred"` row, the one with
             the higher label (the convention of TF-Ranking, Keras-RS and RAX). In a pair
-            of equal labels (`pairs="all"`) the latter is the mean of both.
+            of equal labels (`pairs="all"`) the latter is the mean of both. Or of the `"first"`
+            row `i`: over all ordered pairs `w_i` and `w_j` in turn, as in the pairwise mean
+            squared error of TF-Ranking and Keras-RS; else that of the preferred row.
         lambda_weight: A further factor on each pair's term, not on the count, from
             `losses.lambda_weights`: `NDCG(k=10)` makes it LambdaRank. Default: none.
         normalize: The denominator. `"pairs"`, the default because it is the one that no

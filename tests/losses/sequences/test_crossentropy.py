@@ -204,7 +204,8 @@ def test_the_mask_costs_no_copy_of_the_logits():
 def test_bad_input_is_refused():
     y, z = np.zeros((2, 3), int), np.zeros((2, 3, 4))
     refused = [
-        ((y, z[0]), {}, r"`y_pred` must have one row of classes per token.*\(3, 4\)"),
+        ((y, z[0, 0]), {}, r"`y_pred` must have one row of classes per token.*\(4,\)"),
+        ((y, z[0]), {}, r"one class number per token\. Received: shape \(2, 3\) .*\(3, 4\)"),
         ((y[0], z), {}, r"`y_true` must have one class number per token.*\(3,\)"),
         ((y[:, :2], z), {}, r"`y_true` must have one class number per token.*\(2, 2\)"),
         ((y + 4, z), {}, "`y_true` must hold class numbers from 0 to 3"),
@@ -214,6 +215,9 @@ def test_bad_input_is_refused():
         ((y, z), {"sample_weight": np.ones(3)}, "`sample_weight` must have one entry"),
         ((y, z), {"sample_weight": -np.ones(2)}, "`sample_weight` must be numbers"),
         ((y, z), {"label_smoothing": 1.0}, r"`label_smoothing` must be in \[0, 1\)"),
+        ((y, z), {"gamma": -1.0}, "`gamma` must be a finite number, not negative"),
+        ((y, z), {"smoothing_spares": 4}, "`smoothing_spares` must be a class of .* 4 for 4 cla"),
+        ((y, z), {"smoothing_spares": -1}, r"`smoothing_spares` must be a class of .*: -1\. Cl"),
         ((y, z), {"normalize": "mean"}, "`normalize` must be one of"),
     ]
     for arguments, options, message in refused:
@@ -221,3 +225,5 @@ def test_bad_input_is_refused():
             masked_crossentropy(*arguments, **options)
     with pytest.raises(TypeError, match="`pad_id` must be an integer"):
         masked_crossentropy(y, z, pad_id=0.0)
+    with pytest.raises(TypeError, match="`smoothing_spares` must be an integer"):
+        masked_crossentropy(y, z, smoothing_spares=0.5)

@@ -37,7 +37,9 @@ class PairwiseLogistic(RankingLoss):
             lambda weights of the first row of a pair (`DCG1`, `NDCG1`, `ARP1`).
         pair_weight: What a pair weighs: the `"product"` of the weights of its rows (default),
             so that weight 2 equals the row twice, or the weight of the `"preferred"` row, the
-            one with the higher label, as in RAX, TF-Ranking and Keras-RS.
+            one with the higher label, as in RAX, TF-Ranking and Keras-RS. Or of the `"first"`
+            row `i`: with `pairs="all"` `w_i` and `w_j` in turn, as in the pairwise mean squared
+            error of TF-Ranking and Keras-RS; else that of the preferred row.
         lambda_weight: A further factor on each pair's term, from `losses.lambda_weights`.
             Default: none.
         normalize: What the sum is divided by: the weights of the `"pairs"` (default), or the
@@ -179,7 +181,9 @@ class PairwiseMeanSquaredError(RankingLoss):
             pairs with `y_i > y_j`.
         pair_weight: What a pair weighs: the `"product"` of the weights of its rows (default),
             so that weight 2 equals the row twice, or the weight of the `"preferred"` row, the
-            one with the higher label, as in RAX, TF-Ranking and Keras-RS.
+            one with the higher label, as in RAX, TF-Ranking and Keras-RS. Or of the `"first"`
+            row `i`: with `pairs="all"` `w_i` and `w_j` in turn, as in the pairwise mean squared
+            error of TF-Ranking and Keras-RS; else that of the preferred row.
         lambda_weight: A further factor on each pair's term, from `losses.lambda_weights`.
             Default: none.
         normalize: What the sum is divided by: the weights of the `"pairs"` (default), or the
