@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_trainsteps.losses.embeddings.geometry import Distance
-from keras_trainsteps.losses.embeddings.info_nce import Similarity, info_nce
+from keras_trainsteps.losses.embeddings.geometry import Distance, Similarity
+from keras_trainsteps.losses.embeddings.info_nce import info_nce
 from keras_trainsteps.losses.embeddings.objects.base import OutputsLoss
 from keras_trainsteps.losses.embeddings.supervised_contrastive import nt_xent
 from keras_trainsteps.losses.embeddings.triplet import Normalize, triplet
