@@ -13,6 +13,7 @@ from keras_trainsteps.losses.embeddings.objects.labels import (
     SupervisedContrastive,
 )
 from keras_trainsteps.losses.embeddings.objects.outputs import InfoNCE, NTXent, Triplet
+from keras_trainsteps.losses.embeddings.sampling import expected_count, sampling_probability
 from keras_trainsteps.losses.embeddings.supervised_contrastive import (
     nt_xent,
     supervised_contrastive,
@@ -80,6 +81,7 @@ __all__ = [
     "approx_mrr",
     "approx_ndcg",
     "contrastive",
+    "expected_count",
     "gradient_penalty",
     "gumbel",
     "info_nce",
@@ -96,6 +98,7 @@ __all__ = [
     "pairwise_mean_squared_error",
     "pairwise_soft_zero_one",
     "pairwise_squared_hinge",
+    "sampling_probability",
     "sigmoid_crossentropy",
     "softmax",
     "supervised_contrastive",

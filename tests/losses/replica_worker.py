@@ -40,6 +40,22 @@ def cases():
             lambda a, b, q: losses.info_nce(a, b, sampling_probability=q),
             [a, b, rng.uniform(0.1, 1, 6)],
         ),
+        "several positives": (
+            lambda a, b, q, i: losses.info_nce(a, b, positives_by=q, ids=i, symmetric=True),
+            [a, b, np.array([1, 2, 1, 3, 2, 4]), np.array([5, 6, 7, 8, 9, 7])],
+        ),
+        "own negatives": (
+            lambda n, a, b, i, j: losses.info_nce(a, b, negatives=n, ids=i, negative_ids=j),
+            [rng.normal(size=(6, 2, 4)), a, b, np.arange(6), rng.integers(0, 9, (6, 2))],
+        ),
+        "gathered negatives": (
+            lambda n, a, b, m: losses.info_nce(a, b, negatives=n, negative_mask=m),
+            [b[::-1].copy(), a, b, np.arange(6) % 3 > 0],
+        ),
+        "views of classes": (
+            lambda a, b, c: losses.nt_xent(a, b, positives_by=c),
+            [a, b, np.array([1, 2, 1, 3, 2, 1])],
+        ),
         "second views": (lambda b, a: losses.nt_xent(a, b), [b, a]),
         "boundary": (
             lambda beta, x, y: losses.margin_loss(y, x, beta=beta),

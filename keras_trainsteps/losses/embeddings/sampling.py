@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_trainsteps.validation import as_count
 
 
-def expected_count(counts: Any, *, batch_size: int) -> np.ndarray:
+def expected_count(counts: ArrayLike, *, batch_size: int) -> np.ndarray:
     """How many rows of a batch are of each item, on average: `B * p`, which may exceed 1.
 
     For `losses.info_nce(expected_count=...)`, where a batch is of rows as they come, so that
@@ -45,7 +44,7 @@ def expected_count(counts: Any, *, batch_size: int) -> np.ndarray:
     return as_count("batch_size", batch_size) * _shares(counts)
 
 
-def sampling_probability(counts: Any, *, batch_size: int) -> np.ndarray:
+def sampling_probability(counts: ArrayLike, *, batch_size: int) -> np.ndarray:
     """How likely a batch has a row of each item: `1 - (1 - p) ** B`.
 
     For `losses.info_nce(sampling_probability=...)`, where the candidates of a batch are
@@ -83,7 +82,7 @@ def sampling_probability(counts: Any, *, batch_size: int) -> np.ndarray:
         return -np.expm1(as_count("batch_size", batch_size) * np.log1p(-_shares(counts)))
 
 
-def _shares(counts: Any) -> np.ndarray:
+def _shares(counts: ArrayLike) -> np.ndarray:
     """The share of each item in all that was seen."""
     found = np.asarray(counts, np.float64)
     if found.ndim != 1:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_trainsteps.losses.embeddings import anchors
 from keras_trainsteps.losses.embeddings.info_nce import info_nce
 from tests.losses.check import assert_same, term_and_gradient
 from tests.losses.labelled import embedding_batches
@@ -149,3 +150,72 @@ def test_bad_input_is_refused():
     ):
         with pytest.raises(ValueError, match=match):
             info_nce(x, x, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(4,), (5, 4)], ids=["shared", "own"])
+def test_eager_graph_of_unknown_size_and_xla_agree(shape):
+    rng = np.random.default_rng(0)
+    x, negatives = rng.normal(size=(2, 5, 3)), rng.normal(size=(*shape, 3))
+    ids = {"positives_by": [1, 2, 1, 3, 2], "ids": [4, 5, 6, 6, 7]}
+    ids |= {"negative_ids": rng.integers(4, 9, shape)}
+    ids = {name: tf.constant(value, tf.int64) for name, value in ids.items()}
+
+    def step(x, negatives, ids):
+        with tf.GradientTape() as tape:
+            tape.watch([x, negatives])
+            term = info_nce(*tf.unstack(x), negatives=negatives, **ids)
+        slopes = tape.gradient(term.total, [x, negatives])
+        return *term, tf.concat([tf.reshape(slope, (-1,)) for slope in slopes], 0)
+
+    given = tf.constant(x), tf.constant(negatives), ids
+    expected = [value.numpy() for value in step(*given)]
+    rows = [None] * len(shape)
+    unknown = [
+        tf.TensorSpec((2, None, 3), tf.float64),
+        tf.TensorSpec((*rows, 3), tf.float64),
+        {
+            name: tf.TensorSpec(rows if name == "negative_ids" else [None], tf.int64)
+            for name in ids
+        },
+    ]
+    assert_same(tf.function(step, input_signature=unknown)(*given), expected)
+    assert_same(tf.function(step, jit_compile=True)(*given), expected)
+
+
+def test_few_anchors_at_a_time_give_what_all_at_once_give(monkeypatch):
+    rng = np.random.default_rng(0)
+    x, own = rng.normal(size=(2, 10, 3)), rng.normal(size=(10, 2, 3))
+    ids = {"positives_by": np.arange(10) % 4, "ids": np.arange(10) % 7}
+    ids |= {"negative_ids": rng.integers(0, 12, (10, 2))}
+
+    def run():
+        return term_and_gradient(lambda x: info_nce(*tf.unstack(x), negatives=own, **ids), x)
+
+    expected = run()
+    monkeypatch.setattr(anchors, "_ANCHORS", 4)
+    assert_same(run(), expected)
+
+
+@pytest.mark.slow
+def test_no_tensor_has_an_entry_a_pair():
+    rows, shapes = 1024, {"x": (2, 1024, 3), "own": (1024, 2, 3), "ids": (1024,)}
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec(shapes["x"]),
+            tf.TensorSpec(shapes["own"]),
+            tf.TensorSpec(shapes["ids"], tf.int64),
+        ]
+    )
+    def step(x, own, ids):
+        with tf.GradientTape() as tape:
+            tape.watch([x, own])
+            total = info_nce(*tf.unstack(x), negatives=own, positives_by=ids, ids=-ids).total
+        return tape.gradient(total, [x, own])
+
+    graph = step.get_concrete_function().graph.as_graph_def(add_shapes=True)
+    nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
+    known = [s for node in nodes for s in node.attr["_output_shapes"].list.shape]
+    sizes = [np.prod([d.size for d in s.dim]) for s in known if s.dim]
+    assert anchors._ANCHORS * rows <= max(sizes) < rows * rows
