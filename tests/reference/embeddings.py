@@ -151,6 +151,7 @@ def info_nce(
     negatives=None,
     negative_ids=None,
     negative_mask=None,
+    negative_count=None,
     decoupled=False,
 ):
     """`x`: anchors and candidates, shape (2, rows, dimensions).
@@ -178,7 +179,10 @@ def info_nce(
         for k in range(0 if negatives is None else len(negatives[i])):
             hit = negative_ids is not None and negative_ids[i][k] in hits
             if not hit and (negative_mask is None or negative_mask[i][k]):
-                against.append(similarity_of(x[0, i], negatives[i][k], similarity) / temperature)
+                logit = similarity_of(x[0, i], negatives[i][k], similarity) / temperature
+                against.append(
+                    logit - (0.0 if negative_count is None else np.log(negative_count[i][k]))
+                )
         if against:
             loss = _against_negatives([logits[j] for j in positives], against, decoupled)
             total += weight[i] * loss

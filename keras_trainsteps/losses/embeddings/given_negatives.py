@@ -12,7 +12,7 @@ from keras_trainsteps.losses.embeddings.anchors import Anchors
 from keras_trainsteps.losses.embeddings.batch import as_labels
 from keras_trainsteps.queries import widen
 from keras_trainsteps.step import running
-from keras_trainsteps.validation import as_mask, as_tensor, refuse
+from keras_trainsteps.validation import as_float, as_mask, as_tensor, refuse
 
 
 class Negatives(NamedTuple):
@@ -22,11 +22,13 @@ class Negatives(NamedTuple):
         values: Embeddings, shape `(vectors, dimensions)` or `(rows, vectors, dimensions)`.
         valid: Which of them count, bool, of that shape but for the dimensions.
         ids: Their ids, of the shape of `valid`, or `None`.
+        log_q: The logarithm of how often they are there, of that shape, or `None`.
     """
 
     values: tf.Tensor
     valid: tf.Tensor
     ids: tf.Tensor | None
+    log_q: tf.Tensor | None
 
     @property
     def by_row(self) -> bool:
@@ -39,19 +41,21 @@ class Negatives(NamedTuple):
 
 
 def given_negatives(
-    negatives: Any, ids: Any, mask: Any, anchors: tf.Tensor, rows: tf.Tensor
+    negatives: Any, ids: Any, mask: Any, count: Any, anchors: tf.Tensor, rows: tf.Tensor
 ) -> Negatives | None:
-    """Checks the arguments `negatives`, `negative_ids` and `negative_mask`.
+    """Checks the argument `negatives` and those that tell more of them.
 
     Args:
         negatives: Embeddings, or `None`: then the others must be so, too.
         ids: Of each an id.
         mask: Which of them count.
+        count: How often each is there.
         anchors: The embeddings of this replica's rows.
         rows: Whether each row counts.
     """
     if negatives is None:
-        for name, value in (("negative_ids", ids), ("negative_mask", mask)):
+        more = {"negative_ids": ids, "negative_mask": mask, "negative_expected_count": count}
+        for name, value in more.items():
             if value is not None:
                 raise ValueError(
                     f"`{name}` must come with `negatives`, of which it has one entry each. "
@@ -85,10 +89,24 @@ def given_negatives(
     if ids is not None:
         found = _of_each("negative_ids", as_labels("negative_ids", ids), values)
         found = ids_of("negative_ids", found, valid)
+    log_q = None
+    if count is not None:
+        name = "negative_expected_count"
+        log_q = log_of_count(
+            name, _of_each(name, as_float(name, count, values.dtype), values), valid
+        )
     if is_weight:
-        return Negatives(replicas.same_on_all(values), valid, found)
-    gather = replicas.gather_rows
-    return Negatives(gather(values), gather(valid), None if found is None else gather(found))
+        return Negatives(replicas.same_on_all(values), valid, found, log_q)
+    given = (values, valid, found, log_q)
+    return Negatives(*(None if each is None else replicas.gather_rows(each) for each in given))
+
+
+def log_of_count(name: str, count: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """The logarithm of how often a batch holds each, 0 where nothing counts."""
+    count = tf.where(valid, count, tf.ones_like(count))
+    broken = ~((count > 0) & tf.math.is_finite(count))
+    rule, way_out = f"`{name}` must be above 0 and finite", "Mask what is never there."
+    return tf.math.log(refuse(count, broken, "count", rule, way_out))
 
 
 def ids_of(name: str, ids: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

@@ -28,6 +28,7 @@ from keras_trainsteps.losses.embeddings.given_negatives import (
     Negatives,
     given_negatives,
     ids_of,
+    log_of_count,
 )
 from keras_trainsteps.step.terms import LossTerm
 from keras_trainsteps.validation import (
@@ -52,6 +53,7 @@ def info_nce(
     negatives: TensorLike | None = None,
     negative_ids: TensorLike | None = None,
     negative_mask: TensorLike | None = None,
+    negative_expected_count: TensorLike | None = None,
     sampling_probability: TensorLike | None = None,
     expected_count: TensorLike | None = None,
     mask: TensorLike | None = None,
@@ -91,12 +93,14 @@ def info_nce(
             The candidates of all rows of one id are positives of each of these rows: each
             counts, and none is a negative. Default: each row has its own candidate alone.
         negatives: Hard negatives, embeddings: some for all anchors, shape `(K, dimensions)`,
-            or some for each, `(rows, K, dimensions)`. They have `q = 1`. On several replicas,
-            a weight of the model, as a `Queue`, is taken as the same on all; the rows of any
-            other pool are gathered, as those of a batch. Default: those of the batch alone.
+            or some for each, `(rows, K, dimensions)`. On several replicas, a weight of the
+            model, as a `Queue`, is taken as the same on all; the rows of any other pool are
+            gathered, as those of a batch. Default: those of the batch alone.
         negative_ids: Ids of the `negatives`, comparable with `ids`, of their shape without
             dimensions: those with the id of a positive are accidental hits, too.
         negative_mask: Which `negatives` count, bool, of that shape. Default: all.
+        negative_expected_count: `q` of the `negatives`, above 0, of that shape. Default: 1,
+            which is right for those that are there whenever their anchor is.
         sampling_probability: `q`: how likely a batch holds each candidate, in (0, 1],
             shape `(rows,)`; corrects for popular items being negatives more often.
             Default: 1. See `losses.sampling_probability`.
@@ -113,10 +117,10 @@ def info_nce(
     Raises:
         TypeError: For ids that are neither integers nor strings.
         ValueError: For shapes that do not fit, an unknown option, a temperature that is
-            not positive, `negative_ids` without `negatives` or `ids`, both or, with
-            `symmetric`, any of `sampling_probability` and `expected_count`, and, except under
-            XLA, for a probability that is not in (0, 1], a count that is not above 0, NaN
-            ids, and for weights that are NaN or negative.
+            not positive, `negative_ids` without `negatives` or `ids`, both of, or,
+            with `symmetric`, any of `sampling_probability` and `expected_count`, and, except
+            under XLA, for a probability that is not in (0, 1], a count that is not above 0,
+            NaN ids, and for weights that are NaN or negative.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
@@ -160,7 +164,9 @@ def info_nce(
     anchors, candidates = matrix("anchor", anchor), matrix("positive", positive)
     require_same_form("positive", candidates, "anchor", anchors)
     valid, weight = mask_and_weight(anchors, mask, sample_weight)
-    given = given_negatives(negatives, negative_ids, negative_mask, anchors, valid)
+    given = given_negatives(
+        negatives, negative_ids, negative_mask, negative_expected_count, anchors, valid
+    )
     rows = tf.shape(anchors)[0]
     row = tf.range(rows, dtype=tf.int64) + tf.cast(replicas.first_own_row(rows), tf.int64)
     item = None if ids is None else _ids("ids", ids, anchors, valid)
@@ -174,11 +180,11 @@ def info_nce(
         more = [] if given is None else [given.values]
         left, right, *more = factors(similarity, left, right, *more)
         left = batch.tempered(left, temperature)
-        if log_q is not None:  # one dimension more of the products
-            column = tf.cast(log_q, right.dtype)[:, None]
-            left = tf.concat([left, -tf.ones_like(column)], 1)
-            right = tf.concat([right, column], 1)
-            more = [tf.concat([each, tf.zeros_like(each[..., :1])], -1) for each in more]
+        of_given = None if given is None else given.log_q
+        if log_q is not None or of_given is not None:  # one dimension more of the products
+            left = tf.concat([left, -tf.ones_like(left[:, :1])], 1)
+            right = _with_column(right, log_q)
+            more = [_with_column(each, of_given) for each in more]
         if given is not None and not given.by_row:
             right, more = tf.concat([right, *more], 0), []
         loss = _loss_of_anchors(query is not None, items, given, decoupled)
@@ -248,11 +254,15 @@ def _log_q(
     if value is None:
         return None
     given = as_rows(name, as_float(name, value, anchors.dtype), anchors)
-    given = tf.where(valid, given, tf.ones_like(given))
     if count is None:
-        broken, rule = ~((given > 0) & (given <= 1)), f"`{name}` must be in (0, 1]"
-    else:
-        broken, rule = ~((given > 0) & tf.math.is_finite(given)), f"`{name}` must be above 0"
-    what = "probability" if count is None else "count"
-    given = refuse(given, broken, what, rule, "Leave rows out with `mask`.")
-    return replicas.gather_rows(tf.math.log(given))
+        broken = valid & ~((given > 0) & (given <= 1))
+        rule, way_out = f"`{name}` must be in (0, 1]", "Leave rows out with `mask`."
+        given = refuse(given, broken, "probability", rule, way_out)
+    return replicas.gather_rows(log_of_count(name, given, valid))
+
+
+def _with_column(vectors: tf.Tensor, column: tf.Tensor | None) -> tf.Tensor:
+    """Vectors with one dimension more, of zeros for `None`."""
+    zeros = tf.zeros_like(vectors[..., :1])
+    more = zeros if column is None else tf.cast(column, vectors.dtype)[..., None]
+    return tf.concat([vectors, more], -1)

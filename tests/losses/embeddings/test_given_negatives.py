@@ -36,11 +36,12 @@ def test_info_nce_is_that_of_plain_loops(
     options = {"similarity": similarity, "decoupled": decoupled, "temperature": 0.5}
     options |= {"ids": ids} if with_ids else {}
     counts = rng.uniform(0.1, 3.0, rows) if with_count else None
-    negatives, more = np.zeros((0, 3)), {}
+    negatives, more, of_given = np.zeros((0, 3)), {}, None
     if shape:
         negatives = rng.normal(size=(*shape, 3))
         more = {"negative_mask": rng.random(shape) < 0.7}
         more |= {"negative_ids": rng.integers(0, 6, shape)} if with_ids else {}
+        of_given = rng.uniform(0.1, 3.0, shape) if seed % 2 else None
 
     def by_row(value):
         return np.broadcast_to(value, (rows, *value.shape)) if shape == (vectors,) else value
@@ -49,6 +50,7 @@ def test_info_nce_is_that_of_plain_loops(
         given = {"negatives": by_row(negatives)} if shape else {}
         given |= {name: by_row(value) for name, value in more.items()}
         given |= {"queries": queries} if with_queries else {}
+        given |= {} if of_given is None else {"negative_count": by_row(of_given)}
         return reference.info_nce(x, mask, weight, probability=counts, **options, **given)
 
     def loss(x, negatives):
@@ -57,6 +59,7 @@ def test_info_nce_is_that_of_plain_loops(
             positives_by=queries if with_queries else None,
             negatives=negatives if shape else None,
             expected_count=counts,
+            negative_expected_count=of_given,
             mask=mask,
             sample_weight=weight,
             **options,
@@ -139,6 +142,11 @@ def test_bad_input_is_refused():
         ({"negative_ids": [1], "ids": [1, 2, 3]}, "`negative_ids` must come with `negatives`"),
         ({"negative_ids": [1], "negatives": x}, "`negative_ids` must come with `ids`"),
         ({"negative_mask": [True], "negatives": x}, "`negative_mask` must have one entry for"),
+        ({"negative_expected_count": [1]}, "`negative_expected_count` must come with `negat"),
+        (
+            {"negative_expected_count": [1, -1], "negatives": x[:2]},
+            "`negative_expected_count` must be above 0.*a count of -1",
+        ),
         ({"expected_count": [1.0, 0.0, 2.0]}, "`expected_count` must be above 0.*a count of 0"),
         ({"expected_count": [1, np.inf, 2]}, "`expected_count` must be above 0"),
         ({"expected_count": x[:, 0], "sampling_probability": x[:, 0]}, "must not both be given"),

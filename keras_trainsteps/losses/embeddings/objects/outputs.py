@@ -128,6 +128,8 @@ class InfoNCE(OutputsLoss):
         negative_mask: Name of the side input that tells which `negatives` count, bool. Shared
             negatives of rows that `mask` leaves out count, unless this names it, too.
             Default: all.
+        negative_expected_count: Name of the side input with `q` of the `negatives`. Default:
+            1, which is right for those that are there whenever their anchor is.
         sampling_probability: Name of the side input with `q`: how likely a batch holds each
             candidate, in (0, 1], shape `(rows,)`; corrects for popular items being negatives
             more often. Default: 1 each.
@@ -177,6 +179,7 @@ class InfoNCE(OutputsLoss):
         "positives_by",
         "negative_ids",
         "negative_mask",
+        "negative_expected_count",
         "sampling_probability",
         "expected_count",
     )
@@ -193,6 +196,7 @@ class InfoNCE(OutputsLoss):
         negatives: str | None = None,
         negative_ids: str | None = None,
         negative_mask: str | None = None,
+        negative_expected_count: str | None = None,
         sampling_probability: str | None = None,
         expected_count: str | None = None,
         temperature: float = 0.1,
