@@ -143,7 +143,7 @@ def info_nce(
     >>> model = Towers(inputs, [keras.layers.Dense(2)(each) for each in inputs])
     >>> model.compile("adam")
     >>> list(model.fit([np.eye(4), np.eye(4)], batch_size=2, verbose=0).history)
-    ['loss', 'match_loss']
+    ['loss', 'match']
 
     Reference:
         van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive

@@ -13,8 +13,9 @@ def expected_count(counts: ArrayLike, *, batch_size: int) -> np.ndarray:
 
     For `losses.info_nce(expected_count=...)`, where a batch is of rows as they come, so that
     an item may be in it more than once and competes each time: the sum over such candidates,
-    each divided by this number, is on average the sum over all items. A factor of it counts
-    only beside `negatives`, which have 1, or that of a queue: `batch_size` is its size then.
+    each divided by this number, is on average the sum over all items. A factor of all
+    changes nothing, so those of a queue may have that of a batch, too; only beside
+    `negatives` that have 1 it counts.
 
     ```
     expected_count(i) = B * p_i,    p_i = counts_i / sum_j counts_j
