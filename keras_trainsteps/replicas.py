@@ -79,6 +79,16 @@ def gather_rows(value: tf.Tensor) -> tf.Tensor:
     return gather(value)
 
 
+def same_on_all(value: tf.Tensor) -> tf.Tensor:
+    """A value that all replicas hold, of whose gradient each takes its share.
+
+    The right gradient where every replica computes the same function of it and the
+    replicas' gradients are added up.
+    """
+    share = 1 / num_replicas()
+    return value if share == 1 else share * value + tf.stop_gradient((1 - share) * value)
+
+
 def first_own_row(rows: tf.Tensor) -> tf.Tensor:
     """Where this replica's `rows` rows begin among the gathered rows."""
     if num_replicas() == 1:

@@ -18,6 +18,7 @@ from keras_trainsteps.losses.embeddings.objects.labels import (
     SupervisedContrastive,
 )
 from keras_trainsteps.losses.embeddings.objects.outputs import InfoNCE, NTXent, Triplet
+from keras_trainsteps.losses.embeddings.sampling import expected_count, sampling_probability
 from keras_trainsteps.losses.embeddings.supervised_contrastive import (
     nt_xent,
     supervised_contrastive,
@@ -87,6 +88,7 @@ __all__ = [
     "approx_ndcg",
     "contrastive",
     "estimate_propensities",
+    "expected_count",
     "gradient_penalty",
     "gumbel",
     "info_nce",
@@ -104,6 +106,7 @@ __all__ = [
     "pairwise_mean_squared_error",
     "pairwise_soft_zero_one",
     "pairwise_squared_hinge",
+    "sampling_probability",
     "sigmoid_crossentropy",
     "softmax",
     "supervised_contrastive",

@@ -119,8 +119,8 @@ def by_label(function, cls, ulps=1.0, **options):
     return Case(function, cls, options, "labels", batches, False, False, ulps)
 
 
-def of_outputs(function, cls, ulps=1.0, *, adds_up=False):
-    return Case(function, cls, {}, "outputs", outputs(cls.takes), adds_up, adds_up, ulps)
+def of_outputs(function, cls, ulps=1.0, *, adds_up=False, **options):
+    return Case(function, cls, options, "outputs", outputs(cls.takes), adds_up, adds_up, ulps)
 
 
 def by_token(**options):
@@ -228,7 +228,17 @@ CASES = {
     "triplet": of_outputs(losses.triplet, losses.Triplet, ulps=40.0, adds_up=True),
     # Cosines are rounded to 4 ulps of 1, and multiplied by 1 / temperature = 10 or beta = 50.
     "info_nce": of_outputs(losses.info_nce, losses.InfoNCE, ulps=320.0),
+    "info_nce, both ways": of_outputs(
+        losses.info_nce,
+        losses.InfoNCE,
+        ulps=100.0,
+        symmetric=True,
+        decoupled=True,
+        similarity="squared_euclidean",
+        temperature=1.0,
+    ),
     "nt_xent": of_outputs(losses.nt_xent, losses.NTXent, ulps=640.0),
+    "nt_xent, decoupled": of_outputs(losses.nt_xent, losses.NTXent, ulps=640.0, decoupled=True),
     "mined_triplet, hard": by_label(losses.mined_triplet, losses.MinedTriplet, mining="hard"),
     "mined_triplet, semihard": by_label(losses.mined_triplet, losses.MinedTriplet),
     "mined_triplet, all": by_label(losses.mined_triplet, losses.MinedTriplet, mining="all"),

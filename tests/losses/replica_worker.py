@@ -6,6 +6,7 @@ total, count or gradient.
 
 import sys
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -40,6 +41,22 @@ def cases():
             lambda a, b, q: losses.info_nce(a, b, sampling_probability=q),
             [a, b, rng.uniform(0.1, 1, 6)],
         ),
+        "several positives": (
+            lambda a, b, q, i: losses.info_nce(a, b, positives_by=q, ids=i, symmetric=True),
+            [a, b, np.array([1, 2, 1, 3, 2, 4]), np.array([5, 6, 7, 8, 9, 7])],
+        ),
+        "own negatives": (
+            lambda n, a, b, i, j: losses.info_nce(a, b, negatives=n, ids=i, negative_ids=j),
+            [rng.normal(size=(6, 2, 4)), a, b, np.arange(6), rng.integers(0, 9, (6, 2))],
+        ),
+        "gathered negatives": (
+            lambda n, a, b, m: losses.info_nce(a, b, negatives=n, negative_mask=m),
+            [b[::-1].copy(), a, b, np.arange(6) % 3 > 0],
+        ),
+        "views of classes": (
+            lambda a, b, c: losses.nt_xent(a, b, positives_by=c),
+            [a, b, np.array([1, 2, 1, 3, 2, 1])],
+        ),
         "second views": (lambda b, a: losses.nt_xent(a, b), [b, a]),
         "boundary": (
             lambda beta, x, y: losses.margin_loss(y, x, beta=beta),
@@ -72,6 +89,35 @@ def run(strategy, loss, columns, cut):
     )
 
 
+def run_pool_weight(strategy):
+    """`info_nce` with a weight as pool of negatives, which is not gathered."""
+    a, b, negatives = np.random.default_rng(0).normal(size=(3, 6, 4))
+    with strategy.scope():
+        pool = keras.Variable(negatives, dtype="float64")
+
+    def step(a, b, negatives, watched):
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            term = losses.info_nce(a, b, negatives=negatives)
+        return *term, tape.gradient(term.total, watched)
+
+    def share(column):
+        parts = [tf.constant(column[:3]), tf.constant(column[3:])]
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group]
+        )
+
+    values = tf.constant(negatives)
+    one = step(tf.constant(a), tf.constant(b), values, values)
+    two = tf.function(
+        lambda *shares: strategy.run(lambda a, b: step(a, b, pool, pool.value), args=shares)
+    )(share(a), share(b))
+    found = [sum(strategy.experimental_local_results(part)) for part in two]
+    return tuple(
+        float(np.abs(part - expected).max()) for part, expected in zip(found, one, strict=True)
+    )
+
+
 def main():
     (cpu,) = tf.config.list_physical_devices("CPU")
     logical = tf.config.LogicalDeviceConfiguration()
@@ -81,6 +127,7 @@ def main():
         uneven = name in ("list_mle", "mined_triplet, all")
         for cut in (2, len(columns[0])) if uneven else (3,):
             print(name, cut, run(strategy, loss, columns, cut), sep="\t", file=sys.stdout)
+    print("pool weight", 3, max(run_pool_weight(strategy)), sep="\t", file=sys.stdout)
 
 
 if __name__ == "__main__":

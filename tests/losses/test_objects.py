@@ -136,6 +136,8 @@ def test_every_public_loss_is_on_the_list():
         losses.gradient_penalty,
         losses.inverse_propensity_weights,
         losses.estimate_propensities,
+        losses.expected_count,
+        losses.sampling_probability,
     }
     assert {case.function for case in CASES.values()} == functions - without_objects
     bases = {losses.RankingLoss, losses.LabelLoss, losses.OutputsLoss, losses.SideInputLoss}

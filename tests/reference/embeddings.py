@@ -121,21 +121,72 @@ def multi_similarity(x, labels, mask, weight, *, alpha, beta, base, epsilon):
     return total, count
 
 
-def info_nce(x, mask, weight, *, temperature, similarity, ids, probability):
-    """`x`: anchors and candidates, shape (2, rows, dimensions)."""
+def similarity_of(a, b, kind):
+    if kind == "cosine":
+        return cosine(a, b)
+    if kind == "squared_euclidean":
+        return -distance(a, b, kind)
+    return sum(v * u for v, u in zip(a, b, strict=True))
+
+
+def _against_negatives(positives, negatives, decoupled):
+    """The mean over the logits of positives, each of which competes with all negatives."""
+    losses = [
+        log_sum_exp(negatives if decoupled else [positive, *negatives]) - positive
+        for positive in positives
+    ]
+    return sum(losses) / len(losses)
+
+
+def info_nce(
+    x,
+    mask,
+    weight,
+    *,
+    temperature,
+    similarity="cosine",
+    ids=None,
+    probability=None,
+    queries=None,
+    negatives=None,
+    negative_ids=None,
+    negative_mask=None,
+    negative_count=None,
+    decoupled=False,
+):
+    """`x`: anchors and candidates, shape (2, rows, dimensions).
+
+    `negatives`, their ids and mask: a list for each row.
+    """
     total, count = 0.0, 0.0
     rows = range(x.shape[1])
+    queries = list(rows) if queries is None else queries
     for i in rows:
-        rivals = [j for j in rows if mask[j] and ids[j] != ids[i]]
-        if not mask[i] or not rivals:
+        if not mask[i]:
             continue
+        positives = [j for j in rows if j == i or (mask[j] and queries[j] == queries[i])]
+        hits = [] if ids is None else [ids[j] for j in positives]
+        rivals = [
+            j
+            for j in rows
+            if mask[j] and j not in positives and (ids is None or ids[j] not in hits)
+        ]
         logits = {}
-        for j in [i, *rivals]:
-            dot = sum(a * b for a, b in zip(x[0, i], x[1, j], strict=True))
-            value = cosine(x[0, i], x[1, j]) if similarity == "cosine" else dot
-            logits[j] = value / temperature - np.log(probability[j])
-        total += weight[i] * (log_sum_exp(list(logits.values())) - logits[i])
-        count += weight[i]
+        for j in positives + rivals:
+            logits[j] = similarity_of(x[0, i], x[1, j], similarity) / temperature
+            logits[j] -= 0.0 if probability is None else np.log(probability[j])
+        against = [logits[j] for j in rivals]
+        for k in range(0 if negatives is None else len(negatives[i])):
+            hit = negative_ids is not None and negative_ids[i][k] in hits
+            if not hit and (negative_mask is None or negative_mask[i][k]):
+                logit = similarity_of(x[0, i], negatives[i][k], similarity) / temperature
+                against.append(
+                    logit - (0.0 if negative_count is None else np.log(negative_count[i][k]))
+                )
+        if against:
+            loss = _against_negatives([logits[j] for j in positives], against, decoupled)
+            total += weight[i] * loss
+            count += weight[i]
     return total, count
 
 
@@ -155,15 +206,20 @@ def supervised_contrastive(x, labels, mask, weight, *, temperature):
     return total, count
 
 
-def nt_xent(x, mask, weight, *, temperature):
+def nt_xent(x, mask, weight, *, temperature, similarity="cosine", classes=None, decoupled=False):
     """`x`: both views, shape (2, rows, dimensions). From the formula, not from SupCon."""
-    rows = range(x.shape[1])
-    views = [(k, i) for k in (0, 1) for i in rows if mask[i]]
     total, count = 0.0, 0.0
+    rows = range(x.shape[1])
+    classes = list(rows) if classes is None else classes
+    views = [(k, i) for k in (0, 1) for i in rows if mask[i]]
     for k, i in views:
-        logits = {
-            view: cosine(x[k, i], x[view]) / temperature for view in views if view != (k, i)
-        }
-        total += weight[i] * (log_sum_exp(list(logits.values())) - logits[(1 - k, i)])
-        count += weight[i]
+        positives, negatives = [], []
+        for view in views:
+            if view != (k, i):
+                same = classes[view[1]] == classes[i]
+                logit = similarity_of(x[k, i], x[view], similarity) / temperature
+                (positives if same else negatives).append(logit)
+        if negatives:
+            total += weight[i] * _against_negatives(positives, negatives, decoupled)
+        count += weight[i] * bool(negatives)
     return total, count

@@ -90,15 +90,28 @@ def of_products(
     Args:
         loss: `(anchors, products) -> (totals, counts, slopes)`, with the products of anchors and
             all rows, and the slope of each anchor's total by each, shape `(anchors, rows)`.
+            Where anchors have vectors of their own, shape `(anchors, vectors, dimensions)`,
+            the products with these come last.
     """
 
     def tile(
-        anchors: Anchors, weight: tf.Tensor, left: tf.Tensor, right: tf.Tensor
+        anchors: Anchors, weight: tf.Tensor, left: tf.Tensor, *others: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, Sequence[tf.Tensor]]:
-        totals, counts, slopes = loss(anchors, products(left, right))
+        *own, right = others
+        logits = products(left, right)
+        if own:
+            logits = tf.concat([logits, tf.linalg.matvec(own[0], left)], 1)
+        totals, counts, slopes = loss(anchors, logits)
         weight = tf.cast(weight, left.dtype)[:, None]
-        of_left = weight * tf.matmul(slopes, right)
-        return totals, counts, [of_left, tf.matmul(slopes, weight * left, transpose_a=True)]
+        of_all = slopes[:, : tf.shape(right)[0]] if own else slopes
+        of_left = tf.matmul(of_all, right)
+        of_right = tf.matmul(of_all, weight * left, transpose_a=True)
+        if not own:
+            return totals, counts, [weight * of_left, of_right]
+        of_each = slopes[:, tf.shape(right)[0] :]
+        of_left += tf.linalg.matvec(own[0], of_each, transpose_a=True)
+        of_own = of_each[:, :, None] * (weight * left)[:, None, :]
+        return totals, counts, [weight * of_left, of_own, of_right]
 
     return tile
 

@@ -1,4 +1,4 @@
-"""Cosines and distances of vectors, and sums over pairs of them."""
+"""Similarities and distances of vectors, and sums over pairs of them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 import tensorflow as tf
 
 Distance = Literal["cosine", "euclidean", "squared_euclidean"]
+Similarity = Literal["cosine", "dot", "squared_euclidean"]
 
 
 def unit(vectors: tf.Tensor) -> tf.Tensor:
@@ -22,6 +23,25 @@ def unit(vectors: tf.Tensor) -> tf.Tensor:
 def products(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
     """Products of each row of `a` with each row of `b`."""
     return tf.matmul(a, b, transpose_b=True)
+
+
+def factors(
+    similarity: Similarity, anchors: tf.Tensor, *candidates: tf.Tensor
+) -> list[tf.Tensor]:
+    """Vectors of anchors and candidates whose products are their similarities.
+
+    Minus a squared distance lacks the square of its anchor, which no softmax over candidates
+    sees; it is taken in float64, from the mean of the first candidates.
+    """
+    if similarity == "cosine":
+        return [unit(vectors) for vectors in (anchors, *candidates)]
+    if similarity == "dot":
+        return [anchors, *candidates]
+    middle = tf.stop_gradient(tf.reduce_mean(tf.cast(candidates[0], tf.float64), 0))
+    moved = [tf.cast(vectors, tf.float64) - middle for vectors in (anchors, *candidates)]
+    left = tf.concat([2 * moved[0], -tf.ones_like(moved[0][:, :1])], 1)
+    squares = [tf.reduce_sum(each * each, -1, keepdims=True) for each in moved[1:]]
+    return [left, *(tf.concat(pair, -1) for pair in zip(moved[1:], squares, strict=True))]
 
 
 def comparable(values: tf.Tensor, distance: Distance) -> tf.Tensor:
@@ -86,3 +106,35 @@ def softmax_losses(
     losses = tf.reduce_sum(tf.math.multiply_no_nan(log_total - logits, positive), 1) * each[:, 0]
     slopes = share * tf.math.divide_no_nan(number * each, total) - positive * each
     return losses, number[:, 0], slopes
+
+
+def losses_against_negatives(
+    logits: tf.Tensor, negatives: tf.Tensor, positives: tf.Tensor, *, decoupled: bool
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The mean over a row's positives of `-log(exp(z_p) / (exp(z_p) + sum_n exp(z_n)))`.
+
+    Args:
+        logits: Shape `(anchors, columns)`.
+        negatives: Whose exponentials are summed, bool, of that shape.
+        positives: The positives, bool, of that shape; none in a row without negatives.
+        decoupled: Whether the sum is of the negatives alone.
+
+    Returns:
+        The losses, the numbers of positives, and the slopes of losses by logits.
+    """
+    infinity = tf.constant(float("inf"), logits.dtype)
+    high = tf.reduce_max(tf.where(negatives, logits, -infinity), 1, keepdims=True)
+    high = tf.where(high == -infinity, tf.zeros_like(high), high)
+    share = tf.where(negatives, tf.exp(logits - high), tf.zeros_like(logits))
+    total = tf.reduce_sum(share, 1, keepdims=True)
+    gap = tf.math.log(tf.where(total == 0, tf.ones_like(total), total)) + high - logits
+    positive = tf.cast(positives, logits.dtype)
+    number = tf.reduce_sum(positive, 1, keepdims=True)
+    part = positive * tf.math.divide_no_nan(tf.ones_like(number), number)
+    loss, slope = (
+        (gap, tf.ones_like(gap)) if decoupled else (tf.math.softplus(gap), tf.sigmoid(gap))
+    )
+    losses = tf.reduce_sum(tf.math.multiply_no_nan(loss, part), 1)
+    pull = tf.math.multiply_no_nan(slope, part)
+    pushed = tf.math.divide_no_nan(tf.reduce_sum(pull, 1, keepdims=True), total)
+    return losses, number[:, 0], share * pushed - pull

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 from keras_trainsteps import replicas
 from keras_trainsteps.losses.embeddings.anchors import Anchors, of_products, term_of_anchors
 from keras_trainsteps.losses.embeddings.batch import (
+    as_labels,
+    as_rows,
     embeddings,
+    gather_embeddings,
     mask_and_weight,
     matrix,
     require_same_form,
 )
-from keras_trainsteps.losses.embeddings.geometry import softmax_losses, unit
+from keras_trainsteps.losses.embeddings.geometry import (
+    Similarity,
+    factors,
+    losses_against_negatives,
+    softmax_losses,
+    unit,
+)
+from keras_trainsteps.losses.embeddings.given_negatives import ids_of
 from keras_trainsteps.step.terms import LossTerm
-from keras_trainsteps.validation import TensorLike, require_positive
+from keras_trainsteps.validation import TensorLike, require_choice, require_positive
 
 
 def supervised_contrastive(
@@ -84,6 +96,9 @@ def nt_xent(
     second: TensorLike,
     *,
     temperature: TensorLike = 0.1,
+    similarity: Similarity = "cosine",
+    decoupled: bool = False,
+    positives_by: TensorLike | None = None,
     mask: TensorLike | None = None,
     sample_weight: TensorLike | None = None,
 ) -> LossTerm:
@@ -93,26 +108,41 @@ def nt_xent(
     rows of both. Memory is linear in the rows, time quadratic.
 
     ```
-    loss(i) = -log(exp(S_ij / temperature) / sum_{k != i} exp(S_ik / temperature))
+    loss(i) = mean_{p in P(i)} -log(exp(z_ip) / (exp(z_ip) + sum_{n in N(i)} exp(z_in)))
+    z_ij = sim(x_i, x_j) / temperature
     ```
 
-    over the `2 * rows` anchors `i` with their other view `j` and cosines `S`.
+    over the `2 * rows` anchors `i`, with the other view of the same example as the one
+    positive unless `positives_by` tells more, and all views of other examples (of other
+    classes) as negatives `N(i)`.
 
     Args:
         first: Embeddings of one view, shape `(rows, dimensions)`. Narrower than float32 is
             computed in float32.
         second: Embeddings of the other view, of that shape.
-        temperature: Divides the cosines, above 0; a scalar tensor can be trained.
+        temperature: Divides the similarities, above 0; a scalar tensor can be trained.
             Default 0.1, SimCLR's on ImageNet (0.5 on CIFAR-10).
+        similarity: `"cosine"` (default), `"dot"`, or `"squared_euclidean"`: minus the squared
+            distance, computed in float64.
+        decoupled: Whether `exp(z_ip)` is left out of the sum, so that the pull of a positive
+            does not fade as it becomes likely; the loss may be negative. Default: not.
+        positives_by: Ids of the examples, as of classes, integers or strings, shape `(rows,)`.
+            All other views of the examples of one id are positives, and none is a negative.
+            `supervised_contrastive` lets the other positives compete, too. Default: an
+            example has its own views alone.
         mask: Bool, shape `(rows,)`; examples where it is `False` are ignored. Default: all count.
         sample_weight: One weight per example, shape `(rows,)`. Default: 1.
 
     Returns:
-        A `LossTerm`; each example counts twice.
+        A `LossTerm`; each example counts twice, as its two views; with `decoupled` or
+        `positives_by` where it has a negative. The mean is over anchors; PyTorch Metric
+        Learning's is over pairs, which is the same where all have equally many positives.
 
     Raises:
-        ValueError: For shapes that do not fit, a temperature that is not positive, and,
-            except under XLA, for weights that are NaN or negative.
+        TypeError: For ids that are neither integers, strings nor whole numbers.
+        ValueError: For shapes that do not fit, an unknown option, a temperature that is not
+            positive, and, except under XLA, for NaN ids and for weights that are NaN or
+            negative.
         NotImplementedError: For a second derivative (its gradient is written by hand).
 
     Example:
@@ -121,20 +151,42 @@ def nt_xent(
     >>> term = nt_xent(same, same)
     >>> round(float(term.value), 4), float(term.count)  # log 3
     (1.0986, 4.0)
+    >>> term = nt_xent(same, same, decoupled=True)
+    >>> round(float(term.value), 4)  # log 2: the positive does not compete
+    0.6931
 
     Reference:
         Chen et al., "A Simple Framework for Contrastive Learning of Visual
-        Representations", 2020.
+        Representations", 2020; decoupled: Yeh et al., "Decoupled Contrastive Learning", 2022.
     """
+    require_choice("similarity", similarity, Similarity)
+    require_positive("temperature", temperature)
     one, two = matrix("first", first), matrix("second", second)
     require_same_form("second", two, "first", one)
     valid, weight = mask_and_weight(one, mask, sample_weight)
     rows = tf.shape(one)[0]
     example = tf.range(rows) + replicas.first_own_row(rows)
-    return supervised_contrastive(
-        tf.concat([example, example], 0),
-        tf.concat([one, two], 0),
-        temperature=temperature,
-        mask=tf.concat([valid, valid], 0),
-        sample_weight=tf.concat([weight, weight], 0),
+    if positives_by is not None:
+        name = "positives_by"
+        example = ids_of(name, as_rows(name, as_labels(name, positives_by), one), valid)
+    labels, valid, weight = (tf.concat([each, each], 0) for each in (example, valid, weight))
+    batch = gather_embeddings(tf.concat([one, two], 0), labels, valid, weight)
+    left, right = factors(similarity, batch.values, batch.values)
+    loss = _of_anchors
+    if decoupled or positives_by is not None:
+        loss = _decoupled if decoupled else _of_negatives
+    return term_of_anchors(batch, of_products(loss), [batch.tempered(left, temperature)], [right])
+
+
+def _of_negatives(
+    anchors: Anchors, logits: tf.Tensor, decoupled: bool = False
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    negatives = anchors.negatives()
+    positives = anchors.positives() & tf.reduce_any(negatives, 1, keepdims=True)
+    losses, number, slopes = losses_against_negatives(
+        logits, negatives, positives, decoupled=decoupled
     )
+    return losses, tf.cast(number != 0, number.dtype), slopes
+
+
+_decoupled = functools.partial(_of_negatives, decoupled=True)

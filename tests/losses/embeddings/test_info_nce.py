@@ -15,12 +15,13 @@ from tests.reference import embeddings as reference
 from tests.reference.complex_step import gradient
 
 temperatures = st.sampled_from([0.1, 1.0])
+similarities = st.sampled_from(["cosine", "dot", "squared_euclidean"])
 
 
 @given(
     batch=embedding_batches(copies=2),
     temperature=temperatures,
-    similarity=st.sampled_from(["cosine", "dot"]),
+    similarity=similarities,
     with_ids=st.booleans(),
     with_probability=st.booleans(),
 )
@@ -37,8 +38,8 @@ def test_info_nce_is_that_of_plain_loops(
             weight,
             temperature=temperature,
             similarity=similarity,
-            ids=ids if with_ids else np.arange(len(ids)),
-            probability=probability if with_probability else np.ones(len(ids)),
+            ids=ids if with_ids else None,
+            probability=probability if with_probability else None,
         )
 
     result = term_and_gradient(
@@ -72,20 +73,31 @@ def test_supervised_contrastive_is_that_of_plain_loops(batch, temperature):
     assert_same(result, (*plain(x), gradient(lambda x: plain(x)[0], x)))
 
 
-@given(batch=embedding_batches(copies=2), temperature=temperatures)
-def test_nt_xent_is_that_of_plain_loops(batch, temperature):
-    _, x, mask, weight = batch
+@given(
+    batch=embedding_batches(copies=2),
+    temperature=temperatures,
+    similarity=similarities,
+    decoupled=st.booleans(),
+    by_class=st.booleans(),
+)
+def test_nt_xent_is_that_of_plain_loops(batch, temperature, similarity, decoupled, by_class):
+    labels, x, mask, weight = batch
+    options = {"temperature": temperature, "similarity": similarity, "decoupled": decoupled}
+    classes = labels if by_class else None
 
     def plain(x):
-        return reference.nt_xent(x, mask, weight, temperature=temperature)
+        return reference.nt_xent(x, mask, weight, classes=classes, **options)
 
     result = term_and_gradient(
         lambda x: nt_xent(
-            *tf.unstack(x), temperature=temperature, mask=mask, sample_weight=weight
+            *tf.unstack(x), positives_by=classes, mask=mask, sample_weight=weight, **options
         ),
         x,
     )
-    assert_same(result, (*plain(x), gradient(lambda x: plain(x)[0], x)))
+    total, count = plain(x)
+    if not decoupled and not by_class:  # an example alone counts, though its loss is 0
+        count = 2 * weight[mask].sum()
+    assert_same(result, (total, count, gradient(lambda x: plain(x)[0], x)))
 
 
 @pytest.mark.slow

@@ -61,6 +61,33 @@ def test_info_nce_reads_ids_and_probabilities():
     assert again.side_inputs == loss.side_inputs
 
 
+def test_info_nce_reads_queries_and_negatives():
+    own = np.random.default_rng(1).normal(size=(6, 3)).astype("float32")
+    x = {"anchor": A, "positive": P, "hard": own, "user": np.array([1, 2, 1, 3, 3, 4])}
+    x |= {"item": np.arange(6), "other": np.array([9, 0, 9, 9, 9, 9])}
+    x |= {"kept": np.array([1, 1, 1, 1, 1, 0], bool)}
+    loss = losses.InfoNCE(
+        positives_by="user",
+        ids="item",
+        negatives="hard",
+        negative_ids="other",
+        negative_mask="kept",
+        mask="kept",
+        decoupled=True,
+    )
+    found = value_of(passing_on(("anchor", "positive", "hard")), loss, x)
+    options = {"positives_by": x["user"], "ids": x["item"], "negative_ids": x["other"]}
+    options |= {"mask": x["kept"], "negative_mask": x["kept"], "decoupled": True}
+    expected = losses.info_nce(A, P, negatives=own, **options)
+    assert found == pytest.approx(float(expected.value), rel=1e-6)
+    for model, received in (
+        (passing_on(("anchor", "positive")), r"'hard' for \['anchor', 'positive'\]"),
+        (passing_on(("anchor", "positive"), True), "'hard' for no dict"),
+    ):
+        with pytest.raises(ValueError, match="`negatives` must name an entry.*" + received):
+            value_of(model, losses.InfoNCE(negatives="hard"), {"anchor": A, "positive": P})
+
+
 def test_several_losses_of_all_outputs():
     x = {"anchor": A, "positive": P, "negative": N}
     one, other = losses.Triplet(margin=0.5), losses.InfoNCE()

@@ -107,7 +107,7 @@ class OutputsLoss(BoundLoss):
 
     reads_all_outputs = True
     reads: ClassVar[tuple[str, ...]] = ("mask", "sample_weight")
-    not_options = ("outputs", "name")
+    not_options: ClassVar[tuple[str, ...]] = ("outputs", "name")
     takes: ClassVar[tuple[str, ...]]
 
     def __init__(
