@@ -1,0 +1,50 @@
+"""The loss of a `Ranker`, by name or as an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from keras_trainsteps import losses
+from keras_trainsteps.losses import RankingLoss
+from keras_trainsteps.losses.lambda_weights import NDCG
+
+Make: TypeAlias = Callable[[int | None, Any], RankingLoss]
+"""A loss from the ranks that count and the gains of labels."""
+
+LOSSES: dict[str, Make] = {
+    "approx_mrr": lambda k, gains: losses.ApproxMRR(),
+    "approx_ndcg": lambda k, gains: losses.ApproxNDCG(gains=gains),
+    "lambdarank": lambda k, gains: losses.PairwiseLogistic(
+        lambda_weight=NDCG(k=k, gains=gains), normalize="queries"
+    ),
+    "list_mle": lambda k, gains: losses.ListMLE(),
+    "mean_squared_error": lambda k, gains: losses.MeanSquaredError(),
+    "pairwise_hinge": lambda k, gains: losses.PairwiseHinge(),
+    "pairwise_logistic": lambda k, gains: losses.PairwiseLogistic(),
+    "pairwise_mean_squared_error": lambda k, gains: losses.PairwiseMeanSquaredError(),
+    "pairwise_soft_zero_one": lambda k, gains: losses.PairwiseSoftZeroOne(),
+    "pairwise_squared_hinge": lambda k, gains: losses.PairwiseSquaredHinge(),
+    "sigmoid_crossentropy": lambda k, gains: losses.SigmoidCrossentropy(),
+    "softmax": lambda k, gains: losses.Softmax(),
+    "unique_softmax": lambda k, gains: losses.UniqueSoftmax(gains=gains),
+}
+
+
+def as_ranking_loss(loss: Any, k: int | None, gains: Any) -> RankingLoss:
+    """The loss object that `loss` names or is; refused where it reads more than query ids."""
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss](k, gains)
+    if isinstance(loss, RankingLoss):
+        if loss.side_inputs != (loss.query_ids,):
+            raise ValueError(
+                "`loss` must read query ids and nothing else: a `Ranker` has no masks, padded "
+                f"lists or weights of queries to give. Received: {loss!r}. Weights of rows are "
+                "`fit(sample_weight=...)`; one a query becomes one a row by `data.of_rows`."
+            )
+        return loss
+    listed = ", ".join(f"'{name}'" for name in LOSSES)
+    raise ValueError(
+        f"`loss` must be one of {listed}, or a ranking loss as `losses.Softmax()`. "
+        f"Received: {loss!r}."
+    )

@@ -1,0 +1,362 @@
+"""`Ranker`: a ranking network as an estimator of scikit-learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Literal, Self
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from keras_trainsteps.data import query_batches
+from keras_trainsteps.losses import RankingLoss
+from keras_trainsteps.metrics import NDCG
+from keras_trainsteps.model import LossAwareModel
+from keras_trainsteps.sklearn.best_epoch import BestEpoch, HeldOut, scores_of
+from keras_trainsteps.sklearn.losses import as_ranking_loss
+from keras_trainsteps.sklearn.network import as_dropout, as_hidden, small_network
+from keras_trainsteps.sklearn.rows import (
+    Rows,
+    ids_of,
+    require_comparable,
+    require_grades,
+    weights_of,
+    without_ids,
+)
+from keras_trainsteps.sklearn.scaling import Scaling
+from keras_trainsteps.validation import as_count, require_positive
+
+try:
+    from sklearn.base import BaseEstimator
+    from sklearn.utils import Tags, check_random_state
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ModuleNotFoundError as error:
+    raise ImportError(
+        "`keras_trainsteps.sklearn` needs scikit-learn 1.6 or later, which is not installed. The "
+        "extra `sklearn` brings it: `pip install 'keras-trainsteps[sklearn]'`."
+    ) from error
+
+FEATURES = "features"
+SEEDS = 2**30
+
+
+class Ranker(BaseEstimator):
+    """Ranks rows within their queries: beside `LGBMRanker` and `XGBRanker`, a network.
+
+    Features are brought to one scale, missing values (NaN) become their mean and are marked. The
+    default network is a linear score and that of a hidden layer, added up; it trains on whole
+    queries, with a learning rate that falls to 0, in seconds. `fit` draws weights and batches
+    by `random_state` alone.
+
+    ```
+    learning rate of epoch e = learning_rate * (1 - (e - 1) / epochs),  e = 1, ..., epochs
+    score(X, y) = mean over queries of NDCG@k
+    ```
+
+    Under `sklearn.set_config(enable_metadata_routing=True)` searches, pipelines and
+    cross-validation pass `qid` on to `fit` and `score`; without it, a column `qid` of a data
+    frame is what they cut together with the rows.
+
+    Args:
+        loss: What is trained on: a name, that of a function in `losses` or `"lambdarank"`
+            (pairwise logistic, pairs weighing what swapping them changes in NDCG@k), or an
+            object, as `losses.Softmax(temperature=0.5)`. Default `"softmax"`, the best of the
+            fast ones on the data it was measured on (`docs/which_loss.md`).
+        hidden: Units of each hidden layer; `()` for a linear score. Default `(32,)`.
+        dropout: The share of its inputs that a hidden layer does without, in training.
+            `"auto"` (default) is `features / (features + queries)`, at most 0.5: much where
+            there are more features than queries to learn from.
+        network: Another network than that of `hidden` and `dropout`: a function
+            `(features, seed)` of a `KerasTensor` of scaled features that returns one of scores,
+            `(rows, 1)` or `(rows,)`. Hand `seed` to initializers and dropout, or `random_state`
+            does not reach them. Default: none.
+        learning_rate: Of Adam, in the first epoch, above 0. Default 0.003.
+        epochs: Passes over the data, at least 1. Default 20.
+        batch_size: Rows of a batch, on average at most; queries are never cut. Default 512.
+        k: The ranks that NDCG looks at, at least 1, and `"lambdarank"`; `None` for all.
+            Default 10.
+        gains: What a grade is worth to NDCG, and to losses by name that know gains:
+            `"exponential"` (default), `2**y - 1`; `"linear"`; or a table with the gain of each
+            grade from 0 up, as LightGBM's `label_gain`.
+        early_stopping_rounds: Epochs without a better NDCG on the last `eval_set` after which
+            `fit` stops; the best weights are then kept. `None` for all epochs and the last
+            weights. Without `eval_set` nothing stops. Default 5.
+        random_state: A number, `RandomState` or `None`, as in scikit-learn. The same number
+            gives the same scores. Default `None`.
+        verbose: As in `keras.Model.fit`. Default 0.
+
+    Attributes:
+        model_: The trained `LossAwareModel`, which takes features as they are given to `fit`.
+        n_features_in_: How many.
+        feature_names_in_: Their names, of a data frame.
+        n_iter_: Epochs trained.
+        history_: The loss of each epoch, as `keras.callbacks.History.history`.
+        evals_result_: NDCG after each epoch by set of `eval_set`, as LightGBM's:
+            `{"valid_0": {"ndcg@10": [...]}}`.
+        best_iteration_: The epoch, from 1, whose weights are kept, with `eval_set`.
+        best_score_: Its NDCG on the last set.
+
+    Example:
+
+    >>> from keras_trainsteps.sklearn import Ranker
+    >>> rng = np.random.default_rng(0)
+    >>> X, qid = rng.normal(size=(300, 4)), np.repeat(np.arange(30), 10)
+    >>> y = (X[:, 0] + 0.5 * rng.normal(size=300)).clip(0, 2).round()
+    >>> ranker = Ranker(epochs=5, random_state=0).fit(X, y, qid=qid)
+    >>> ranker.predict(X).shape
+    (300,)
+    >>> bool(ranker.score(X, y, qid=qid) > 0.8)
+    True
+
+    Reference:
+        Qin et al., Are Neural Rankers still Outperformed by Gradient Boosted Decision Trees?,
+        ICLR 2021.
+    """
+
+    __metadata_request__fit: ClassVar[dict[str, bool]] = {"qid": True}
+    __metadata_request__partial_fit: ClassVar[dict[str, bool]] = {"qid": True}
+    __metadata_request__score: ClassVar[dict[str, bool]] = {"qid": True}
+
+    def __init__(
+        self,
+        loss: str | RankingLoss = "softmax",
+        *,
+        hidden: Sequence[int] = (32,),
+        dropout: float | Literal["auto"] = "auto",
+        network: Callable[[Any, int], Any] | None = None,
+        learning_rate: float = 0.003,
+        epochs: int = 20,
+        batch_size: int = 512,
+        k: int | None = 10,
+        gains: str | Sequence[float] = "exponential",
+        early_stopping_rounds: int | None = 5,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: int = 0,
+    ) -> None:
+        # As they are: scikit-learn copies estimators by what is kept here.
+        self.loss = loss
+        self.hidden = hidden
+        self.dropout = dropout
+        self.network = network
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.k = k
+        self.gains = gains
+        self.early_stopping_rounds = early_stopping_rounds
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        qid: npt.ArrayLike | None = None,
+        group: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+        eval_set: Sequence[tuple[npt.ArrayLike, npt.ArrayLike]] | None = None,
+        eval_qid: Sequence[npt.ArrayLike] | None = None,
+        eval_group: Sequence[npt.ArrayLike] | None = None,
+    ) -> Self:
+        """Trains a new network.
+
+        Args:
+            X: Features, shape `(rows, features)`, numbers; NaN is missing. A data frame may hold
+                a column `qid` in place of the argument, here and in all methods.
+            y: Grades, at least 0, more for a better row, shape `(rows,)`.
+            qid: The query of each row, integers or strings, in any order.
+            group: In place of `qid`: the number of rows of each query, which lie together.
+            sample_weight: Weights, one per row, not negative. What they weigh is up to the
+                loss. One a query becomes one a row by `data.of_rows`.
+            eval_set: A list of `(X, y)`, to be evaluated after each epoch.
+            eval_qid: For each of them its `qid`.
+            eval_group: In place of `eval_qid`: for each its `group`.
+
+        Raises:
+            TypeError: For ids that are neither integers nor strings, a sparse `X`.
+            ValueError: For both or neither of `qid` and `group`, columns of different lengths,
+                negative or missing grades, infinite features, rows of which no two can be
+                compared, and parameters that are not as they must be.
+        """
+        rows = self._rows(X, y, qid, group, sample_weight, reset=True)
+        require_comparable(rows)
+        stop = self.early_stopping_rounds
+        patience = None if stop is None else as_count("early_stopping_rounds", stop)
+        epochs = as_count("epochs", self.epochs)
+        held_out = self._held_out(eval_set, eval_qid, eval_group)
+        self._begin(rows)
+        watch = BestEpoch(held_out, self._metric(), patience)
+        falling = keras.callbacks.LearningRateScheduler(
+            lambda epoch, _: self.learning_rate * (1 - epoch / epochs)
+        )
+        self._train(rows, epochs, [falling, watch] if held_out else [falling])
+        self.model_.optimizer.learning_rate = self.learning_rate  # of `partial_fit`
+        if held_out:
+            name = self._metric().name
+            self.evals_result_ = {
+                f"valid_{number}": {name: values} for number, values in enumerate(watch.values)
+            }
+            self.best_iteration_ = watch.best
+            self.best_score_ = watch.values[-1][watch.best - 1]
+        return self
+
+    def partial_fit(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        qid: npt.ArrayLike | None = None,
+        group: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> Self:
+        """Trains on for one epoch, on further queries: what `fit` or the first call began.
+
+        Scales of features, marks of missing ones and the dropout are those of the first rows. The
+        learning rate does not fall. Arguments and errors are those of `fit`.
+        """
+        begun = hasattr(self, "model_")
+        rows = self._rows(X, y, qid, group, sample_weight, reset=not begun)
+        require_comparable(rows)
+        if not begun:
+            self._begin(rows)
+        self._train(rows, 1, [])
+        return self
+
+    def predict(self, X: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Scores, one per row, in the order of the rows: the higher, the better within a query.
+
+        Args:
+            X: Features as in `fit`. No query ids are needed; a column `qid` is not read.
+        """
+        check_is_fitted(self, "model_")
+        features = validate_data(self, without_ids(X, None)[0], reset=False, **_FEATURES)
+        return scores_of(self.model_, _as_float32(features))
+
+    def score(
+        self,
+        X: npt.ArrayLike,
+        y: npt.ArrayLike,
+        *,
+        qid: npt.ArrayLike | None = None,
+        group: npt.ArrayLike | None = None,
+        sample_weight: npt.ArrayLike | None = None,
+    ) -> float:
+        """The mean over queries of NDCG@k, 0 of a query whose grades are all 0.
+
+        Args:
+            X: Features, as in `fit`.
+            y: Grades, at least 0.
+            qid: The query of each row.
+            group: In place of `qid`: the number of rows of each query.
+            sample_weight: Weights, one per row: a query weighs their mean. Default: 1.
+        """
+        check_is_fitted(self, "model_")
+        rows = self._rows(X, y, qid, group, sample_weight, reset=False)
+        metric = self._metric()
+        scores = scores_of(self.model_, _as_float32(rows.features))
+        metric.update_state(rows.labels, scores, rows.weights, query_ids=rows.ids)
+        return float(metric.result())
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "ranker"
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _rows(
+        self, X: Any, y: Any, qid: Any, group: Any, sample_weight: Any, *, reset: bool
+    ) -> Rows:
+        """What is given, checked; by `reset` it says which features there are."""
+        X, qid = without_ids(X, qid)
+        X, y = validate_data(self, X, y, reset=reset, y_numeric=True, **_FEATURES)
+        require_grades(y)
+        ids = np.unique(ids_of(qid, group, len(y)), return_inverse=True)[1]
+        return Rows(X, y, ids, weights_of(sample_weight, len(y)))
+
+    def _held_out(self, eval_set: Any, eval_qid: Any, eval_group: Any) -> list[HeldOut]:
+        """The sets to evaluate on, each with its own ids."""
+        if eval_set is None:
+            for name, given in (("eval_qid", eval_qid), ("eval_group", eval_group)):
+                if given is not None:
+                    raise ValueError(
+                        f"`{name}` must come with an `eval_set`. Received: `{name}` alone."
+                    )
+            return []
+        sets = [eval_set] if isinstance(eval_set, tuple) else list(eval_set)
+        found = []
+        for number, (X, y) in enumerate(sets):
+            own = {"eval_qid": eval_qid, "eval_group": eval_group}
+            for name, given in own.items():
+                if given is not None and len(given) != len(sets):
+                    raise ValueError(
+                        f"`{name}` must be a list with one entry for each of `eval_set`. "
+                        f"Received: {len(given)} for {len(sets)}."
+                    )
+                own[name] = None if given is None else given[number]
+            X, ids = without_ids(X, own["eval_qid"], "eval_qid")
+            X, y = validate_data(self, X, y, reset=False, y_numeric=True, **_FEATURES)
+            require_grades(y, "eval_set")
+            ids = ids_of(ids, own["eval_group"], len(y), ("eval_qid", "eval_group"))
+            ids = np.unique(ids, return_inverse=True)[1]
+            found.append(HeldOut(_as_float32(X), y, ids))
+        return found
+
+    def _begin(self, rows: Rows) -> None:
+        """A network for these rows, not yet trained."""
+        require_positive("learning_rate", self.learning_rate)
+        self._metric()
+        loss = as_ranking_loss(self.loss, self.k, self.gains)
+        seeds = check_random_state(self.random_state).randint(SEEDS, size=2)
+        columns = rows.features.shape[1]
+        inputs = keras.Input((columns,), name=FEATURES)
+        scaled = Scaling.of(rows.features)(inputs)
+        if self.network is None:
+            scores = small_network(
+                scaled,
+                hidden=as_hidden(self.hidden),
+                dropout=as_dropout(
+                    self.dropout, features=columns, queries=len(np.unique(rows.ids))
+                ),
+                seed=int(seeds[1]),
+            )
+        else:
+            scores = self.network(scaled, int(seeds[1]))
+        model = LossAwareModel(inputs, keras.layers.Reshape(())(scores))
+        model.compile(keras.optimizers.Adam(self.learning_rate), loss=loss)
+        self.model_, self._query_ids = model, loss.query_ids
+        self._seed, self.n_iter_ = int(seeds[0]), 0
+        self.history_: dict[str, list[float]] = {"loss": []}
+
+    def _train(self, rows: Rows, epochs: int, callbacks: list[keras.callbacks.Callback]) -> None:
+        """Trains on the rows, each time in another order."""
+        batches = query_batches(
+            {FEATURES: _as_float32(rows.features), self._query_ids: rows.ids},
+            rows.labels,
+            rows.weights,
+            query_ids=self._query_ids,
+            batch_size=as_count("batch_size", self.batch_size),
+            seed=self._seed + self.n_iter_,
+        )
+        done = self.model_.fit(batches, epochs=epochs, verbose=self.verbose, callbacks=callbacks)
+        self.history_["loss"] += done.history["loss"]
+        self.n_iter_ += len(done.history["loss"])
+
+    def _metric(self) -> NDCG:
+        return NDCG("query_id", k=self.k, gains=self.gains)
+
+
+_FEATURES = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
+
+
+def _as_float32(features: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+    """Features as the network takes them; refused where these would be infinite."""
+    largest = float(np.finfo("float32").max)
+    if (np.abs(features) > largest).any():
+        raise ValueError(
+            f"`X` must hold numbers up to {largest:.3g}, the largest of float32. Received: "
+            f"{np.nanmax(np.abs(features)):.3g}. Scale the feature down."
+        )
+    return features.astype("float32")
