@@ -22,9 +22,7 @@ class HeldOut(NamedTuple):
     ids: npt.NDArray[Any]
 
 
-def scores_of(
-    model: keras.Model, features: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
+def scores_of(model: keras.Model, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """The score of each row, in the order of the rows."""
     parts = [
         np.reshape(model.predict_on_batch(features[begin : begin + AT_A_TIME]), -1)

@@ -31,18 +31,18 @@ LOSSES: dict[str, Make] = {
 }
 
 
-def as_ranking_loss(loss: Any, k: int | None, gains: Any) -> RankingLoss:
-    """The loss object that `loss` names or is; refused where it reads more than query ids."""
+def as_ranking_loss(loss: Any, k: int | None, gains: Any) -> tuple[RankingLoss, str]:
+    """The loss object that `loss` names or is, and the name of the query ids it reads."""
     if isinstance(loss, str) and loss in LOSSES:
-        return LOSSES[loss](k, gains)
+        loss = LOSSES[loss](k, gains)
     if isinstance(loss, RankingLoss):
-        if loss.side_inputs != (loss.query_ids,):
+        if loss.query_ids is None or loss.side_inputs != (loss.query_ids,):
             raise ValueError(
                 "`loss` must read query ids and nothing else: a `Ranker` has no masks, padded "
                 f"lists or weights of queries to give. Received: {loss!r}. Weights of rows are "
                 "`fit(sample_weight=...)`; one a query becomes one a row by `data.of_rows`."
             )
-        return loss
+        return loss, loss.query_ids
     listed = ", ".join(f"'{name}'" for name in LOSSES)
     raise ValueError(
         f"`loss` must be one of {listed}, or a ranking loss as `losses.Softmax()`. "

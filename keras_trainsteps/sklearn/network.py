@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import keras
 
 from keras_trainsteps.validation import as_count, is_number
+
+
+def network_scores(
+    features: Any,
+    *,
+    network: Callable[[Any, int], Any] | None,
+    hidden: Any,
+    dropout: Any,
+    queries: int,
+    seed: int,
+) -> Any:
+    """The score of each row by the network of a user's own, or by the small one."""
+    if network is not None:
+        return checked_scores(network(features, seed))
+    share = as_dropout(dropout, features=features.shape[1], queries=queries)
+    return small_network(features, hidden=as_hidden(hidden), dropout=share, seed=seed)
 
 
 def small_network(features: Any, *, hidden: Sequence[int], dropout: float, seed: int) -> Any:
@@ -60,3 +76,21 @@ def as_dropout(value: float | Literal["auto"], *, features: int, queries: int) -
     raise ValueError(
         f"`dropout` must be 'auto', or a share of at least 0 and below 1. Received: {value!r}."
     )
+
+
+def as_batch_size(value: int | Literal["auto"], rows: int) -> int:
+    """Rows of a batch; `"auto"` is 32 batches an epoch, of 32 rows to 512."""
+    if isinstance(value, str) and value == "auto":
+        return min(max(rows // 32, 32), 512)
+    return as_count("batch_size", value)
+
+
+def checked_scores(scores: Any) -> Any:
+    """What a network of one's own returns; refused where it is no score per row."""
+    shape = getattr(scores, "shape", None)
+    if shape is None or tuple(shape[1:]) not in ((), (1,)):
+        raise ValueError(
+            "`network` must return one score per row, `(rows, 1)` or `(rows,)`. Received: "
+            f"{type(scores).__name__ if shape is None else f'shape {tuple(shape)}'}."
+        )
+    return scores

@@ -8,34 +8,21 @@ from typing import Any, ClassVar, Literal, Self
 import keras
 import numpy as np
 import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_random_state
+from sklearn.utils.validation import check_is_fitted
 
 from keras_trainsteps.data import query_batches
 from keras_trainsteps.losses import RankingLoss
 from keras_trainsteps.metrics import NDCG
 from keras_trainsteps.model import LossAwareModel
-from keras_trainsteps.sklearn.best_epoch import BestEpoch, HeldOut, scores_of
+from keras_trainsteps.sklearn.best_epoch import BestEpoch, scores_of
+from keras_trainsteps.sklearn.given import as_float32, features_of, held_out_of, rows_of
 from keras_trainsteps.sklearn.losses import as_ranking_loss
-from keras_trainsteps.sklearn.network import as_dropout, as_hidden, small_network
-from keras_trainsteps.sklearn.rows import (
-    Rows,
-    ids_of,
-    require_comparable,
-    require_grades,
-    weights_of,
-    without_ids,
-)
+from keras_trainsteps.sklearn.network import as_batch_size, network_scores
+from keras_trainsteps.sklearn.rows import Rows, require_comparable
 from keras_trainsteps.sklearn.scaling import Scaling
 from keras_trainsteps.validation import as_count, require_positive
-
-try:
-    from sklearn.base import BaseEstimator
-    from sklearn.utils import Tags, check_random_state
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ModuleNotFoundError as error:
-    raise ImportError(
-        "`keras_trainsteps.sklearn` needs scikit-learn 1.6 or later, which is not installed. The "
-        "extra `sklearn` brings it: `pip install 'keras-trainsteps[sklearn]'`."
-    ) from error
 
 FEATURES = "features"
 SEEDS = 2**30
@@ -61,8 +48,8 @@ class Ranker(BaseEstimator):
     Args:
         loss: What is trained on: a name, that of a function in `losses` or `"lambdarank"`
             (pairwise logistic, pairs weighing what swapping them changes in NDCG@k), or an
-            object, as `losses.Softmax(temperature=0.5)`. Default `"softmax"`, the best of the
-            fast ones on the data it was measured on (`docs/which_loss.md`).
+            object, as `losses.Softmax(temperature=0.5)`. Default `"unique_softmax"`, the best on
+            the data it was measured on (`docs/which_loss.md`).
         hidden: Units of each hidden layer; `()` for a linear score. Default `(32,)`.
         dropout: The share of its inputs that a hidden layer does without, in training.
             `"auto"` (default) is `features / (features + queries)`, at most 0.5: much where
@@ -73,7 +60,8 @@ class Ranker(BaseEstimator):
             does not reach them. Default: none.
         learning_rate: Of Adam, in the first epoch, above 0. Default 0.003.
         epochs: Passes over the data, at least 1. Default 20.
-        batch_size: Rows of a batch, on average at most; queries are never cut. Default 512.
+        batch_size: Rows of a batch, on average at most; queries are never cut. `"auto"`
+            (default) makes 32 batches an epoch, of at least 32 rows and at most 512.
         k: The ranks that NDCG looks at, at least 1, and `"lambdarank"`; `None` for all.
             Default 10.
         gains: What a grade is worth to NDCG, and to losses by name that know gains:
@@ -120,16 +108,16 @@ class Ranker(BaseEstimator):
 
     def __init__(
         self,
-        loss: str | RankingLoss = "softmax",
+        loss: str | RankingLoss = "unique_softmax",
         *,
         hidden: Sequence[int] = (32,),
         dropout: float | Literal["auto"] = "auto",
         network: Callable[[Any, int], Any] | None = None,
         learning_rate: float = 0.003,
         epochs: int = 20,
-        batch_size: int = 512,
+        batch_size: int | Literal["auto"] = "auto",
         k: int | None = 10,
-        gains: str | Sequence[float] = "exponential",
+        gains: Literal["exponential", "linear"] | Sequence[float] = "exponential",
         early_stopping_rounds: int | None = 5,
         random_state: int | np.random.RandomState | None = None,
         verbose: int = 0,
@@ -180,12 +168,12 @@ class Ranker(BaseEstimator):
                 negative or missing grades, infinite features, rows of which no two can be
                 compared, and parameters that are not as they must be.
         """
-        rows = self._rows(X, y, qid, group, sample_weight, reset=True)
+        rows = rows_of(self, X, y, qid, group, sample_weight, reset=True)
         require_comparable(rows)
         stop = self.early_stopping_rounds
         patience = None if stop is None else as_count("early_stopping_rounds", stop)
         epochs = as_count("epochs", self.epochs)
-        held_out = self._held_out(eval_set, eval_qid, eval_group)
+        held_out = held_out_of(self, eval_set, eval_qid, eval_group)
         self._begin(rows)
         watch = BestEpoch(held_out, self._metric(), patience)
         falling = keras.callbacks.LearningRateScheduler(
@@ -217,7 +205,7 @@ class Ranker(BaseEstimator):
         learning rate does not fall. Arguments and errors are those of `fit`.
         """
         begun = hasattr(self, "model_")
-        rows = self._rows(X, y, qid, group, sample_weight, reset=not begun)
+        rows = rows_of(self, X, y, qid, group, sample_weight, reset=not begun)
         require_comparable(rows)
         if not begun:
             self._begin(rows)
@@ -231,8 +219,7 @@ class Ranker(BaseEstimator):
             X: Features as in `fit`. No query ids are needed; a column `qid` is not read.
         """
         check_is_fitted(self, "model_")
-        features = validate_data(self, without_ids(X, None)[0], reset=False, **_FEATURES)
-        return scores_of(self.model_, _as_float32(features))
+        return scores_of(self.model_, features_of(self, X))
 
     def score(
         self,
@@ -253,9 +240,9 @@ class Ranker(BaseEstimator):
             sample_weight: Weights, one per row: a query weighs their mean. Default: 1.
         """
         check_is_fitted(self, "model_")
-        rows = self._rows(X, y, qid, group, sample_weight, reset=False)
+        rows = rows_of(self, X, y, qid, group, sample_weight, reset=False)
         metric = self._metric()
-        scores = scores_of(self.model_, _as_float32(rows.features))
+        scores = scores_of(self.model_, as_float32(rows.features))
         metric.update_state(rows.labels, scores, rows.weights, query_ids=rows.ids)
         return float(metric.result())
 
@@ -266,78 +253,37 @@ class Ranker(BaseEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
-    def _rows(
-        self, X: Any, y: Any, qid: Any, group: Any, sample_weight: Any, *, reset: bool
-    ) -> Rows:
-        """What is given, checked; by `reset` it says which features there are."""
-        X, qid = without_ids(X, qid)
-        X, y = validate_data(self, X, y, reset=reset, y_numeric=True, **_FEATURES)
-        require_grades(y)
-        ids = np.unique(ids_of(qid, group, len(y)), return_inverse=True)[1]
-        return Rows(X, y, ids, weights_of(sample_weight, len(y)))
-
-    def _held_out(self, eval_set: Any, eval_qid: Any, eval_group: Any) -> list[HeldOut]:
-        """The sets to evaluate on, each with its own ids."""
-        if eval_set is None:
-            for name, given in (("eval_qid", eval_qid), ("eval_group", eval_group)):
-                if given is not None:
-                    raise ValueError(
-                        f"`{name}` must come with an `eval_set`. Received: `{name}` alone."
-                    )
-            return []
-        sets = [eval_set] if isinstance(eval_set, tuple) else list(eval_set)
-        found = []
-        for number, (X, y) in enumerate(sets):
-            own = {"eval_qid": eval_qid, "eval_group": eval_group}
-            for name, given in own.items():
-                if given is not None and len(given) != len(sets):
-                    raise ValueError(
-                        f"`{name}` must be a list with one entry for each of `eval_set`. "
-                        f"Received: {len(given)} for {len(sets)}."
-                    )
-                own[name] = None if given is None else given[number]
-            X, ids = without_ids(X, own["eval_qid"], "eval_qid")
-            X, y = validate_data(self, X, y, reset=False, y_numeric=True, **_FEATURES)
-            require_grades(y, "eval_set")
-            ids = ids_of(ids, own["eval_group"], len(y), ("eval_qid", "eval_group"))
-            ids = np.unique(ids, return_inverse=True)[1]
-            found.append(HeldOut(_as_float32(X), y, ids))
-        return found
-
     def _begin(self, rows: Rows) -> None:
         """A network for these rows, not yet trained."""
         require_positive("learning_rate", self.learning_rate)
         self._metric()
-        loss = as_ranking_loss(self.loss, self.k, self.gains)
+        loss, query_ids = as_ranking_loss(self.loss, self.k, self.gains)
         seeds = check_random_state(self.random_state).randint(SEEDS, size=2)
-        columns = rows.features.shape[1]
-        inputs = keras.Input((columns,), name=FEATURES)
-        scaled = Scaling.of(rows.features)(inputs)
-        if self.network is None:
-            scores = small_network(
-                scaled,
-                hidden=as_hidden(self.hidden),
-                dropout=as_dropout(
-                    self.dropout, features=columns, queries=len(np.unique(rows.ids))
-                ),
-                seed=int(seeds[1]),
-            )
-        else:
-            scores = self.network(scaled, int(seeds[1]))
+        as_float32(rows.features)
+        inputs = keras.Input(rows.features.shape[1:], name=FEATURES)
+        as_batch_size(self.batch_size, len(rows.labels))
+        scores = network_scores(
+            Scaling.of(rows.features)(inputs),
+            network=self.network,
+            hidden=self.hidden,
+            dropout=self.dropout,
+            queries=len(np.unique(rows.ids)),
+            seed=int(seeds[1]),
+        )
         model = LossAwareModel(inputs, keras.layers.Reshape(())(scores))
         model.compile(keras.optimizers.Adam(self.learning_rate), loss=loss)
-        self.model_, self._query_ids = model, loss.query_ids
+        self.model_, self._query_ids = model, query_ids
         self._seed, self.n_iter_ = int(seeds[0]), 0
         self.history_: dict[str, list[float]] = {"loss": []}
 
     def _train(self, rows: Rows, epochs: int, callbacks: list[keras.callbacks.Callback]) -> None:
         """Trains on the rows, each time in another order."""
         batches = query_batches(
-            {FEATURES: _as_float32(rows.features), self._query_ids: rows.ids},
+            {FEATURES: as_float32(rows.features), self._query_ids: rows.ids},
             rows.labels,
             rows.weights,
             query_ids=self._query_ids,
-            batch_size=as_count("batch_size", self.batch_size),
+            batch_size=as_batch_size(self.batch_size, len(rows.labels)),
             seed=self._seed + self.n_iter_,
         )
         done = self.model_.fit(batches, epochs=epochs, verbose=self.verbose, callbacks=callbacks)
@@ -346,17 +292,3 @@ class Ranker(BaseEstimator):
 
     def _metric(self) -> NDCG:
         return NDCG("query_id", k=self.k, gains=self.gains)
-
-
-_FEATURES = {"dtype": "float64", "ensure_all_finite": "allow-nan"}
-
-
-def _as_float32(features: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Features as the network takes them; refused where these would be infinite."""
-    largest = float(np.finfo("float32").max)
-    if (np.abs(features) > largest).any():
-        raise ValueError(
-            f"`X` must hold numbers up to {largest:.3g}, the largest of float32. Received: "
-            f"{np.nanmax(np.abs(features)):.3g}. Scale the feature down."
-        )
-    return features.astype("float32")

@@ -48,11 +48,11 @@ def ids_of(qid: Any, group: Any, rows: int, names: tuple[str, str] = ("qid", "gr
     if (qid is None) == (group is None):
         received = "neither" if qid is None else "both"
         raise ValueError(
-            f"`{by_id}` or `{by_size}` must say which rows belong together. Received: {received}. "
-            f"Give one: `{by_id}`, an id per row in any order, or `{by_size}`, the number of rows "
-            "of each query, whose rows then lie together; or a column 'qid' of a data frame `X`. "
-            "In cross-validation, `sklearn.set_config(enable_metadata_routing=True)` passes "
-            "`qid` on to the scores."
+            f"`{by_id}` or `{by_size}` must say which rows belong together. Received: "
+            f"{received}. Give one: `{by_id}`, an id per row in any order, or `{by_size}`, the "
+            "number of rows of each query, whose rows then lie together; or a column 'qid' of a "
+            "data frame `X`. In cross-validation, "
+            "`sklearn.set_config(enable_metadata_routing=True)` passes `qid` on to the scores."
         )
     if group is not None:
         return _ids_of_group(group, rows, by_size)
