@@ -37,7 +37,7 @@ def rows_of(
     X, y = validate_data(estimator, X, y, reset=reset, y_numeric=True, **_FEATURES)
     require_grades(y)
     ids = ids_of(qid, group, len(y))
-    return Rows(X, y, _numbered(ids), weights_of(sample_weight, len(y)))
+    return Rows(X, y.astype("float64"), _numbered(ids), weights_of(sample_weight, len(y)))
 
 
 def features_of(estimator: BaseEstimator, X: Any) -> npt.NDArray[np.float32]:
@@ -64,7 +64,7 @@ def held_out_of(
         require_grades(y, "eval_set")
         group = None if eval_group is None else eval_group[number]
         ids = ids_of(ids, group, len(y), ("eval_qid", "eval_group"))
-        found.append(HeldOut(as_float32(X), y, _numbered(ids)))
+        found.append(HeldOut(as_float32(X), y.astype("float64"), _numbered(ids)))
     return found
 
 

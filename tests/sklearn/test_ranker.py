@@ -145,7 +145,7 @@ def test_stops_after_rounds_without_a_better_one():
 
 @pytest.mark.slow
 def test_partial_fit_goes_on():
-    ranker = Ranker(random_state=0, learning_rate=0.01).partial_fit(X, Y, qid=QID)
+    ranker = Ranker(random_state=0, learning_rate=0.01, dropout=0.0).partial_fit(X, Y, qid=QID)
     model, before = ranker.model_, ranker.score(HELD_OUT, HELD_OUT_Y, qid=HELD_OUT_QID)
     again = pickle.loads(pickle.dumps(ranker))
     for _ in range(8):
@@ -153,10 +153,9 @@ def test_partial_fit_goes_on():
     assert ranker.model_ is model
     assert ranker.n_iter_ == 9
     assert ranker.score(HELD_OUT, HELD_OUT_Y, qid=HELD_OUT_QID) > before
-    for _ in range(8):  # with the optimizer's state
+    for _ in range(8):  # with the optimizer's state, and the same batches
         again.partial_fit(X, Y, qid=QID)
-    np.testing.assert_allclose(again.predict(X), ranker.predict(X), rtol=0.2, atol=0.2)
-    assert float(again.model_.optimizer.iterations) == float(model.optimizer.iterations)
+    np.testing.assert_allclose(again.predict(X), ranker.predict(X), atol=1e-4)
     fell = Ranker(random_state=0, epochs=2).fit(X, Y, qid=QID)
     trained = fell.predict(X)
     assert np.abs(fell.partial_fit(X, Y, qid=QID).predict(X) - trained).max() > 1e-3
@@ -168,7 +167,8 @@ def test_missing_values_are_learned_from():
     features = rng.normal(size=X.shape)
     features[Y > 0, 2] = np.nan  # better rows are those where it is missing
     ranker = Ranker(random_state=0, learning_rate=0.05).fit(features, Y > 0, qid=QID)
-    assert ranker.score(features, Y > 0, qid=QID) > 0.95
+    best = mean_ndcg(Y > 0, Y > 0, QID)
+    assert ranker.score(features, Y > 0, qid=QID) == pytest.approx(best)
     assert np.isfinite(ranker.predict(np.full((2, 4), np.nan))).all()
 
 
