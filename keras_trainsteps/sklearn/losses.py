@@ -15,9 +15,7 @@ Make: TypeAlias = Callable[[int | None, Any], RankingLoss]
 LOSSES: dict[str, Make] = {
     "approx_mrr": lambda k, gains: losses.ApproxMRR(),
     "approx_ndcg": lambda k, gains: losses.ApproxNDCG(gains=gains),
-    "lambdarank": lambda k, gains: losses.PairwiseLogistic(
-        lambda_weight=NDCG(k=k, gains=gains), normalize="queries"
-    ),
+    "lambdarank": lambda k, gains: losses.PairwiseLogistic(lambda_weight=NDCG(k=k, gains=gains)),
     "list_mle": lambda k, gains: losses.ListMLE(),
     "mean_squared_error": lambda k, gains: losses.MeanSquaredError(),
     "pairwise_hinge": lambda k, gains: losses.PairwiseHinge(),

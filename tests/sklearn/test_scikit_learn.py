@@ -1,5 +1,8 @@
 """`Ranker` within scikit-learn: its own checks, searches, pipelines, routing."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +33,8 @@ class OfOneQuery(Ranker):
 
 
 def one_query(X):
-    return np.zeros(np.shape(X)[0], int)
+    rows = X.shape[0] if hasattr(X, "shape") else len(np.asarray(X))
+    return np.zeros(rows, int)
 
 
 CANNOT_PASS = {
@@ -137,3 +141,13 @@ def test_queries_are_asked_for_by_default(routing):
     tags = sklearn.utils.get_tags(Ranker())
     assert (tags.estimator_type, tags.input_tags.allow_nan) == ("ranker", True)
     assert tags.target_tags.required
+
+
+@pytest.mark.slow
+def test_the_page_runs():
+    page = Path(__file__).parents[2] / "docs" / "which_loss.md"
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert len(blocks) == 1
+    names = {}
+    exec(compile(blocks[0], str(page), "exec"), names)
+    assert names["ranker"].score(names["X"], names["y"], qid=names["qid"]) > 0.8
