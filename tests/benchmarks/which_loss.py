@@ -148,10 +148,10 @@ def keras_rs(rows: Part, seed: int, *, loss: str) -> Scores:
     return lambda features: scorer.predict(features, verbose=0)
 
 
-def lightgbm(rows: Part, seed: int) -> Scores:
+def lightgbm(rows: Part, seed: int, **options: Any) -> Scores:
     from lightgbm import LGBMRanker
 
-    made = LGBMRanker(random_state=seed, verbose=-1)
+    made = LGBMRanker(random_state=seed, verbose=-1, **options)
     return made.fit(rows.features, rows.labels, group=groups_of_ids(rows.query)).predict
 
 
@@ -222,6 +222,35 @@ def table_of(name: str, seeds: int, folder: Path) -> None:
     )
 
 
+def at_equal_time(seeds: int) -> None:
+    """NDCG@10 by seconds of CPU, which other work on the machine hardly changes."""
+    train, test = simulation(Path(), 0)
+    trained: dict[str, Callable[[int], Scores]] = {}
+    if importlib.util.find_spec("lightgbm"):
+        for trees in (30, 50, 100):
+            options = {"n_estimators": trees, "n_jobs": 1}
+            trained[f"LightGBM, one thread, {trees} trees"] = functools.partial(
+                lightgbm, train, **options
+            )
+    for epochs in (2, 3, 5, 10, 20):
+        trained[f"`Ranker`, {epochs} epochs"] = functools.partial(ranker, train, epochs=epochs)
+    found: dict[str, list[tuple[float, float]]] = {}
+    for seed in range(seeds):
+        for contender, made in trained.items():
+            begin = time.process_time()
+            scores = made(seed)
+            seconds = time.process_time() - begin
+            found.setdefault(contender, []).append(
+                (quality(test, scores(test.features), 10), seconds)
+            )
+    print("simulated LETOR, NDCG@10 by seconds of CPU, tracing within\n")
+    rows = (
+        (contender, f"{np.mean([v for v, _ in runs]):.4f}", f"{min(s for _, s in runs):.1f}")
+        for contender, runs in found.items()
+    )
+    print_table(["", "NDCG@10", "CPU seconds (fastest)"], rows)
+
+
 def what_logs_show() -> None:
     """The loss that a training logs, by what a lambda loss is divided by, beside NDCG."""
     rows = Part(*letor(200, 0))
@@ -262,7 +291,8 @@ def what_logs_show() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", nargs="*", choices=[*DATA, "logs"], default=[*DATA, "logs"])
+    parts = [*DATA, "time", "logs"]
+    parser.add_argument("--data", nargs="*", choices=parts, default=parts)
     parser.add_argument("--seeds", type=int, default=3, help="two thirds of it for LETOR (3)")
     parser.add_argument("--lightgbm", type=Path, default=Path("../shared/data/lightgbm_rank"))
     options = parser.parse_args()
@@ -275,6 +305,8 @@ def main() -> None:
             print(f"{options.lightgbm}: not there, left out; see --lightgbm")
         elif name == "logs":
             what_logs_show()
+        elif name == "time":
+            at_equal_time(options.seeds)
         else:
             seeds = options.seeds if name != "letor" else max(1, 2 * options.seeds // 3)
             table_of(name, seeds, options.lightgbm)
