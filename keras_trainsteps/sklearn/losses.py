@@ -12,6 +12,9 @@ from keras_trainsteps.losses.lambda_weights import NDCG
 Make: TypeAlias = Callable[[int | None, Any], RankingLoss]
 """A loss from the ranks that count and the gains of labels."""
 
+FEATURES = "features"
+"""The name of the input of a `Ranker`'s network."""
+
 LOSSES: dict[str, Make] = {
     "approx_mrr": lambda k, gains: losses.ApproxMRR(),
     "approx_ndcg": lambda k, gains: losses.ApproxNDCG(gains=gains),
@@ -39,6 +42,11 @@ def as_ranking_loss(loss: Any, k: int | None, gains: Any) -> tuple[RankingLoss, 
                 "`loss` must read query ids and nothing else: a `Ranker` has no masks, padded "
                 f"lists or weights of queries to give. Received: {loss!r}. Weights of rows are "
                 "`fit(sample_weight=...)`; one a query becomes one a row by `data.of_rows`."
+            )
+        if loss.query_ids == FEATURES:
+            raise ValueError(
+                "`loss` must not name its query ids as the features are named. Received: "
+                f"{loss!r}. Leave `query_ids` at its default."
             )
         return loss, loss.query_ids
     listed = ", ".join(f"'{name}'" for name in LOSSES)

@@ -18,13 +18,12 @@ from keras_trainsteps.metrics import NDCG
 from keras_trainsteps.model import LossAwareModel
 from keras_trainsteps.sklearn.best_epoch import BestEpoch, scores_of
 from keras_trainsteps.sklearn.given import as_float32, features_of, held_out_of, rows_of
-from keras_trainsteps.sklearn.losses import as_ranking_loss
+from keras_trainsteps.sklearn.losses import FEATURES, as_ranking_loss
 from keras_trainsteps.sklearn.network import as_batch_size, network_scores
 from keras_trainsteps.sklearn.rows import Rows, require_comparable
 from keras_trainsteps.sklearn.scaling import Scaling
 from keras_trainsteps.validation import as_count, require_positive
 
-FEATURES = "features"
 SEEDS = 2**30
 
 
@@ -48,8 +47,8 @@ class Ranker(BaseEstimator):
     Args:
         loss: What is trained on: a name, that of a function in `losses` or `"lambdarank"`
             (pairwise logistic, pairs weighing what swapping them changes in NDCG@k), or an
-            object, as `losses.Softmax(temperature=0.5)`. Default `"unique_softmax"`, the best on
-            the data it was measured on (`docs/which_loss.md`).
+            object, as `losses.Softmax(temperature=0.5)`. Default `"unique_softmax"`, on
+            none of three data sets far behind the best (`docs/which_loss.md`).
         hidden: Units of each hidden layer; `()` for a linear score. Default `(32,)`.
         dropout: The share of its inputs that a hidden layer does without, in training.
             `"auto"` (default) is `features / (features + queries)`, at most 0.5: much where
@@ -275,6 +274,8 @@ class Ranker(BaseEstimator):
         self.model_, self._query_ids = model, query_ids
         self._seed, self.n_iter_ = int(seeds[0]), 0
         self.history_: dict[str, list[float]] = {"loss": []}
+        for name in ("evals_result_", "best_iteration_", "best_score_"):  # of an earlier `fit`
+            self.__dict__.pop(name, None)
 
     def _train(self, rows: Rows, epochs: int, callbacks: list[keras.callbacks.Callback]) -> None:
         """Trains on the rows, each time in another order."""

@@ -64,6 +64,7 @@ PARAMETERS = {
     "loss": ("hinge", r"`loss` must be one of 'approx_mrr', .*'hinge'"),
     "loss of masks": (losses.Softmax(mask="m"), r"`loss` must read query ids and nothing else"),
     "loss of lists": (losses.Softmax(None), r"`loss` must read query ids and nothing else"),
+    "loss of features": (losses.Softmax("features"), r"`loss` must not name its query ids as"),
     "hidden": (32, r"`hidden` must be the units of each hidden layer"),
     "hidden units": ((0,), r"`hidden` must be an integer of at least 1"),
     "dropout": (1.0, r"`dropout` must be 'auto', or a share"),

@@ -139,6 +139,8 @@ def test_stops_after_rounds_without_a_better_one():
     to_the_end = Ranker(epochs=4, early_stopping_rounds=None, random_state=0)
     to_the_end.fit(X, Y, qid=QID, **flat)
     assert (to_the_end.n_iter_, to_the_end.best_iteration_) == (4, 4)
+    stopped.set_params(epochs=1).fit(X, Y, qid=QID)
+    assert not hasattr(stopped, "best_iteration_")  # that of an earlier `fit`
     unwatched = Ranker(epochs=4, random_state=0).fit(X, Y, qid=QID)
     np.testing.assert_allclose(unwatched.predict(X), to_the_end.predict(X), atol=1e-6)
 
