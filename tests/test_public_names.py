@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 
 import keras_trainsteps
-from keras_trainsteps import data, losses, metrics, penalties, plots, rolling
+from keras_trainsteps import data, losses, metrics, penalties, plots, rolling, sklearn
 from keras_trainsteps.losses import lambda_weights
 
-PACKAGES = [keras_trainsteps, losses, lambda_weights, metrics, penalties, data, plots, rolling]
+PACKAGES = [
+    keras_trainsteps,
+    losses,
+    lambda_weights,
+    metrics,
+    penalties,
+    data,
+    plots,
+    rolling,
+    sklearn,
+]
 
 
 def public(module):
