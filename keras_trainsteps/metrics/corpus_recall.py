@@ -104,7 +104,7 @@ class CorpusRecall(keras.metrics.Metric):
 
     def update_state(
         self,
-        y_true: Any,
+        y_true: TensorLike | None,
         y_pred: TensorLike,
         sample_weight: TensorLike | None = None,
         *,
