@@ -1,6 +1,6 @@
 """`CorpusRecall` beside NumPy's matrix product with `argpartition`, and their memory.
 
-python -m tests.benchmarks.corpus    # five minutes: 100,000 items by 10,000 queries of 64 dimensions
+python -m tests.benchmarks.corpus    # five minutes: 100,000 items by 10,000 queries
 """
 
 from __future__ import annotations
