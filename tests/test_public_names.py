@@ -122,10 +122,15 @@ def test_penalties_and_data():
     ]
     assert data.__all__ == [
         "ROW_MASK",
+        "BatchOrder",
+        "ByClass",
+        "ByLength",
         "TopK",
+        "WithNegatives",
         "groups_of_ids",
         "ids_of_groups",
         "of_rows",
+        "ordered_batches",
         "padding_of",
         "query_batches",
         "split_by_query",

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import tensorflow as tf
 
 from keras_trainsteps.data.arrays import Arrays, as_arrays, checked_ids
+from keras_trainsteps.data.batch_order import ByQuery
 from keras_trainsteps.data.filling import filled, fixed_sizes, with_row_mask
 from keras_trainsteps.data.gathering import Pass, gathered_batches
 from keras_trainsteps.data.order import WholeQueries, remember
@@ -100,19 +101,19 @@ def query_batches(
     sizes = fixed_sizes(queries, batch_size, shuffle=shuffle) if pad else None
     if pad:
         data = with_row_mask(data, len(queries.rows))
+    order = ByQuery(queries, batch_size)
     epoch_seeds = np.random.SeedSequence(seed)
 
     def pass_of(number: int, shuffle: bool = shuffle) -> Pass:
-        order = np.arange(len(queries.sizes))
         if shuffle:
-            np.random.default_rng(epoch_seeds.spawn(1)[0]).shuffle(order)
-        passed = queries.in_batches(order, batch_size)
+            passed = order.drawn(np.random.default_rng(epoch_seeds.spawn(1)[0]))
+        else:
+            passed = queries.in_batches(np.arange(len(queries.sizes)), batch_size)
         return passed if sizes is None else filled(passed, sizes)
 
     def dataset(pass_of: Callable[[int], Pass]) -> tf.data.Dataset:
-        number = queries.number_of_batches(batch_size)
-        made = gathered_batches(data, pass_of, number, sizes=sizes)
-        return made.apply(tf.data.experimental.assert_cardinality(number))
+        made = gathered_batches(data, pass_of, order.batches, sizes=sizes)
+        return made.apply(tf.data.experimental.assert_cardinality(order.batches))
 
     rows, _ = pass_of(0, shuffle=False)
     is_order_of_arrays = not (shuffle or pad) and bool((rows == np.arange(len(rows))).all())

@@ -41,12 +41,14 @@ class WholeQueries(NamedTuple):
             fills a batch up.
         is_order_of_arrays: Whether the batches themselves hold the rows as the arrays do.
         sizes: The numbers of rows that batches are filled up to; `None` where they are not.
+        every_row_once: Whether they hold each row once, so that `rows` is an order of all.
     """
 
     in_order: Callable[[], tf.data.Dataset]
     rows: npt.NDArray[np.int_]
     is_order_of_arrays: bool
     sizes: tuple[int, ...] | None = None
+    every_row_once: bool = True
 
     def restored(self, outputs: Any) -> Any:
         """Outputs of the batches `in_order`, with their rows in the order of the arrays."""
@@ -134,6 +136,11 @@ def order_for_predict(
             order.
     """
     found = _made.get(x) if isinstance(x, tf.data.Dataset) else None
+    if found is not None and not found.every_row_once:
+        raise ValueError(
+            "Batches must hold each row once in `predict`. Received: those of `ordered_batches` "
+            "with an order that leaves rows out, or has them again. Pass the arrays."
+        )
     if found is not None and steps is None:
         return None if found.is_order_of_arrays else found
     if all(_made[source].is_order_of_arrays for source in sources if source in _made):

@@ -3,6 +3,7 @@
 from keras_trainsteps.metrics.average_precision import MAP
 from keras_trainsteps.metrics.binary_preference import BPref
 from keras_trainsteps.metrics.comparison import Comparison, compare
+from keras_trainsteps.metrics.corpus_recall import CorpusRecall
 from keras_trainsteps.metrics.dcg import DCG, NDCG
 from keras_trainsteps.metrics.edit_distance import EditDistance
 from keras_trainsteps.metrics.expected_reciprocal_rank import ERR
@@ -30,6 +31,7 @@ __all__ = [
     "RBP",
     "BPref",
     "Comparison",
+    "CorpusRecall",
     "EditDistance",
     "F1AtK",
     "HitRateAtK",

@@ -121,3 +121,17 @@ def test_an_iterable_of_splits_is_what_cross_validation_takes():
     for train, test in (split_by_query(ids, test_size=2, seed=seed) for seed in range(3)):
         assert train.dtype.kind == test.dtype.kind == "i"
         assert np.array_equal(np.sort(np.concatenate([train, test])), np.arange(18))
+
+
+def test_ids_and_splits_are_what_scikit_learn_takes():
+    from sklearn.linear_model import LinearRegression
+    from sklearn.model_selection import GroupKFold, cross_val_score
+
+    ids = np.array([f"q{i}" for i in np.random.default_rng(0).integers(0, 12, 60)])
+    x, y = np.arange(60.0)[:, None], np.arange(60.0)
+    folds = list(GroupKFold(3).split(x, y, groups=ids))
+    for train, test in folds:
+        assert not set(ids[train].tolist()) & set(ids[test].tolist())
+    assert sorted(np.concatenate([test for _, test in folds]).tolist()) == list(range(60))
+    scores = cross_val_score(LinearRegression(), x, y, cv=[split_by_query(ids, seed=1), *folds])
+    np.testing.assert_allclose(scores, np.ones(4))

@@ -13,10 +13,13 @@ import tensorflow as tf
 
 # What keeps queries whole is that of `query_batches`.
 from keras_trainsteps.data.arrays import as_arrays, checked_ids
+from keras_trainsteps.data.batch_order import BatchOrder, ByQuery
 from keras_trainsteps.data.filling import filled, fixed_sizes, with_row_mask
 from keras_trainsteps.data.gathering import Pass, gathered_batches
+from keras_trainsteps.data.ordered import require_order
 from keras_trainsteps.data.rows import Queries, queries_of
 
+_BATCH_SIZE = 1024
 _HASHED_AT_ONCE = 2**20
 """Bytes: what is not contiguous must be copied to be hashed."""
 
@@ -42,22 +45,13 @@ class ResumableBatches:
     def __init__(
         self,
         data: tuple[Any, ...],
-        query_ids: str | None,
-        batch_size: int,
+        order: BatchOrder,
         seed: int,
-        pad: bool = False,
+        fingerprint: str,
+        sizes: tuple[int, ...] | None = None,
     ) -> None:
-        self._seed, self._batch_size = seed, batch_size
-        if query_ids is None:
-            rows = len(keras.tree.flatten(data)[0])
-            self._queries = Queries(np.arange(rows), np.ones(rows, int))
-        else:
-            self._queries = queries_of(checked_ids(data[0][query_ids], f"x[{query_ids!r}]"))
-        self._sizes = fixed_sizes(self._queries, batch_size, shuffle=True) if pad else None
-        self._data = with_row_mask(data, len(self._queries.rows)) if pad else data
-        self.steps_per_epoch = self._queries.number_of_batches(batch_size)
-        kind = f"{query_ids}|{batch_size}|{seed}" + ("|pad" if pad else "")
-        self.fingerprint = _fingerprint(data, kind)
+        self._data, self._order, self._seed, self._sizes = data, order, seed, sizes
+        self.steps_per_epoch, self.fingerprint = order.batches, fingerprint
         self._last: tuple[int, Pass] | None = None
 
     def from_step(self, step: int) -> tf.data.Dataset:
@@ -92,9 +86,7 @@ class ResumableBatches:
         return found if self._sizes is None else found[found >= 0]
 
     def _pass_of(self, number: int) -> Pass:
-        generator = np.random.default_rng([self._seed, number])
-        order = generator.permutation(len(self._queries.sizes))
-        passed = self._queries.in_batches(order, self._batch_size)
+        passed = self._order.drawn(np.random.default_rng([self._seed, number]))
         return passed if self._sizes is None else filled(passed, self._sizes)
 
 
@@ -104,9 +96,10 @@ def resumable_batches(
     sample_weight: Tensors | None = None,
     *,
     query_ids: str | None = None,
-    batch_size: int = 1024,
+    batch_size: int = _BATCH_SIZE,
     seed: int,
     pad: bool = False,
+    order: BatchOrder | None = None,
 ) -> ResumableBatches:
     """Shuffled batches for a job that can be killed and resumed: see `ResumableJob`.
 
@@ -126,13 +119,16 @@ def resumable_batches(
             repeated.
         pad: Whether batches are filled up to one number of rows, or two, as by
             `query_batches`. Default: `False`.
+        order: Batches by class, by length or with hard negatives, as by `data.ordered_batches`,
+            instead of `query_ids`, `batch_size` and `pad`. Default: none.
 
     Returns:
         The batches, for `ResumableJob.fit`.
 
     Raises:
+        TypeError: For an `order` that is none.
         ValueError: For a bad `batch_size` or `seed`, missing ids, arrays of different
-            lengths.
+            lengths, an `order` of another number of rows or beside what it replaces.
 
     Example:
 
@@ -158,7 +154,29 @@ def resumable_batches(
     if y is None and sample_weight is not None:
         raise ValueError("`sample_weight` weighs targets. Received: weights without `y`.")
     data = as_arrays(x, y, sample_weight)
-    return ResumableBatches(data, query_ids, int(batch_size), int(seed), pad)
+    rows = len(keras.tree.flatten(data)[0])
+    seed, batch_size = int(seed), int(batch_size)
+    if order is not None:
+        if query_ids is not None or pad or batch_size != _BATCH_SIZE:
+            raise ValueError(
+                "`order` must come without `query_ids`, `batch_size` and `pad`: it says itself "
+                "what a batch is. Received: `order` and one of them."
+            )
+        require_order(order, rows)
+        first_pass = order.drawn(np.random.default_rng([seed, 0]))
+        kind = f"{type(order).__name__}|{seed}"
+        return ResumableBatches(data, order, seed, _fingerprint((data, first_pass), kind))
+    if query_ids is None:
+        queries = Queries(np.arange(rows), np.ones(rows, int))
+    else:
+        queries = queries_of(checked_ids(data[0][query_ids], f"x[{query_ids!r}]"))
+    kind = f"{query_ids}|{batch_size}|{seed}" + ("|pad" if pad else "")
+    fingerprint = _fingerprint(data, kind)
+    by_query = ByQuery(queries, batch_size)
+    if not pad:
+        return ResumableBatches(data, by_query, seed, fingerprint)
+    sizes = fixed_sizes(queries, batch_size, shuffle=True)
+    return ResumableBatches(with_row_mask(data, rows), by_query, seed, fingerprint, sizes)
 
 
 def _fingerprint(data: Any, kind: str) -> str:
