@@ -353,7 +353,7 @@ def test_gradients_of_embeddings_are_those_of_their_dense_form():
 
 def test_a_weight_that_varies_is_that_of_the_update():
     """The slope of the mean of a linear network on ones is 1: its weight tells the sum."""
-    factor = keras.Variable(0.0)
+    factor = keras.Variable(0.0, trainable=False)
 
     class Rising(keras.callbacks.Callback):
         def on_train_batch_begin(self, batch, logs=None):
