@@ -64,12 +64,15 @@ class CorpusRecall(keras.metrics.Metric):
 
     Example:
 
+    >>> from keras_trainsteps import LossAwareModel
     >>> items = {"item_id": np.array([7, 8, 9]), "vector": np.eye(3)}
     >>> tower = keras.layers.Identity()
     >>> recall = CorpusRecall(1, corpus=items, tower=tower, item_id="item_id")
     >>> recall.update_state(None, np.eye(3)[:2], item_id=[7, 9])
     >>> float(recall.result())
     0.5
+    >>> model = LossAwareModel()
+    >>> model.compile("adam", loss="mse", metrics=[recall])
     """
 
     def __init__(
