@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from keras_trainsteps import replicas
@@ -161,6 +162,8 @@ def info_nce(
             "`negative_ids` must come with `ids`, with which they are compared. Received: "
             "`ids=None`."
         )
+    if negative_ids is not None:
+        _require_one_kind(ids, negative_ids)
     anchors, candidates = matrix("anchor", anchor), matrix("positive", positive)
     require_same_form("positive", candidates, "anchor", anchors)
     valid, weight = mask_and_weight(anchors, mask, sample_weight)
@@ -228,6 +231,20 @@ def _loss_of_anchors(
 
 def _ids(name: str, ids: Any, anchors: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
     return ids_of(name, as_rows(name, as_labels(name, ids), anchors), valid)
+
+
+def _require_one_kind(ids: Any, negative_ids: Any) -> None:
+    """Refuses ids that could never be equal: texts and numbers, integers and floats."""
+    kinds = [
+        tf.as_dtype(getattr(each, "dtype", None) or np.asarray(each).dtype.type)
+        for each in (ids, negative_ids)
+    ]
+    alike = [kind if kind.is_floating else kind.is_integer for kind in kinds]
+    if alike[0] != alike[1]:
+        raise TypeError(
+            "`negative_ids` must be of the kind of `ids`, both integers, texts or floats of one "
+            f"dtype. Received: {kinds[1].name}, where `ids` are {kinds[0].name}."
+        )
 
 
 def _require_one_correction(symmetric: bool, probability: Any, count: Any) -> None:

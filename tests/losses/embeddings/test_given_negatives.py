@@ -129,6 +129,24 @@ def test_counts_above_one_are_a_correction_up_to_a_factor():
     )
 
 
+@pytest.mark.parametrize(
+    ("ids", "others"),
+    [
+        (["a", "b", "c"], [1]),
+        ([1, 2, 3], ["a"]),
+        (np.ones(3), [1]),
+        (np.ones(3), np.ones(1, "float32")),
+        (tf.constant(["a", "b", "c"]), tf.constant([1])),
+    ],
+)
+def test_ids_that_could_never_be_equal_are_refused(ids, others):
+    x = np.ones((3, 2))
+    with pytest.raises(TypeError, match="`negative_ids` must be of the kind of `ids`"):
+        info_nce(x, x, ids=ids, negatives=x[:1], negative_ids=others)
+    kept = info_nce(x, x, ids=["a", "b", "c"], negatives=x[:1], negative_ids=["a"])
+    assert np.isfinite(float(kept.value))
+
+
 def test_bad_input_is_refused():
     x = np.ones((3, 2))
     for options, match in (
