@@ -3,7 +3,6 @@
 import re
 
 import pytest
-from mypy import api
 
 WRONG = {
     'PairwiseLogistic("query_id", normalize="querys")': "arg-type",
@@ -46,6 +45,8 @@ model = LossAwareModel()
 
 @pytest.mark.slow
 def test_wrong_options_are_found_and_right_ones_are_not(tmp_path):
+    from mypy import api  # of the extra `dev`, as all long tests
+
     path = tmp_path / "user.py"
     path.write_text(IMPORTS + RIGHT + "\n".join(WRONG), encoding="utf-8")
     printed = api.run(["--strict", "--cache-dir", str(tmp_path / "cache"), str(path)])[0]

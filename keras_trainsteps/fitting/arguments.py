@@ -78,7 +78,7 @@ def require_not_fitting(log: Log) -> None:
         raise ValueError(
             "Losses and metrics must be added and removed before or after `fit`. "
             "Received: a call while it runs. To switch a term during training, give it a "
-            "`keras.Variable` in `loss_weights`."
+            "`keras.Variable(1.0, trainable=False)` in `loss_weights`."
         )
 
 

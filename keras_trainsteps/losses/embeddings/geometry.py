@@ -81,6 +81,15 @@ def count(pairs: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(pairs, tf.float64), 1)
 
 
+def _exponentials(logits: tf.Tensor, kept: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The largest kept logit of a row, `exp(logits - largest)` of those kept, and their sum."""
+    infinity = tf.constant(float("inf"), logits.dtype)
+    high = tf.reduce_max(tf.where(kept, logits, -infinity), 1, keepdims=True)
+    high = tf.where(high == -infinity, tf.zeros_like(high), high)
+    share = tf.where(kept, tf.exp(logits - high), tf.zeros_like(logits))
+    return high, share, tf.reduce_sum(share, 1, keepdims=True)
+
+
 def softmax_losses(
     logits: tf.Tensor, competing: tf.Tensor, positives: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -94,11 +103,7 @@ def softmax_losses(
     Returns:
         The losses, the numbers of positives, and the slopes of losses by logits.
     """
-    infinity = tf.constant(float("inf"), logits.dtype)
-    high = tf.reduce_max(tf.where(competing, logits, -infinity), 1, keepdims=True)
-    high = tf.where(high == -infinity, tf.zeros_like(high), high)
-    share = tf.where(competing, tf.exp(logits - high), tf.zeros_like(logits))
-    total = tf.reduce_sum(share, 1, keepdims=True)
+    high, share, total = _exponentials(logits, competing)
     positive = tf.cast(positives, logits.dtype)
     number = tf.reduce_sum(positive, 1, keepdims=True)
     each = tf.math.divide_no_nan(tf.ones_like(number), number)
@@ -122,11 +127,7 @@ def losses_against_negatives(
     Returns:
         The losses, the numbers of positives, and the slopes of losses by logits.
     """
-    infinity = tf.constant(float("inf"), logits.dtype)
-    high = tf.reduce_max(tf.where(negatives, logits, -infinity), 1, keepdims=True)
-    high = tf.where(high == -infinity, tf.zeros_like(high), high)
-    share = tf.where(negatives, tf.exp(logits - high), tf.zeros_like(logits))
-    total = tf.reduce_sum(share, 1, keepdims=True)
+    high, share, total = _exponentials(logits, negatives)
     gap = tf.math.log(tf.where(total == 0, tf.ones_like(total), total)) + high - logits
     positive = tf.cast(positives, logits.dtype)
     number = tf.reduce_sum(positive, 1, keepdims=True)
